@@ -1,0 +1,230 @@
+"""samebits: every Python × NumPy cell, tested from locked requirements.
+
+./nox                                          all cells, then the grid
+./nox -s "tests(python='3.12', numpy='2.3')"   one cell;  -p 3.13 a row;  -t numpy-2.5 a column
+./nox -s lint                                  everything that reads the code without running it
+./nox -l                                       the other sessions
+"""
+
+import argparse
+import atexit
+import hashlib
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import nox
+from python_discovery import get_interpreter
+
+ROOT = Path(__file__).parent
+SOURCES = sorted(ROOT.glob("packages/*/src"))
+sys.path[:0] = map(str, SOURCES)  # the lab's rooms below need the standard library alone
+
+from samebits.lab import locks, matrix  # noqa: E402
+
+# The one table: a NumPy series and the Pythons it is tested on. A new series also needs requirements/numpy-SERIES.in.
+SUPPORTED = {
+    "1.26": ("3.11", "3.12"),
+    "2.0": ("3.11", "3.12"),
+    "2.1": ("3.11", "3.12", "3.13"),
+    "2.2": ("3.11", "3.12", "3.13"),
+    "2.3": ("3.11", "3.12", "3.13", "3.14"),
+    "2.4": ("3.11", "3.12", "3.13", "3.14"),
+    "2.5": ("3.12", "3.13", "3.14", "3.15"),
+}
+
+DIST = ROOT / "dist"
+REPORTS = ROOT / "reports"
+
+nox.needs_version = ">=2026.10.20"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+
+
+def cells(supported: Mapping[str, Sequence[str]]) -> list[matrix.Cell]:
+    """The valid (Python, NumPy) pairs of a table, oldest Python first."""
+    pairs = [(python, numpy) for numpy, pythons in supported.items() for python in pythons]
+    return sorted(pairs, key=lambda pair: [[int(part) for part in version.split(".")] for version in pair])
+
+
+CELLS = cells(SUPPORTED)
+PYTHONS = list(dict.fromkeys(python for python, _ in CELLS))
+
+
+def selection(arguments: Sequence[str]) -> argparse.Namespace:
+    """The sessions, Pythons and tags of nox's command line."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-s", "-e", "--session", "--sessions", dest="sessions", nargs="*", default=[])
+    parser.add_argument("-p", "--python", "--pythons", dest="pythons", nargs="*", default=[])
+    parser.add_argument("-t", "--tags", dest="tags", nargs="*", default=[])
+    return parser.parse_known_args(arguments[: arguments.index("--")] if "--" in arguments else arguments)[0]
+
+
+SELECTED = selection(sys.argv[1:])
+
+
+def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
+    """Install locked requirements, every file checked against its hash; then the project's own wheels."""
+    files = [argument for name in names for argument in ("-r", f"requirements/{name}.txt")]
+    session.install("--require-hashes", "--only-binary", ":all:", *files)
+    if wheels:
+        session.install("--no-deps", "--no-index", *map(str, sorted(DIST.glob("*.whl"))))
+
+
+def build_wheels(session: nox.Session, folder: Path) -> None:
+    """Build the wheel of every package into ``folder``."""
+    install(session, "build")
+    for package in sorted(ROOT.glob("packages/*/pyproject.toml")):
+        with session.chdir(package.parent):
+            session.run("hatchling", "build", "--target", "wheel", "--directory", str(folder), silent=True)
+
+
+@nox.session(default=False)
+def build(session: nox.Session) -> None:
+    """Build the wheels that every cell tests, into dist/."""
+    folder = Path(session.create_tmp(), "wheels").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    build_wheels(session, folder)
+    shutil.rmtree(DIST, ignore_errors=True)
+    folder.rename(DIST)
+    for wheel in sorted(DIST.iterdir()):
+        session.log(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}")
+
+
+@nox.session(default=False, python=[PYTHONS[0], PYTHONS[-1]], requires=["build"])
+def reproduce(session: nox.Session) -> None:
+    """Build the wheels again, on the oldest and the newest Python, and compare them with dist/ byte by byte."""
+    folder = Path(session.create_tmp(), "wheels").resolve()
+    build_wheels(session, folder)
+    for wheel in sorted(DIST.iterdir()):
+        if wheel.read_bytes() != (folder / wheel.name).read_bytes():
+            session.error(f"{wheel.name} built by Python {session.python} has other bytes than in dist/")
+
+
+@nox.session(allow_parallel=True, requires=["build"])
+@nox.parametrize("python, numpy", [nox.param(*cell, tags=[f"numpy-{cell[1]}"]) for cell in CELLS])
+def tests(session: nox.Session, numpy: str) -> None:
+    """Test the wheels on one Python and one NumPy; -- ARGUMENTS for pytest instead of the whole suite."""
+    start = time.perf_counter()
+    junit = Path(session.create_tmp(), "junit.xml")
+    junit.unlink(missing_ok=True)
+    python = str(session.python)
+    record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT), "did not finish")
+    record.write(REPORTS / "cells")
+    try:
+        install(session, f"numpy-{numpy}", "test", "lab", wheels=True)
+    except nox.command.CommandFailed:
+        replace(record, problem="install failed").write(REPORTS / "cells")
+        raise
+    arguments = session.posargs or ["tests", "--ignore=tests/house", f"--junit-xml={junit}"]
+    # environments are made anew, bytecode is kept: Python itself checks that it belongs to the source
+    session.env.update({"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"), "PYTHONDONTWRITEBYTECODE": None})
+    try:
+        session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments, env={"SAMEBITS_CELL": f"{python} {numpy}"})
+    finally:
+        if session.posargs:  # part of the suite is no result for the cell
+            record.file(REPORTS / "cells").unlink()
+        else:
+            record.counted(junit, time.perf_counter() - start).write(REPORTS / "cells")
+
+
+def grids() -> list[matrix.Grid]:
+    """The grids of all recorded cells."""
+    missing = [python for python in PYTHONS if get_interpreter(python) is None]
+    return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT), missing)
+
+
+@nox.session(default=False, venv_backend="none")
+def report(session: nox.Session) -> None:
+    """Join the cells recorded in reports/cells/ to one grid; in CI, -- --allow-missing accepts absent interpreters."""
+    joined = grids()
+    matrix.write_reports(joined, REPORTS)
+    print("\n\n".join(grid.table() for grid in joined), flush=True)
+    if any(grid.count("failed") for grid in joined):
+        session.error("cells failed")
+    if not any(grid.count("passed") for grid in joined):
+        session.error("no cell has a record made from this tree: run ./nox first")
+    if "CI" in os.environ and "--allow-missing" not in session.posargs and any(grid.count("missing") for grid in joined):
+        session.error("interpreters are missing; -- --allow-missing accepts that")
+
+
+def newest_here() -> str | None:
+    """The newest supported Python that is installed here."""
+    return next((python for python in reversed(PYTHONS) if get_interpreter(python)), None)
+
+
+@nox.session(default=False, requires=["build"], python=newest_here() if "check" in SELECTED.sessions else None)
+def check(session: nox.Session) -> None:
+    """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
+    series = [numpy for numpy, pythons in SUPPORTED.items() if session.python in pythons]
+    if not series:
+        session.error(f"none of Python {', '.join(PYTHONS)} is installed here; ./nox -s pythons installs them")
+    install(session, f"numpy-{series[-1]}", "lab", wheels=True)
+    session.run("samebits", "check", *session.posargs)
+
+
+@nox.session(default=False)
+def lint(session: nox.Session) -> None:
+    """Read everything without running it: style, types, floors, workflows, container, shell, and the house's rules."""
+    install(session, "lint", "build", f"numpy-{CELLS[0][1]}")
+    session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy", "noxfile.py", "tests", *(f"--package=samebits.{path.parent.name}" for path in SOURCES))
+    session.run("lint-imports", "--no-cache")
+    session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")
+    session.run("hadolint", ".devcontainer/Dockerfile")
+    session.run("shellcheck", ".ci/run", ".devcontainer/post-create")
+    session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *map(str, ROOT.glob(".github/workflows/*")))
+    session.run("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml")
+    session.run("python", "-m", "pytest", "tests/house")
+
+
+@nox.session(default=False, venv_backend="none")
+def pythons(session: nox.Session) -> None:
+    """Install the Pythons of the table that are missing here, with uv (the one session that downloads interpreters)."""
+    missing = [python for python in PYTHONS if get_interpreter(python) is None]
+    if not missing:
+        session.skip(f"all of {', '.join(PYTHONS)} are installed")
+    session.run("uv", "python", "install", *missing, external=True)
+
+
+# Every NumPy series supports 3.12, and pip-tools must run on a Python that what it locks supports.
+@nox.session(default=False, python=None if "--check" in sys.argv else "3.12")
+def lock(session: nox.Session) -> None:
+    """Compile requirements/*.in to locks; -- --upgrade, -- NAME for one, -- --check to compare them offline."""
+    if "--check" not in session.posargs:
+        install(session, "lock")
+    session.run("python", str(locks.__file__), *session.posargs)
+
+
+def refuse_unknown_cells(selected: argparse.Namespace) -> None:
+    """Where nox would only say that it found nothing, list what there is."""
+    names = {f"tests(python='{python}',numpy='{numpy}')" for python, numpy in CELLS}
+    unknown = [name for name in selected.sessions if name.startswith("tests(") and re.sub(r"\s", "", name) not in names]
+    unknown += [python for python in selected.pythons if python not in PYTHONS]
+    unknown += [tag for tag in selected.tags if tag.removeprefix("numpy-") not in SUPPORTED]
+    if unknown:
+        table = "\n".join(f"  numpy-{numpy} on Python {', '.join(pythons)}" for numpy, pythons in SUPPORTED.items())
+        sys.exit(f"no such cell: {', '.join(unknown)}\nThere are:\n{table}\nOne cell: -s \"tests(python='3.12', numpy='2.3')\"")
+
+
+def print_grid(since: float) -> None:
+    """Print the grid after a run of several cells, however they were selected and however the run ended."""
+    recorded = [path for path in REPORTS.glob("cells/*.json") if path.stat().st_mtime >= since]
+    if len(recorded) > 1:
+        joined = grids()
+        matrix.write_reports(joined, REPORTS)
+        print("\n" + "\n\n".join(grid.table() for grid in joined), flush=True)
+
+
+refuse_unknown_cells(SELECTED)
+if not SELECTED.sessions or "tests" in SELECTED.sessions:
+    nox.options.parallel = os.cpu_count()
+if "--parallel-worker" not in sys.argv:  # nox runs each cell of a parallel run in such a process
+    atexit.register(print_grid, time.time())
