@@ -1,8 +1,10 @@
 """What `digest` promises: dtype, shape and bytes in, the same 64 digits out, wherever and however the array lies."""
 
 import hashlib
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def test_digests_of_known_arrays_never_change() -> None:
 
 
 @given(npst.arrays(PORTABLE, npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)))
-def test_memory_order_byte_order_and_strides_do_not_matter(array: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_memory_order_byte_order_and_strides_do_not_matter(array: npt.NDArray[Any]) -> None:
     expected = digest(array)
     assert digest(np.asfortranarray(array).reshape(array.shape)) == expected
     assert digest(array.astype(array.dtype.newbyteorder())) == expected
