@@ -127,7 +127,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     try:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments, env={"SAMEBITS_CELL": f"{python} {numpy}"})
     finally:
-        if session.posargs:  # part of the suite is no result for the cell
+        if session.posargs or "--install-only" in sys.argv:  # no result for the cell
             record.file(REPORTS / "cells").unlink()
         else:
             record.counted(junit, time.perf_counter() - start).write(REPORTS / "cells")
@@ -153,29 +153,36 @@ def report(session: nox.Session) -> None:
         session.error("interpreters are missing; -- --allow-missing accepts that")
 
 
-def newest_here() -> str | None:
+def newest_python() -> str | None:
     """The newest supported Python that is installed here."""
     return next((python for python in reversed(PYTHONS) if get_interpreter(python)), None)
 
 
-@nox.session(default=False, requires=["build"], python=newest_here() if "check" in SELECTED.sessions else None)
+def newest_numpy(session: nox.Session) -> str:
+    """The newest NumPy series of the session's Python, or of nox's own where the session has none."""
+    python = str(session.python or f"{sys.version_info.major}.{sys.version_info.minor}")
+    series = [numpy for numpy, pythons in SUPPORTED.items() if python in pythons]
+    if not series:
+        session.error(f"Python {python} is not supported, {', '.join(PYTHONS)} are; ./nox -s pythons installs them")
+    return series[-1]
+
+
+@nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
 def check(session: nox.Session) -> None:
     """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
-    series = [numpy for numpy, pythons in SUPPORTED.items() if session.python in pythons]
-    if not series:
-        session.error(f"none of Python {', '.join(PYTHONS)} is installed here; ./nox -s pythons installs them")
-    install(session, f"numpy-{series[-1]}", "lab", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "lab", wheels=True)
     session.run("samebits", "check", *session.posargs)
 
 
 @nox.session(default=False)
 def lint(session: nox.Session) -> None:
     """Read everything without running it: style, types, floors, workflows, container, shell, and the house's rules."""
-    install(session, "lint", "build", f"numpy-{CELLS[0][1]}")
+    install(session, "lint", "build", f"numpy-{newest_numpy(session)}")
     session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "noxfile.py", "tests", *(f"--package=samebits.{path.parent.name}" for path in SOURCES))
+    session.run("mypy", "noxfile.py", "tests", "benchmarks", *map(str, SOURCES))
+    session.run("mypy", "nox")
     session.run("lint-imports", "--no-cache")
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")
     session.run("hadolint", ".devcontainer/Dockerfile")

@@ -26,6 +26,14 @@ def launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.fixture
+def quick(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment is an empty folder with a place for programs."""
+    monkeypatch.setattr(
+        launcher, "run", lambda command, _: Path(command[-1], launcher.BIN).mkdir() if "venv" in command else None
+    )
+
+
 def lock(folder: Path, text: str = "") -> Path:
     path = folder / "nox.txt"
     path.write_text(text)
@@ -52,6 +60,7 @@ def test_hidden_pythons_come_behind_what_the_user_put_on_path(
     assert launcher.search_path(tmp_path) == os.pathsep.join(["first", "second"])
 
 
+@pytest.mark.usefixtures("quick")
 def test_makes_the_environment_once_for_each_lock(launcher: ModuleType, tmp_path: Path) -> None:
     first = launcher.make_environment(lock(tmp_path))
     assert (first / launcher.BIN).is_dir()
@@ -79,6 +88,7 @@ def test_a_failed_or_interrupted_installation_leaves_nothing(
     assert list((tmp_path / ".nox").iterdir()) == []
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_half_made_environment_of_a_killed_run_is_not_trusted(launcher: ModuleType, tmp_path: Path) -> None:
     killed = tmp_path / ".nox" / "launcher-abc.unfinished"
     killed.mkdir(parents=True)
