@@ -80,6 +80,20 @@ def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
         session.install("--no-deps", "--no-index", *map(str, built))
 
 
+def newest_python() -> str | None:
+    """The newest supported Python that is installed here."""
+    return next((python for python in reversed(PYTHONS) if get_interpreter(python)), None)
+
+
+def newest_numpy(session: nox.Session) -> str:
+    """The newest NumPy series of the session's Python, or of nox's own where the session has none."""
+    python = str(session.python or f"{sys.version_info.major}.{sys.version_info.minor}")
+    series = [numpy for numpy, pythons in SUPPORTED.items() if python in pythons]
+    if not series:
+        session.error(f"Python {python} is not supported, {', '.join(PYTHONS)} are; ./nox -s pythons installs them")
+    return series[-1]
+
+
 def build_wheels(session: nox.Session, folder: Path) -> None:
     """Build the wheel of every package into ``folder``."""
     install(session, "build")
@@ -130,8 +144,11 @@ def tests(session: nox.Session, numpy: str) -> None:
     arguments = session.posargs or ["tests", "--ignore=tests/house", f"--junit-xml={junit}"]
     # environments are made anew, bytecode is kept: Python itself checks that it belongs to the source
     session.env.update({"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"), "PYTHONDONTWRITEBYTECODE": None})
+    session.env["SAMEBITS_CELL"] = f"{python} {numpy}"
+    if numpy == newest_numpy(session):  # one cell a Python tries the golden digests on every CPU, BLAS kernel and C library
+        session.env["SAMEBITS_VARIANTS"] = "1"
     try:
-        session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments, env={"SAMEBITS_CELL": f"{python} {numpy}"})
+        session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
     finally:
         if session.posargs or INSTALL_ONLY:  # no result for the cell
             record.file(REPORTS / "cells").unlink()
@@ -159,25 +176,25 @@ def report(session: nox.Session) -> None:
         session.error(f"cells of {joined[0].platform} did not run; -- --allow-missing accepts that")
 
 
-def newest_python() -> str | None:
-    """The newest supported Python that is installed here."""
-    return next((python for python in reversed(PYTHONS) if get_interpreter(python)), None)
-
-
-def newest_numpy(session: nox.Session) -> str:
-    """The newest NumPy series of the session's Python, or of nox's own where the session has none."""
-    python = str(session.python or f"{sys.version_info.major}.{sys.version_info.minor}")
-    series = [numpy for numpy, pythons in SUPPORTED.items() if python in pythons]
-    if not series:
-        session.error(f"Python {python} is not supported, {', '.join(PYTHONS)} are; ./nox -s pythons installs them")
-    return series[-1]
-
-
 @nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
 def check(session: nox.Session) -> None:
     """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
     install(session, f"numpy-{newest_numpy(session)}", "lab", wheels=True)
     session.run("samebits", "check", *session.posargs)
+
+
+@nox.session(default=False, requires=["build"])
+def bless(session: nox.Session) -> None:
+    """Write the golden digests anew, on purpose, and print what changed."""
+    install(session, f"numpy-{newest_numpy(session)}", wheels=True)
+    session.run("python", "tests/golden/bless.py")
+
+
+@nox.session(default=False, requires=["build"])
+def exhaustive(session: nox.Session) -> None:
+    """Try all 2^32 inputs of every elementary function; -- FUNCTION ... for some, -- --help for more."""
+    install(session, f"numpy-{newest_numpy(session)}", "test", wheels=True)
+    session.run("python", "tests/core/exhaustive.py", "--state", ".nox/exhaustive.json", *session.posargs)
 
 
 @nox.session(default=False)
@@ -187,7 +204,7 @@ def lint(session: nox.Session) -> None:
     session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "noxfile.py", "tests", "benchmarks", *map(str, SOURCES))
+    session.run("mypy", "noxfile.py", "packages/core/scripts", *map(str, SOURCES))
     session.run("mypy", "nox")
     session.run("lint-imports", "--no-cache")
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")

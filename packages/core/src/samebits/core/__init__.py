@@ -1,6 +1,61 @@
-"""Numbers with the same bits on every Python, NumPy, CPU and BLAS library."""
+"""Numbers with the same bits on every Python, NumPy, CPU and BLAS library.
+
+The functions carry NumPy's names, among them ``sum``, ``max`` and ``min``: say ``from samebits import core``.
+"""
 
 from samebits.core.digest import digest
-from samebits.core.machine import BLAS, Machine, describe_machine
+from samebits.core.elementary import cos, erf, exp, exp2, expm1, log, log1p, log2, log10, rsqrt, sigmoid, sin, sqrt, tanh
+from samebits.core.indexing import argsort, bincount, embedding_gradient, scatter_add, segment_sum
+from samebits.core.linalg import Prepared, dot, matmul, prepare, vecdot
+from samebits.core.machine import BLAS, Machine, MachineError, check_arithmetic, describe_machine
+from samebits.core.numerics import Kernels, Numerics, current, numerics
+from samebits.core.random import Stream
+from samebits.core.reductions import cumsum, logsumexp, max, mean, min, norm, std, sum, var  # noqa: A004
 
-__all__ = ["BLAS", "Machine", "describe_machine", "digest"]
+__all__ = [
+    "BLAS",
+    "Kernels",
+    "Machine",
+    "MachineError",
+    "Numerics",
+    "Prepared",
+    "Stream",
+    "argsort",
+    "bincount",
+    "cos",
+    "cumsum",
+    "current",
+    "describe_machine",
+    "digest",
+    "dot",
+    "embedding_gradient",
+    "erf",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logsumexp",
+    "matmul",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "numerics",
+    "prepare",
+    "rsqrt",
+    "scatter_add",
+    "segment_sum",
+    "sigmoid",
+    "sin",
+    "sqrt",
+    "std",
+    "sum",
+    "tanh",
+    "var",
+    "vecdot",
+]
+
+check_arithmetic()

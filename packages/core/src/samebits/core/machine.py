@@ -1,8 +1,10 @@
-"""The machine: what this process computes with.
+"""The machine: what this process computes with, and whether it computes by the rules.
 
 NumPy's results change with its version, the CPU features it picks at run time, the BLAS library, that library's kernel
 and its number of threads. `describe_machine` reads all of them from the running process, for reports and error messages.
 Whether they change *our* results is for the digests to say.
+
+`check_arithmetic` runs once, when `samebits.core` is imported: what our results rest on must hold, or nothing is promised.
 """
 
 import ctypes
@@ -16,7 +18,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLAS", "Machine", "describe_machine"]
+__all__ = ["BLAS", "Machine", "MachineError", "check_arithmetic", "describe_machine"]
+
+
+class MachineError(RuntimeError):
+    """This process does not compute by the rules that the same bits rest on."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +116,32 @@ def _ask_openblas() -> Iterator[tuple[str, int]]:
             if corename and num_threads:
                 corename.restype = ctypes.c_char_p
                 yield corename().decode(), num_threads()
+
+
+def check_arithmetic() -> None:
+    """Refuse a process in which floating-point arithmetic is not IEEE 754's: three probes, a few microseconds.
+
+    Raises:
+        MachineError: subnormal numbers are flushed to zero, rounding is not to nearest, or the installed BLAS does not add
+            float64 products exactly where all partial sums fit 53 bits. The message says what usually causes it.
+    """
+    tiny = np.array([1e-40], np.float32)
+    if not (tiny * np.float32(1)).view(np.uint32)[0]:
+        raise MachineError(
+            "subnormal numbers are flushed to zero in this process. Usually a shared library built with -Ofast or -ffast-math "
+            "switched that on when it was loaded: import samebits first, or find that library and leave it out."
+        )
+    halves = np.array([1.0, 3.0, -1.0, -3.0]) * 2.0**-53  # ties: they go to the even neighbour of 1 or -1
+    ones = np.array([1.0, 1.0, -1.0, -1.0])
+    if (ones + halves).tolist() != [1.0, 1 + 2.0**-51, -1.0, -1 - 2.0**-51]:
+        raise MachineError(
+            "float64 sums are not rounded to the nearest number. Usually other code in this process changed the rounding mode "
+            "(fesetround) and did not set it back, or the processor computes with more digits than float64 has (x87)."
+        )
+    steps = np.arange(4 * 64, dtype=np.int64).reshape(4, 64)
+    left, right = 11863283 - steps % 7, 11863283 - steps.T % 5  # 64 products of 2^47: the sums end just below 2^53
+    if not np.array_equal(left.astype(np.float64) @ right.astype(np.float64), left @ right):
+        raise MachineError(
+            f"the BLAS library ({_describe_blas()}) does not multiply float64 matrices exactly where every partial sum fits 53 "
+            "bits. It may use Strassen's method, or numbers of fewer bits inside: choose another BLAS library or kernel."
+        )

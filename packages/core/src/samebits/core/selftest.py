@@ -6,6 +6,7 @@ differently. The expected digests are packaged beside this file; the tests compa
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -62,7 +63,7 @@ def floats(count: int) -> npt.NDArray[np.float32]:
 
 def integers(*shape: int) -> Array:
     """Whole numbers from -1000 to 1000, as float64: products of such matrices are exact in any order."""
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     return ((words(count) % np.uint64(2001)).astype(np.float64) - 1000.0).reshape(shape)
 
 

@@ -1,0 +1,50 @@
+"""What the float64 kernels are written with: constants that cost nothing to pass, Horner's rule, a range check.
+
+A kernel is `kernel(x, out)`: float64 arrays of one shape, with at least one axis; `out` may be `x`. It is a fixed
+sequence of correctly rounded or exact operations on each element, so its result for an element depends on that element
+alone. It leaves NumPy's floating-point warnings to its caller to silence, as `blocks.evaluate` does.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Words = NDArray[np.int64]
+
+
+def scalar(value: float) -> Doubles:
+    """`value` as a 0-d float64 array, which a ufunc takes at once; a Python float it would convert at each call."""
+    return np.array(value, np.float64)
+
+
+def word(value: int) -> Words:
+    """`value` as a 0-d int64 array."""
+    return np.array(value, np.int64)
+
+
+def scalars(values: Sequence[float]) -> tuple[Doubles, ...]:
+    """Each of `values` as a 0-d array."""
+    return tuple(scalar(value) for value in values)
+
+
+ONE = scalar(1.0)
+EXPONENT = word(52)  # where the exponent of a float64 begins
+# Adding this to |x| < 2^51 rounds x to a whole number, and leaves its two's complement in the low bits of the sum.
+MAGIC = scalar(1.5 * 2.0**52)
+
+
+def horner(coefficients: Sequence[Doubles], x: Doubles) -> Doubles:
+    """The polynomial with these coefficients, highest power first, at `x`."""
+    y = x * coefficients[0]
+    for coefficient in coefficients[1:-1]:
+        y += coefficient
+        y *= x
+    y += coefficients[-1]
+    return y
+
+
+def within(x: Doubles, low: Doubles, high: Doubles) -> bool:
+    """Whether all of `x` lies in [low, high]; a NaN does not."""
+    return not x.size or bool(np.minimum.reduce(x, axis=None) >= low and np.maximum.reduce(x, axis=None) <= high)

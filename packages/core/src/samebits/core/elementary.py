@@ -1,0 +1,209 @@
+"""The elementary functions on float32, correctly rounded.
+
+The result is the float32 nearest to the true value, ties to even, for every one of the 2^32 inputs: its bits are
+defined by mathematics, not by this code. `tests/core/exhaustive.py` tries them all. Subnormal results, infinities and
+the signs of zero are included; every NaN returned is 0x7fc00000.
+
+Each function takes `x`, float32 of any shape, and `out`, a float32 array of the same shape or None, and returns `out`
+or a new array. It raises TypeError where a dtype is not float32 and ValueError where the shape of `out` is not that of
+`x`. The float64 kernels are in `exponential`, `logarithm` and `trigonometry`; the rounding to float32 in `blocks`.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from samebits.core import exponential, logarithm, ties, trigonometry
+from samebits.core.arithmetic import ONE, Doubles, scalar, word
+from samebits.core.blocks import Kernel, evaluate
+
+Array = NDArray[np.float32]
+
+_NEAR = scalar(2.0**-14)
+_SLOPE = scalar(2.0**-2 - 2.0**-28)
+_HALF = scalar(0.5)
+_REST = word(64 - 29)  # shifting by so much leaves the bits of a float64 that float32 has no room for
+_TIE = word(-(1 << 63))  # the first of them set and no other, which is the least int64
+
+
+def exp(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """e^x.
+
+    >>> exp(np.array([0, 1, -104], np.float32)).tolist()
+    [1.0, 2.7182817459106445, 0.0]
+    """
+    return evaluate(exponential.exp, x, out)
+
+
+def expm1(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """e^x - 1, without loss where x is near 0.
+
+    >>> expm1(np.array([-0.0, 1e-10], np.float32)).tolist()
+    [-0.0, 1.000000013351432e-10]
+    """
+    return evaluate(exponential.expm1, x, out)
+
+
+def exp2(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """2^x; exact for whole x.
+
+    >>> exp2(np.array([10, 0.5], np.float32)).tolist()
+    [1024.0, 1.4142135381698608]
+    """
+    return evaluate(_exp2, x, out)
+
+
+def log(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The natural logarithm; -inf at 0, NaN below.
+
+    >>> log(np.array([1, 10, 0], np.float32)).tolist()
+    [0.0, 2.3025851249694824, -inf]
+    """
+    return evaluate(_log, x, out)
+
+
+def log1p(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """log(1 + x), without loss where x is near 0; -inf at -1, NaN below.
+
+    >>> log1p(np.array([-0.0, 1e-10], np.float32)).tolist()
+    [-0.0, 1.000000013351432e-10]
+    """
+    return evaluate(_log1p, x, out)
+
+
+def log2(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The logarithm to base 2, exact at its powers; -inf at 0, NaN below.
+
+    >>> log2(np.array([1024, 3], np.float32)).tolist()
+    [10.0, 1.5849624872207642]
+    """
+    return evaluate(logarithm.log2, x, out)
+
+
+def log10(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The logarithm to base 10, exact at its powers; -inf at 0, NaN below.
+
+    >>> log10(np.array([1000, 2], np.float32)).tolist()
+    [3.0, 0.3010300099849701]
+    """
+    return evaluate(_log10, x, out)
+
+
+def tanh(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The hyperbolic tangent.
+
+    >>> tanh(np.array([-0.0, 0.5, 10], np.float32)).tolist()
+    [-0.0, 0.46211716532707214, 1.0]
+    """
+    return evaluate(exponential.tanh, x, out)
+
+
+def sigmoid(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """1 / (1 + e^-x), without loss where x is far below 0.
+
+    >>> sigmoid(np.array([0, -100], np.float32)).tolist()
+    [0.5, 3.783505853677006e-44]
+    """
+    return evaluate(_sigmoid, x, out)
+
+
+def sin(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The sine of x in radians, for x of any size.
+
+    >>> sin(np.array([-0.0, 1, 1e38], np.float32)).tolist()
+    [-0.0, 0.8414709568023682, 0.9891644716262817]
+    """
+    return evaluate(_sin, x, out)
+
+
+def cos(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The cosine of x in radians, for x of any size.
+
+    >>> cos(np.array([0, 1, 1e38], np.float32)).tolist()
+    [1.0, 0.5403022766113281, 0.14681167900562286]
+    """
+    return evaluate(_cos, x, out)
+
+
+def erf(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x.
+
+    >>> erf(np.array([-0.0, 0.5, 4], np.float32)).tolist()
+    [-0.0, 0.5204998850822449, 1.0]
+    """
+    return evaluate(exponential.erf, x, out)
+
+
+def sqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """The square root; NaN below 0.
+
+    >>> sqrt(np.array([-0.0, 2], np.float32)).tolist()
+    [-0.0, 1.4142135381698608]
+    """
+    return evaluate(_sqrt, x, out)
+
+
+def rsqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
+    """1 / sqrt(x); infinity with the sign of x at 0, NaN below.
+
+    >>> rsqrt(np.array([4, 2, -0.0], np.float32)).tolist()
+    [0.5, 0.7071067690849304, -inf]
+    """
+    return evaluate(_rsqrt, x, out)
+
+
+def _exp2(x: Doubles, out: Doubles) -> None:
+    _mended(exponential.exp2, ties.EXP2, x, out)
+
+
+def _sin(x: Doubles, out: Doubles) -> None:
+    _mended(trigonometry.sin, ties.SIN, x, out)
+
+
+def _cos(x: Doubles, out: Doubles) -> None:
+    _mended(trigonometry.cos, ties.COS, x, out)
+
+
+def _log(x: Doubles, out: Doubles) -> None:
+    _mended(logarithm.log, ties.LOG, x, out)
+
+
+def _log10(x: Doubles, out: Doubles) -> None:
+    _mended(logarithm.log10, ties.LOG10, x, out)
+
+
+def _log1p(x: Doubles, out: Doubles) -> None:
+    _mended(logarithm.log1p, ties.LOG1P, x, out)
+
+
+def _mended(kernel: Kernel, wrong: dict[int, int], x: Doubles, out: Doubles) -> None:
+    """The kernel, but at the inputs in `wrong`, which are looked for only where a result is a tie; `out` is not `x`."""
+    kernel(x, out)
+    if np.minimum.reduce(out.view(np.int64) << _REST) == _TIE:
+        for given, right in wrong.items():
+            given_value, right_value = np.array([given, right], np.uint32).view(np.float32)
+            np.copyto(out, right_value, where=x == given_value)
+
+
+def _sqrt(x: Doubles, out: Doubles) -> None:
+    np.sqrt(x, out=out)
+
+
+def _rsqrt(x: Doubles, out: Doubles) -> None:
+    np.sqrt(x, out=out)
+    np.divide(ONE, out, out=out)
+
+
+def _sigmoid(x: Doubles, out: Doubles) -> None:
+    _mended(_sigmoid_lined, ties.SIGMOID, x, out)
+
+
+def _sigmoid_lined(x: Doubles, out: Doubles) -> None:
+    """The kernel; but near 0 a line, 1/2 + x/4 with a little less slope.
+
+    There 1/2 + x/4 - x^3/48 comes so close to ties of float32 that float64 rounds onto them; the slope decides these
+    as the cubic term does.
+    """
+    near = np.abs(x) < _NEAR
+    decided = x[near] * _SLOPE + _HALF
+    exponential.sigmoid(x, out)
+    out[near] = decided

@@ -1,0 +1,111 @@
+"""Plain NumPy and BLAS behind the names of our own functions: quick, float32 and float64, and with no promise of same bits.
+
+It is the one room where NumPy's drifting functions may be named. `numerics` says when it is used.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.core import exponential
+
+Array = npt.NDArray[Any]
+Axis = int | tuple[int, ...] | None
+Function = Callable[..., Array]
+
+matmul: Function = np.matmul
+dot: Function = np.dot
+sum: Function = np.sum  # noqa: A001
+mean: Function = np.mean
+var: Function = np.var
+std: Function = np.std
+max: Function = np.max  # noqa: A001
+min: Function = np.min  # noqa: A001
+cumsum: Function = np.cumsum
+bincount: Function = np.bincount
+exp: Function = np.exp
+expm1: Function = np.expm1
+exp2: Function = np.exp2
+log: Function = np.log
+log1p: Function = np.log1p
+log2: Function = np.log2
+log10: Function = np.log10
+tanh: Function = np.tanh
+sin: Function = np.sin
+cos: Function = np.cos
+sqrt: Function = np.sqrt
+
+
+def sigmoid(x: Array, out: Array | None = None) -> Array:
+    """1 / (1 + e^-x)."""
+    result = exp(np.negative(x), out)
+    return np.reciprocal(np.add(result, 1, out=out), out=out)
+
+
+def rsqrt(x: Array, out: Array | None = None) -> Array:
+    """1 / sqrt(x)."""
+    return np.reciprocal(sqrt(x, out), out=out)
+
+
+def erf(x: Array, out: Array | None = None) -> Array:
+    """The error function; NumPy has none, so it is our float64 kernel."""
+    wide = np.array(x, np.float64, ndmin=1)
+    exponential.erf(wide, result := np.empty_like(wide))
+    result = result.reshape(np.shape(x)).astype(x.dtype)
+    if out is None:
+        return result
+    out[...] = result
+    return out
+
+
+def norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """The 2-norm over ``axis``."""
+    return sqrt(sum(np.square(x), axis=axis, keepdims=keepdims))
+
+
+def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
+    """log(sum(exp(x))) about the maximum."""
+    top = max(x, axis=axis, keepdims=True)
+    centre = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+    result: Array = log(sum(exp(x - centre), axis=axis, keepdims=True)) + centre
+    return result if keepdims else np.squeeze(result, axis=axis)
+
+
+def vecdot(a: Array, b: Array, axis: int = -1) -> Array:
+    """The product of each vector along ``axis`` of ``a`` with that of ``b``; NumPy 1.26 has no ``vecdot``."""
+    rows, columns = np.moveaxis(a, axis, -1)[..., None, :], np.moveaxis(b, axis, -1)[..., None]
+    products: Array = np.matmul(rows, columns)
+    return products[..., 0, 0]
+
+
+def argsort(x: Array, axis: int | None = -1) -> Array:
+    """The indices that sort; equals keep their order here too."""
+    return np.argsort(x, axis=axis, kind="stable")
+
+
+def segment_sum(values: Array, ids: Array, num_segments: int) -> Array:
+    """The sums of ``values`` (N, ...) with the same id."""
+    result = np.zeros((num_segments, *values.shape[1:]), values.dtype)
+    scatter_add(result, ids, values)
+    return result
+
+
+def scatter_add(target: Array, ids: Array, values: Array) -> None:
+    """``target[ids] += values``, repeated ids included."""
+    if ids.size:
+        order = np.argsort(ids, kind="stable")
+        sorted_ids = ids[order]
+        starts = np.flatnonzero(np.concatenate([[True], sorted_ids[1:] != sorted_ids[:-1]]))
+        target[sorted_ids[starts]] += np.add.reduceat(values[order], starts, axis=0)
+
+
+def embedding_gradient(ids: Array, gradient: Array, vocabulary_size: int) -> Array:
+    """The gradient of ``embedding[ids]``."""
+    return segment_sum(gradient.reshape(ids.size, gradient.shape[-1]), ids.reshape(-1), vocabulary_size)
+
+
+def total(x: Array, axis: int = -1) -> Array:
+    """The sum inside a kernel."""
+    return sum(x, axis=axis)

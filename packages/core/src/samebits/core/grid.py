@@ -1,0 +1,139 @@
+"""Grids: float64 values rounded to multiples of a power of two, so that what is summed of them is exact.
+
+A sum of multiples of one power of two is exact in float64, in any order, as long as no partial sum passes 2**53
+multiples. For |x| < 2**e, two additions round x to a multiple of 2**(e - bits), ties to even:
+
+    M = 1.5 * 2**(52 + e - bits)        (x + M) - M
+
+`grid_vectors` puts whole rows or columns on a grid chosen by their 2-norm. The bound of 2**53 is the business of
+whoever sums: `linalg` and `indexing`. The checks of operands that these share are here too.
+"""
+
+import math
+from typing import Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+
+LONGEST = 2**28  # elements of a vector that `grid_vectors` takes
+
+_BLOCK = 32768  # float64 elements: a block and its scratch stay in a core's cache
+_QUIET_NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
+_ZERO = np.array(0, np.float32)
+_MARGIN = np.float64(1 + 2**-11)
+_UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 of the value
+
+
+def float32_operand(function: str, name: str, x: object) -> Float32:
+    """Return `x` as an array; TypeError if it is not float32."""
+    array = np.asarray(x)
+    if array.dtype != np.float32:
+        msg = f"{function}: {name} must be float32, not {array.dtype}"
+        raise TypeError(msg)
+    return array
+
+
+def rounded(values: Float64 | Float32) -> Float32:
+    """Round to float32, with positive zeros and no NaN but 0x7fc00000. It may overflow: call it under np.errstate."""
+    result = np.asarray(values).astype(np.float32)
+    result += _ZERO
+    result[np.isnan(result)] = _QUIET_NAN
+    return result
+
+
+def refuse_non_finite(function: str, **operands: Float32) -> NoReturn:
+    """Raise FloatingPointError with the first inf or NaN, in C order, of the first operand that has one."""
+    name, x = next((name, x) for name, x in operands.items() if not np.isfinite(x).all())
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape))
+    place = f"{name}[{', '.join(map(str, index))}]" if index else name
+    msg = f"{function}: {place} is {x[index]}, but only finite values can be summed exactly"
+    raise FloatingPointError(msg) from None
+
+
+def grid_constants(exponents: Int64, bits: int) -> Float64:
+    """Return M = 1.5 * 2**(52 + e - bits) for each e, -900 <= e <= 900, put together bit by bit: quicker than ldexp."""
+    biased = exponents + np.int64(1023 + 52 - bits)
+    return ((biased << np.int64(52)) | np.int64(2**51)).view(np.float64)
+
+
+def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int) -> Float64:
+    """Put each vector along `axis` of x (batches, rows, columns) on a grid of its own, multiples of 2**(e - bits).
+
+    e is the least integer with S * (1 + 2**-11) < 4**e, where S is the sum of the vector's squares, rounded once.
+
+    The norm of the gridded vector is at most 2**e, for up to LONGEST = 2**28 elements and bits >= 26. Before, it is
+    below 2**e * (1 - 2**-13); moving each element by at most 2**(e - 27) adds at most 2**14 * 2**(e - 27).
+
+    e does not depend on the order of the elements. Their squares are exact in float64, and a sum of them in any order
+    is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
+    order BLAS took; there (one vector in a million) math.fsum rounds the true sum once.
+
+    Returns float64 of the same shape, with the rows or the columns contiguous as in x. Raises FloatingPointError, with
+    no message, if x is not finite: `refuse_non_finite` finds the words.
+    """
+    if abs(x.strides[-2]) < abs(x.strides[-1]):
+        return grid_vectors(x.swapaxes(-1, -2), -2 if axis == -1 else -1, bits).swapaxes(-1, -2)
+    values = x.astype(np.float64, order="C")
+    if values.size == 0:
+        return values
+    blocks = values.reshape(1, -1, values.shape[-1]) if axis == -1 else values
+    parts = _parts(blocks.shape)
+    scratch = np.empty_like(blocks[parts[0]])  # no later part is larger
+    squares = _squared_norms(blocks, axis, parts, scratch)
+    if not np.isfinite(squares).all():
+        raise FloatingPointError
+    constants = grid_constants(_exponents(squares, blocks, axis), bits)
+    for batch, row in parts:
+        block = blocks[batch, row]
+        # NumPy adds a block filled with the constants twice as fast as it broadcasts them
+        filled = scratch[: len(block), : block.shape[1]]
+        np.copyto(filled, constants[batch, row] if axis == -1 else constants[batch])
+        block += filled
+        block -= filled
+    return values
+
+
+def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    """Cut (batches, rows, columns) along its first two axes into parts of about _BLOCK elements, the largest first."""
+    batches, rows, columns = shape
+    tall = min(rows, max(1, _BLOCK // columns))
+    deep = min(batches, max(1, _BLOCK // (tall * columns)))
+    return [
+        (slice(batch, batch + deep), slice(row, row + tall)) for batch in range(0, batches, deep) for row in range(0, rows, tall)
+    ]
+
+
+def _squared_norms(x: Float64, axis: int, parts: list[tuple[slice, slice]], scratch: Float64) -> Float64:
+    """Sum the squares along `axis`, which keeps length 1, in whatever order BLAS likes."""
+    batches, rows, columns = x.shape
+    result = np.zeros((batches, rows, 1) if axis == -1 else (batches, 1, columns))
+    ones = np.ones((columns, 1) if axis == -1 else (1, rows))
+    for batch, row in parts:
+        block = x[batch, row]
+        squares = np.multiply(block, block, out=scratch[: len(block), : block.shape[1]])
+        if axis == -1:
+            np.matmul(squares, ones, out=result[batch, row])
+        else:
+            result[batch] += np.matmul(ones[:, row], squares)
+    return result
+
+
+def _exponents(squares: Float64, x: Float64, axis: int) -> Int64:
+    """Find the e of `grid_vectors` for each vector, -511 if it is all zeros."""
+    bits = (squares * _MARGIN).view(np.int64)
+    exponents = _half_exponents(bits - _UNSURE)
+    unsure = exponents != _half_exponents(bits + _UNSURE)
+    if unsure.any():
+        vectors = np.moveaxis(x, axis, -1)[np.moveaxis(unsure, axis, -1)[..., 0]]
+        sums = np.array([math.fsum(v.tolist()) for v in vectors * vectors])
+        exponents[unsure] = _half_exponents((sums * _MARGIN).view(np.int64))
+    return exponents
+
+
+def _half_exponents(bits: Int64) -> Int64:
+    """Find the least e with v < 4**e, from the bits of v >= 0: half the exponent field less 1021, rounded down."""
+    return (bits - np.int64(1021 << 52)) >> np.int64(53)

@@ -1,0 +1,175 @@
+"""Sorting and sums by index: `argsort`, `segment_sum`, `scatter_add`, `bincount`, `embedding_gradient`.
+
+A stable sort has one answer, so it is the same everywhere. The values of one id are summed in float64 in the order they
+come in, in runs of 64; the sums of the runs, if there are several, likewise. So the order of additions depends on
+nothing but how often the id occurs. Run by run this would be slow, but the k-th values of all runs are added at once:
+
+    ids 2 0 2 2 0    values a b c d e    ->    0: b, 2: a    ->    0: b + e, 2: a + c    ->    2: (a + c) + d
+
+Sums are rounded to float32 once. inf and NaN are kept; NaN is always 0x7fc00000, and zeros are positive.
+"""
+
+import numpy as np
+
+from samebits.core.grid import Float32, Float64, Int64, float32_operand, rounded
+
+_RUN = 64
+
+
+def argsort(x: Float32 | Int64, /, axis: int | None = -1) -> Int64:
+    """The indices (int64) that sort float32 or int64 x along `axis` (None: flattened); equal elements keep their order.
+
+    NaNs come last, and -0.0 equals 0.0. Raises TypeError for other dtypes, np.exceptions.AxisError for an axis x lacks.
+
+    >>> import numpy as np
+    >>> argsort(np.array([3, np.nan, 1, 3], np.float32))
+    array([2, 0, 3, 1])
+    """
+    array = np.asarray(x)
+    if array.dtype not in (np.float32, np.int64):
+        msg = f"argsort: x must be float32 or int64, not {array.dtype}"
+        raise TypeError(msg)
+    return np.argsort(array, axis=axis, kind="stable").astype(np.int64, copy=False)
+
+
+def segment_sum(values: Float32, ids: Int64, num_segments: int) -> Float32:
+    """The sums of `values` (N, ...) with the same id: float32 (num_segments, ...); 0 for ids that do not occur.
+
+    `ids` is int64 (N,). Raises TypeError for other dtypes, ValueError if the shapes do not fit or num_segments is
+    negative, IndexError with the first id that is not in 0 ... num_segments - 1.
+
+    >>> import numpy as np
+    >>> segment_sum(np.array([1, 2, 4], np.float32), np.array([2, 0, 2]), 4)
+    array([2., 0., 5., 0.], dtype=float32)
+    """
+    values = float32_operand("segment_sum", "values", values)
+    return _segment_sum("segment_sum", values, _ids("segment_sum", ids), num_segments)
+
+
+def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
+    """target[ids] += values in place, repeated ids included: each row of `target` (V, ...) plus its sum, rounded once.
+
+    `ids` is int64 (N,), `values` float32 (N, ...). Errors as in `segment_sum`; `target` is unchanged then.
+
+    >>> import numpy as np
+    >>> target = np.ones(3, np.float32)
+    >>> scatter_add(target, np.array([2, 0, 2]), np.array([1, 2, 4], np.float32))
+    >>> target
+    array([3., 1., 6.], dtype=float32)
+    """
+    if not isinstance(target, np.ndarray) or target.ndim == 0:
+        msg = "scatter_add: target must be an array with at least one axis"
+        raise TypeError(msg)
+    float32_operand("scatter_add", "target", target)
+    values, ids = float32_operand("scatter_add", "values", values), _ids("scatter_add", ids)
+    if target.shape[1:] != values.shape[1:]:
+        msg = f"scatter_add: values {values.shape} do not fit target {target.shape}: all axes but the first must agree"
+        raise ValueError(msg)
+    found, sums = _totals("scatter_add", values, ids, len(target))
+    with np.errstate(all="ignore"):
+        target[found] = rounded(target[found] + sums)
+
+
+def bincount(ids: Int64, weights: Float32 | None = None, minlength: int = 0) -> Int64 | Float32:
+    """How often each id occurs (int64), or the sums of their float32 `weights` (float32, where NumPy gives float64).
+
+    `ids` is int64 (N,), none negative. The result has max(ids) + 1 elements, at least `minlength`. Unlike the other
+    sums by id, weights are added one after the other, as np.bincount's documentation says. Errors as in `segment_sum`.
+
+    >>> import numpy as np
+    >>> bincount(np.array([2, 0, 2]))
+    array([1, 0, 2])
+    """
+    ids = _ids("bincount", ids)
+    length = max(int(ids.max(initial=-1)) + 1, minlength)
+    _check_range("bincount", ids, length)
+    indices = ids.astype(np.intp)
+    if weights is None:
+        return np.bincount(indices, minlength=length).astype(np.int64)
+    weights = float32_operand("bincount", "weights", weights)
+    if weights.shape != ids.shape:
+        msg = f"bincount: weights must have the shape of ids, {ids.shape}, not {weights.shape}"
+        raise ValueError(msg)
+    with np.errstate(all="ignore"):
+        return rounded(np.bincount(indices, weights.astype(np.float64), minlength=length).astype(np.float64))
+
+
+def embedding_gradient(ids: Int64, gradient: Float32, vocabulary_size: int) -> Float32:
+    """The gradient of embedding[ids]: float32 (V, C), the sums of the rows of `gradient` (..., C) with the same id.
+
+    `ids` is int64 (...). Errors as in `segment_sum`.
+
+    >>> import numpy as np
+    >>> embedding_gradient(np.array([[1, 1]]), np.ones((1, 2, 3), np.float32), 2)
+    array([[0., 0., 0.],
+           [2., 2., 2.]], dtype=float32)
+    """
+    gradient = float32_operand("embedding_gradient", "gradient", gradient)
+    ids = np.asarray(ids)
+    if gradient.shape[:-1] != ids.shape or gradient.ndim == 0:
+        msg = f"embedding_gradient: gradient {gradient.shape} must have the shape of ids {ids.shape}, and one axis more"
+        raise ValueError(msg)
+    rows = gradient.reshape(ids.size, gradient.shape[-1])
+    return _segment_sum("embedding_gradient", rows, _ids("embedding_gradient", ids.reshape(-1)), vocabulary_size)
+
+
+def _segment_sum(function: str, values: Float32, ids: Int64, segments: int) -> Float32:
+    if segments < 0:
+        msg = f"{function}: the number of segments must not be negative, but is {segments}"
+        raise ValueError(msg)
+    found, sums = _totals(function, values, ids, segments)
+    result = np.zeros((segments, *values.shape[1:]), np.float32)
+    with np.errstate(all="ignore"):
+        result[found] = rounded(sums)
+    return result
+
+
+def _totals(function: str, values: Float32, ids: Int64, segments: int) -> tuple[Int64, Float64]:
+    """The ids that occur, each once and in no particular order, and the float64 sums of their values."""
+    if values.shape[:1] != ids.shape:
+        msg = f"{function}: values {values.shape} must have one row for each of the {len(ids)} ids"
+        raise ValueError(msg)
+    _check_range(function, ids, segments)
+    order = argsort(ids)
+    arranged = ids[order]
+    starts = np.flatnonzero(np.append(True, arranged[1:] != arranged[:-1])[: len(ids)])
+    found, counts = arranged[starts], np.diff(starts, append=len(ids))
+    rows: Float32 | Float64 = values
+    while True:
+        runs = (counts + (_RUN - 1)) // _RUN
+        firsts = np.add.accumulate(runs) - runs  # whole numbers
+        before = _RUN * (np.arange(int(runs.sum()), dtype=np.int64) - np.repeat(firsts, runs))
+        run_starts, run_counts = np.repeat(starts, runs) + before, np.minimum(np.repeat(counts, runs) - before, _RUN)
+        longest_first = np.argsort(-run_counts, kind="stable")
+        sums = _run_sums(rows, order, run_starts[longest_first], run_counts[longest_first])
+        if len(sums) == len(found):
+            return found[longest_first], sums
+        rows, order, starts, counts = sums, np.argsort(longest_first, kind="stable"), firsts, runs
+
+
+def _run_sums(rows: Float32 | Float64, order: Int64, starts: Int64, counts: Int64) -> Float64:
+    """Sums of rows[order[start : start + count]], one after the other; the counts must not increase."""
+    sums = rows.take(order[starts], axis=0).astype(np.float64, copy=False)
+    with np.errstate(all="ignore"):
+        for k in range(1, int(counts[0]) if len(counts) else 0):
+            longer = starts[: np.count_nonzero(counts > k)]
+            sums[: len(longer)] += rows.take(order[longer + k], axis=0)
+    return sums
+
+
+def _ids(function: str, ids: Int64) -> Int64:
+    ids = np.asarray(ids)
+    if ids.dtype != np.int64:
+        msg = f"{function}: ids must be int64, not {ids.dtype}"
+        raise TypeError(msg)
+    if ids.ndim != 1:
+        msg = f"{function}: ids must have one axis, not shape {ids.shape}"
+        raise ValueError(msg)
+    return ids
+
+
+def _check_range(function: str, ids: Int64, segments: int) -> None:
+    bad = np.flatnonzero((ids < 0) | (ids >= segments))
+    if bad.size:
+        msg = f"{function}: ids[{bad[0]}] is {ids[bad[0]]}, but must be at least 0 and less than {segments}"
+        raise IndexError(msg)

@@ -1,0 +1,214 @@
+"""Products of float32 arrays whose bits depend on nothing but the values: `matmul`, `dot`, `vecdot`.
+
+Each row of `a` and each column of `b` is rounded to a grid that its 2-norm chooses, 27 and 26 bits deep (`grid`). By
+Cauchy-Schwarz no partial sum of their products, in any order, is larger than
+
+    |row| |column| <= 2**ea 2**eb = 2**53 units of 2**(ea - 27) 2**(eb - 26)
+
+so a float64 GEMM computes it without any rounding, whatever its kernel, FMA, blocks and threads. One rounding to
+float32 follows. No unit is below 2**-349, so nothing underflows on the way. This holds for every GEMM that adds
+products of the operands' elements; one in Strassen's manner, which adds elements before it multiplies, is not covered.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from samebits.core.grid import LONGEST, Float32, Float64, float32_operand, grid_vectors, refuse_non_finite
+
+_LEFT_BITS = 27
+_RIGHT_BITS = 26
+_GROUP = 2**19  # float64 elements worked on together, operands and product: 4 MiB
+_ROWS = 256  # with fewer rows a time, GEMM would spend its time packing `b`
+_ZERO = np.array(0, np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A matrix on the grid of a right operand of `matmul`; made by `prepare`."""
+
+    values: Float64  # (K, n)
+
+
+def prepare(b: Float32, /) -> Prepared:
+    """Put a float32 matrix b (K, n) on its grid once, for many products.
+
+    matmul(a, prepare(b)) has the bits of matmul(a, b). It holds a float64 copy of b, so does not see later changes to
+    b. Errors are those of `matmul`; ValueError too if b is not a matrix.
+
+    >>> import numpy as np
+    >>> weight = prepare(np.eye(2, dtype=np.float32))
+    >>> matmul(np.array([[1, 2]], np.float32), weight)
+    array([[1., 2.]], dtype=float32)
+    """
+    b = float32_operand("prepare", "b", b)
+    if b.ndim != 2:
+        msg = f"prepare: b must have 2 axes, not shape {b.shape}"
+        raise ValueError(msg)
+    with np.errstate(all="ignore"):
+        try:
+            return _prepared(b)
+        except FloatingPointError:
+            refuse_non_finite("prepare", b=b)
+
+
+def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> Float32:
+    """The matrix product of float32 arrays, with np.matmul's rules for shapes.
+
+    a (..., m, K) and b (..., K, n) give (..., m, n), leading axes broadcast; an `a` (K,) counts as one row, a `b` (K,)
+    as one column, and the result lacks that axis (vector by vector gives a float32 scalar). `out` is float32, of the
+    result's shape; it may overlap a and b.
+
+    An element is the exact product of the gridded row and column, rounded once, then + 0.0 (so zeros are positive).
+    It depends on its row and column alone: not on other rows, on how many there are, or on the order of the K terms.
+    Its distance from the true product, before that rounding, is at most 3 * 2**-27 * sqrt(K) * |row| * |column|. Beyond
+    the float32 range it is inf, as in np.matmul, without a warning.
+
+    Raises FloatingPointError if a or b has an inf or NaN (with the first index in C order), TypeError if one is not
+    float32, ValueError if the shapes do not fit or K > 2**28. After a FloatingPointError `out` holds nothing of use.
+
+    >>> import numpy as np
+    >>> a = np.array([[1, 2], [3, 4]], np.float32)
+    >>> matmul(a, a)
+    array([[ 7., 10.],
+           [15., 22.]], dtype=float32)
+    """
+    a = float32_operand("matmul", "a", a)
+    b = b if isinstance(b, Prepared) else float32_operand("matmul", "b", b)
+    return _checked("matmul", a, b, out)
+
+
+def dot(a: Float32, b: Float32, /) -> Float32:
+    """The sum product over the last axis of a and the second-to-last of b (or its only one), with np.dot's shapes.
+
+    a (..., K) and b (K,) give (...); a (..., K) and b (..., K, n) give the other axes of a, then those of b. The bits
+    and the errors are those of `matmul`. (A product with a scalar needs no sum: use `*`.)
+
+    >>> import numpy as np
+    >>> dot(np.ones((2, 3), np.float32), np.ones((4, 3, 5), np.float32)).shape
+    (2, 4, 5)
+    """
+    a, b = float32_operand("dot", "a", a), float32_operand("dot", "b", b)
+    if b.ndim <= 2:
+        return _checked("dot", a, b, None)
+    _check_alignment("dot", a.shape, -1, b.shape, -2)
+    others = b.shape[:-2] + b.shape[-1:]
+    try:
+        product = _checked("dot", a, np.moveaxis(b, -2, 0).reshape(b.shape[-2], math.prod(others)), None)
+    except FloatingPointError:
+        refuse_non_finite("dot", a=a, b=b)
+    return product.reshape(a.shape[:-1] + others)
+
+
+def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
+    """The product of each vector along `axis` of a with that of b, the other axes broadcast: np.vecdot of NumPy 2.
+
+    The bits are those of `matmul` of each pair of vectors, and so are the errors.
+
+    >>> import numpy as np
+    >>> vecdot(np.array([[1, 2], [3, 4]], np.float32), np.array([1, 10], np.float32))
+    array([21., 43.], dtype=float32)
+    """
+    a, b = float32_operand("vecdot", "a", a), float32_operand("vecdot", "b", b)
+    rows, columns = np.moveaxis(a, axis, -1)[..., None, :], np.moveaxis(b, axis, -1)[..., None]
+    _check_alignment("vecdot", a.shape, axis, b.shape, axis)
+    result = np.zeros(_broadcast("vecdot", rows.shape[:-2], columns.shape[:-2]), np.float32)
+    if result.size and rows.size:
+        with np.errstate(all="ignore"):
+            try:
+                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, _LEFT_BITS)
+                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, _RIGHT_BITS)
+            except FloatingPointError:
+                refuse_non_finite("vecdot", a=a, b=b)
+            result[...] = np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))[..., 0, 0]
+        result += _ZERO
+    return result[()]
+
+
+def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | None) -> Float32:
+    """Multiply float32 operands if their shapes fit."""
+    shape_b = b.values.shape if isinstance(b, Prepared) else b.shape
+    _check_alignment(function, a.shape, -1, shape_b, -2 if len(shape_b) > 1 else -1)
+    shape = _broadcast(function, a.shape[:-2], shape_b[:-2]) + a.shape[-2:-1] + shape_b[1:][-1:]
+    operands = {"a": a} if isinstance(b, Prepared) else {"a": a, "b": b}
+    result = np.zeros(shape, np.float32) if out is None else _writable(function, out, shape, operands)
+    if result.size and a.shape[-1]:
+        with np.errstate(all="ignore"):
+            try:
+                _multiply(a, b, result)
+            except FloatingPointError:
+                refuse_non_finite(function, **operands)
+    if out is None:
+        return result[()]
+    if result is not out:
+        out[...] = result
+    return out
+
+
+def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dict[str, Float32]) -> Float32:
+    """Return `out`, zeroed, if the product can be written straight to it, otherwise an array to copy from."""
+    if out.shape != shape or out.dtype != np.float32:
+        msg = f"{function}: out must be float32 of shape {shape}, not {out.dtype} of shape {out.shape}"
+        raise ValueError(msg)
+    if not out.flags.c_contiguous or any(np.may_share_memory(out, x) for x in operands.values()):
+        return np.zeros(shape, np.float32)
+    out[...] = _ZERO
+    return out
+
+
+def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
+    """Fill the C-ordered result by groups: as many rows, or whole matrices, as stay in the cache."""
+    a = np.atleast_2d(a)
+    if not isinstance(b, Prepared) and b.ndim <= 2:
+        b = _prepared(b if b.ndim == 2 else b[:, None])
+    if isinstance(b, Prepared):
+        a, columns = (a[None] if a.ndim == 2 else a.reshape(1, -1, a.shape[-1])), b.values.shape[1]
+    else:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        a, b, columns = _stacked(a, batch), _stacked(b, batch), b.shape[-1]
+    batches, rows, length = a.shape
+    target = result.reshape(batches, rows, columns)
+    deep = _GROUP // (rows * (length + columns) + length * columns) + 1
+    tall = max(_ROWS, _GROUP // (length + columns))
+    for i in range(0, batches, deep):
+        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, _RIGHT_BITS)
+        for j in range(0, rows, tall):
+            block = target[i : i + deep, j : j + tall]
+            block[...] = np.matmul(grid_vectors(a[i : i + deep, j : j + tall], -1, _LEFT_BITS), right)
+            block += _ZERO
+
+
+def _prepared(b: Float32) -> Prepared:
+    values = grid_vectors(b[None], -2, _RIGHT_BITS)[0]
+    values.setflags(write=False)
+    return Prepared(values)
+
+
+def _stacked(x: Float32, batch: tuple[int, ...]) -> Float32:
+    """Broadcast x to `batch`, as (batches, rows, columns); rows or columns stay contiguous."""
+    if abs(x.strides[-2]) < abs(x.strides[-1]):
+        return _stacked(x.swapaxes(-1, -2), batch).swapaxes(-1, -2)
+    matrix = x.shape[-2:]
+    return np.broadcast_to(x, batch + matrix).reshape(-1, *matrix)
+
+
+def _check_alignment(function: str, a: tuple[int, ...], axis_a: int, b: tuple[int, ...], axis_b: int) -> None:
+    if not a or not b:
+        msg = f"{function}: a and b must have at least one axis, not shapes {a} and {b}"
+        raise ValueError(msg)
+    if a[axis_a] != b[axis_b]:
+        there = f"a has {a[axis_a]} along axis {axis_a % len(a)}, b {b[axis_b]} along axis {axis_b % len(b)}"
+        msg = f"{function}: a {a} and b {b} do not fit: {there}"
+        raise ValueError(msg)
+    if a[axis_a] > LONGEST:
+        msg = f"{function}: the vectors of a and b have {a[axis_a]} elements; {LONGEST} at most can be summed exactly"
+        raise ValueError(msg)
+
+
+def _broadcast(function: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(a, b)
+    except ValueError:
+        msg = f"{function}: the leading axes {a} of a and {b} of b do not broadcast"
+        raise ValueError(msg) from None

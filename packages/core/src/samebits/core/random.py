@@ -1,0 +1,321 @@
+"""Random numbers with the same bits everywhere, from explicit streams.
+
+A `Stream` is PCG64 seeded through SeedSequence, of which NumPy promises the raw 64-bit words (NEP 19), and our own
+arithmetic from there on: NumPy's distributions may change with its version, and some do with the C library.
+
+    words -> uniform (shift), integers (multiply-high), normal (Box-Muller on our log, sin and cos), permutation (stable sort)
+
+Streams are split by name, ``stream.split("dropout")``: a child depends on the seed and the names on the way to it alone,
+so neither drawing from the parent nor adding another child shifts its numbers. There is no global stream.
+"""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.core import logarithm, trigonometry
+from samebits.core.blocks import BLOCK, narrow
+
+__all__ = ["Stream"]
+
+Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+Size = int | tuple[int, ...]
+
+_LOW = np.array(0xFFFFFFFF, np.uint64)
+_32 = np.array(32, np.uint64)
+_40 = np.array(40, np.uint64)
+_11 = np.array(11, np.uint64)
+_UNIT24 = np.array(2.0**-24)
+_UNIT53 = np.array(2.0**-53)
+_ONE = np.array(1.0)
+_MINUS_TWO = np.array(-2.0)
+_TURN = np.array(2 * math.pi)
+
+
+class Stream:
+    """A stream of random words and the numbers made from them.
+
+    Args:
+        seed: A whole number from 0 to 2^64 - 1.
+
+    Raises:
+        TypeError: ``seed`` is not a whole number.
+        ValueError: ``seed`` is out of range.
+
+    Example:
+        >>> stream = Stream(1)
+        >>> stream.integers(10, size=5).tolist()
+        [5, 9, 1, 9, 3]
+        >>> stream.split("weights").normal(size=2).dtype
+        dtype('float32')
+    """
+
+    def __init__(self, seed: int) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise TypeError(f"seed is {seed!r}: a whole number from 0 to 2^64 - 1 is needed")
+        if not 0 <= seed < 2**64:
+            raise ValueError(f"seed is {seed}: a whole number from 0 to 2^64 - 1 is needed")
+        self._begin(int(seed), ())
+
+    def _begin(self, seed: int, path: tuple[int, ...]) -> None:
+        self._seed, self._path = seed, path
+        self._words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=path))
+
+    def split(self, name: str | int) -> "Stream":
+        """The sub-stream of that name, at its beginning.
+
+        It is independent of this stream and of every other sub-stream, does not advance this one, and is the same
+        however much was drawn from it before.
+
+        Args:
+            name: A text, or a whole number from 0 to 2^64 - 1 (a layer's, a worker's, a step's). ``1`` and ``"1"`` differ.
+
+        Raises:
+            TypeError: ``name`` is neither.
+            ValueError: ``name`` is a number out of range.
+        """
+        if isinstance(name, str):
+            key = hashlib.sha256(name.encode()).digest()[:16]
+            words = tuple(int.from_bytes(key[i : i + 4], "little") for i in range(0, 16, 4))
+        elif isinstance(name, bool) or not isinstance(name, int | np.integer):
+            raise TypeError(f"name is {name!r}: a str or a whole number is needed")
+        elif not 0 <= name < 2**64:
+            raise ValueError(f"name is {name}: a whole number from 0 to 2^64 - 1 is needed")
+        else:
+            words = int(name) & 0xFFFFFFFF, int(name) >> 32
+        child = object.__new__(Stream)
+        child._begin(self._seed, (*self._path, len(words), *words))  # the length keeps numbers and texts apart
+        return child
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the stream is, as a JSON object of numbers and texts; `from_state` goes on exactly there."""
+        state: Any = self._words.state
+        position = {name: hex(state["state"][name]) for name in ("state", "inc")}
+        return {"seed": self._seed, "path": list(self._path), **position}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Stream":
+        """The stream that was at ``state``.
+
+        Raises:
+            ValueError: ``state`` is not what `Stream.state` gives.
+        """
+        stream = object.__new__(cls)
+        try:
+            stream._begin(int(state["seed"]), tuple(map(int, state["path"])))
+            position: Any = {name: int(state[name], 16) for name in ("state", "inc")}
+            stream._words.state = {"bit_generator": "PCG64", "state": position, "has_uint32": 0, "uinteger": 0}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"state is {state!r}, not what Stream.state gives: {error!r}") from error
+        return stream
+
+    def __repr__(self) -> str:
+        return f"<Stream of seed {self._seed}, split {self._path}>" if self._path else f"<Stream of seed {self._seed}>"
+
+    def words(self, count: int) -> Words:
+        """The next ``count`` raw words, uint64."""
+        return self._words.random_raw(count)
+
+    def uniform(self, low: float = 0.0, high: float = 1.0, size: Size = ()) -> Float32:
+        """Numbers from ``low`` (included) to ``high`` (excluded), float32 of shape ``size``.
+
+        The top 24 bits of a word each; ``low + (high - low) u`` is computed in float64 and rounded once.
+
+        Raises:
+            ValueError: ``low`` is not below ``high``, or one is not finite in float32.
+        """
+        low, high = _interval(low, high)
+        shape, count = _shape(size)
+        result: Float32 = ((self.words(count) >> _40) * _UNIT24 * np.array(high - low) + np.array(low)).astype(np.float32)
+        below = np.nextafter(np.float32(high), np.float32(low))
+        return np.minimum(result, below).reshape(shape)[()]  # rounding could reach high
+
+    def normal(self, mean: float = 0.0, std: float = 1.0, size: Size = ()) -> Float32:
+        """Normally distributed numbers, float32 of shape ``size``.
+
+        Two words make two numbers (Box and Muller, 1958, doi:10.1214/aoms/1177706645), in float64 with one rounding:
+        ``sqrt(-2 log u) cos(2 pi v)`` and ``sqrt(-2 log u) sin(2 pi v)``. The tails end at 8.6 standard deviations.
+
+        Raises:
+            ValueError: ``std`` is negative, or a parameter is not finite in float32.
+        """
+        mean, std = _finite("mean", mean), _finite("std", std)
+        if std < 0:
+            raise ValueError(f"std is {std}: it must not be negative")
+        shape, count = _shape(size)
+        result = np.empty(count + count % 2, np.float32)
+        scale, offset = np.array(std), np.array(mean)
+        for start in range(0, result.size, BLOCK):
+            block = self._standard_normal(min(BLOCK, result.size - start))
+            block *= scale
+            block += offset
+            narrow(block, result[start : start + BLOCK])
+        return result[:count].reshape(shape)[()]
+
+    def _standard_normal(self, count: int) -> Float64:
+        """An even number of normal numbers in float64, pair by pair."""
+        words = self.words(count).reshape(-1, 2) >> _11
+        uniform = words * _UNIT53
+        pairs = np.empty((count // 2, 2))
+        radius, angle = np.ascontiguousarray(uniform[:, 0]), np.ascontiguousarray(uniform[:, 1])
+        radius += _UNIT53  # (0, 1], and only multiples of 2^-53, so exact
+        part = np.empty_like(radius)
+        logarithm.log(radius, part)
+        part *= _MINUS_TWO
+        np.sqrt(part, out=radius)
+        angle *= _TURN
+        trigonometry.cos(angle, part)
+        np.multiply(part, radius, out=pairs[:, 0])
+        trigonometry.sin(angle, part)
+        np.multiply(part, radius, out=pairs[:, 1])
+        return pairs.reshape(-1)
+
+    def truncated_normal(
+        self, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0, size: Size = ()
+    ) -> Float32:
+        """Normally distributed numbers from ``low`` to ``high``, float32 of shape ``size``; others are drawn again.
+
+        ``low`` and ``high`` are values, not multiples of ``std``.
+
+        Raises:
+            ValueError: ``low`` is not below ``high``, ``std`` is not positive, or fewer than about 1 in 100 draws would fall
+                between them.
+        """
+        low, high = _interval(low, high)
+        if not _finite("std", std) > 0:
+            raise ValueError(f"std is {std}: it must be positive")
+        shape, count = _shape(size)
+        kept, drawn, pieces = 0, 0, []
+        while kept < count:
+            draw = self.normal(mean, std, count - kept + 64)
+            inside = draw[(draw >= low) & (draw <= high)]
+            pieces.append(inside)
+            kept, drawn = kept + inside.size, drawn + draw.size
+            if drawn > 6400 and kept * 100 < drawn:
+                raise ValueError(
+                    f"low is {low} and high is {high}: fewer than 1 in 100 draws (mean {mean}, std {std}) fall between"
+                )
+        return np.concatenate([np.empty(0, np.float32), *pieces])[:count].reshape(shape)[()]
+
+    def integers(self, low: int, high: int | None = None, size: Size = ()) -> Int64:
+        """Whole numbers from ``low`` (included) to ``high`` (excluded), or from 0 to ``low``; int64 of shape ``size``.
+
+        The high half of word times range: no value's chance is off by more than one in ``2^64 / (high - low)``
+        (Lemire, 2019, doi:10.1145/3230636, without its rejection).
+
+        Raises:
+            ValueError: the range is empty or does not fit int64.
+        """
+        low, high = (0, low) if high is None else (low, high)
+        if not -(2**63) <= low < high <= 2**63:
+            raise ValueError(f"low is {low} and high is {high}: low must be below high, and both must fit int64")
+        shape, count = _shape(size)
+        scaled = _multiply_high(self.words(count), high - low) if high - low < 2**64 else self.words(count)
+        return (scaled + np.array(low % 2**64, np.uint64)).view(np.int64).reshape(shape)[()]
+
+    def permutation(self, x: int | npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The numbers from 0 to ``x - 1``, or the rows of the array ``x``, in random order; a copy.
+
+        Raises:
+            ValueError: ``x`` is negative, or an array without axes.
+        """
+        if isinstance(x, np.ndarray):
+            if not x.ndim:
+                raise ValueError("x has no axes: an array with at least one, or a whole number, is needed")
+            return x.take(self.permutation(len(x)), axis=0)
+        if x < 0:
+            raise ValueError(f"x is {x}: it must not be negative")
+        return np.argsort(self.words(int(x)), kind="stable").astype(np.int64)
+
+    def choice(
+        self, x: int | npt.NDArray[Any], size: Size = (), *, replace: bool = True, p: npt.ArrayLike | None = None
+    ) -> npt.NDArray[Any]:
+        """Elements of the 1-D array ``x``, or of the numbers below ``x``, of shape ``size``.
+
+        Args:
+            x: What to choose from.
+            size: The shape of the result.
+            replace: Whether an element may be chosen twice.
+            p: The elements' weights, equal if None. They need not sum to 1.
+
+        Raises:
+            ValueError: nothing to choose from, too much to choose without ``replace``, ``p`` of another length, negative, not
+                finite, all zero, or together with ``replace=False``.
+        """
+        count = len(x) if isinstance(x, np.ndarray) else int(x)
+        shape, wanted = _shape(size)
+        if count < 1 and wanted:
+            raise ValueError("x is empty: there is nothing to choose from")
+        if p is not None:
+            if not replace:
+                raise ValueError("p is given with replace=False: weights without replacement are not supported")
+            ids = self._weighted(np.asarray(p, np.float64), count, wanted)
+        elif replace:
+            ids = self.integers(count, size=wanted) if wanted else np.empty(0, np.int64)
+        elif wanted > count:
+            raise ValueError(f"size is {size}: only {count} can be chosen without replacement")
+        else:
+            ids = self.permutation(count)[:wanted]
+        chosen = x.take(ids, axis=0) if isinstance(x, np.ndarray) else ids
+        return chosen.reshape(shape)[()]
+
+    def _weighted(self, weights: Float64, count: int, wanted: int) -> Int64:
+        if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
+            raise ValueError(f"p has shape {weights.shape}: {count} finite weights, none negative and one positive, are needed")
+        ends = np.add.accumulate(weights)  # one after the other, by definition
+        points = (self.words(wanted) >> _11) * _UNIT53 * ends[-1]
+        last = np.flatnonzero(weights)[-1]  # rounding could reach the end
+        ids: Int64 = np.searchsorted(ends, points, side="right").astype(np.int64)
+        capped: Int64 = np.minimum(ids, last)
+        return capped
+
+    def bernoulli(self, p: float, size: Size = ()) -> npt.NDArray[np.bool_]:
+        """True with probability ``p`` (to 2^-53), bool of shape ``size``.
+
+        Raises:
+            ValueError: ``p`` is not from 0 to 1.
+        """
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is {p}: a probability from 0 to 1 is needed")
+        shape, count = _shape(size)
+        return ((self.words(count) >> _11) < np.array(math.ceil(p * 2.0**53), np.uint64)).reshape(shape)[()]
+
+
+def _multiply_high(words: Words, factor: int) -> Words:
+    """The upper 64 bits of ``words * factor``, by halves."""
+    upper, lower = words >> _32, words & _LOW
+    f_upper, f_lower = np.array(factor >> 32, np.uint64), np.array(factor & 0xFFFFFFFF, np.uint64)
+    middle = ((lower * f_lower) >> _32) + upper * f_lower
+    if factor < 2**32:
+        return middle >> _32
+    other = lower * f_upper + (middle & _LOW)
+    result: Words = upper * f_upper + (middle >> _32) + (other >> _32)
+    return result
+
+
+def _shape(size: Size) -> tuple[tuple[int, ...], int]:
+    shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
+    if any(isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 0 for length in shape):
+        raise ValueError(f"size is {size!r}: a whole number, or a tuple of them, none negative, is needed")
+    return shape, math.prod(shape)
+
+
+def _finite(name: str, value: float) -> float:
+    if not abs(value) <= float(np.finfo(np.float32).max):
+        raise ValueError(f"{name} is {value}: a number within the range of float32 is needed")
+    return float(value)
+
+
+def _interval(low: float, high: float) -> tuple[float, float]:
+    low, high = _finite("low", low), _finite("high", high)
+    if not low < high:
+        raise ValueError(f"low is {low} and high is {high}: low must be below high")
+    return low, high

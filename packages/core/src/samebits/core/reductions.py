@@ -1,0 +1,215 @@
+"""Reductions of float32 arrays over any axes: `sum`, `mean`, `var`, `std`, `norm`, `logsumexp`, `max`, `min`, `cumsum`.
+
+Sums are taken in float64 by the halving tree (`tree`) over the reduced axes, read in C order, and rounded to float32
+once at the end. So the bits depend on the reduced values and their number, not on memory layout or the other axes.
+
+As in NumPy, `axis` is an int, a tuple of ints or None (all axes), and `keepdims` keeps reduced axes with length 1.
+Results are float32, a scalar where no axis is left. Zeros are positive, and NaN is always the quiet NaN 0x7fc00000.
+inf and NaN follow IEEE 754; there are no warnings. Errors: TypeError if x is not float32, np.exceptions.AxisError (a
+ValueError) for an axis that x does not have, ValueError for an axis given twice.
+"""
+
+# ruff: noqa: A001 - NumPy's names: do not use the built-in sum, max and min in this file
+
+import math
+import operator
+
+import numpy as np
+
+from samebits.core import exponential, logarithm
+from samebits.core.grid import Float32, Float64, float32_operand, rounded
+from samebits.core.tree import Part, fold
+
+Axis = int | tuple[int, ...] | None
+
+_WITHOUT_IDENTITY = {"max", "min", "logsumexp"}
+
+
+def sum(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """The sum over `axis`, 0 over nothing.
+
+    >>> import numpy as np
+    >>> sum(np.array([[1, 2], [3, 4]], np.float32), axis=0)
+    array([4., 6.], dtype=float32)
+    """
+    lanes = _Lanes("sum", x, axis)
+    with np.errstate(all="ignore"):
+        return lanes.rounded(fold(lanes.values), keepdims=keepdims)
+
+
+def mean(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """The mean over `axis`: the float64 sum divided by the count. NaN over nothing.
+
+    >>> import numpy as np
+    >>> mean(np.array([[1, 2], [3, 4]], np.float32), axis=1)
+    array([1.5, 3.5], dtype=float32)
+    """
+    lanes = _Lanes("mean", x, axis)
+    with np.errstate(all="ignore"):
+        return lanes.rounded(_mean(lanes.values), keepdims=keepdims)
+
+
+def var(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
+    """The variance over `axis`: the sum of (x - mean)**2, with the mean in float64, divided by max(count - ddof, 0).
+
+    NaN over nothing, as in NumPy; inf or NaN if ddof leaves nothing to divide by.
+
+    >>> import numpy as np
+    >>> var(np.array([[1, 3], [3, 7]], np.float32), axis=1)
+    array([1., 4.], dtype=float32)
+    """
+    lanes = _Lanes("var", x, axis)
+    with np.errstate(all="ignore"):
+        return lanes.rounded(_variance(lanes.values, ddof), keepdims=keepdims)
+
+
+def std(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
+    """The standard deviation over `axis`: the root of `var` before its rounding.
+
+    >>> import numpy as np
+    >>> std(np.array([[1, 3], [3, 7]], np.float32), axis=1, keepdims=True)
+    array([[1.],
+           [2.]], dtype=float32)
+    """
+    lanes = _Lanes("std", x, axis)
+    with np.errstate(all="ignore"):
+        return lanes.rounded(np.sqrt(_variance(lanes.values, ddof)), keepdims=keepdims)
+
+
+def norm(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """The 2-norm over `axis` (of all elements together, not a matrix norm). The squares are exact and cannot overflow.
+
+    >>> import numpy as np
+    >>> print(norm(np.array([3e30, 4e30], np.float32)))
+    5e+30
+    """
+    lanes = _Lanes("norm", x, axis)
+    with np.errstate(all="ignore"):
+        return lanes.rounded(np.sqrt(fold(lanes.values, _square)), keepdims=keepdims)
+
+
+def logsumexp(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """log(sum(exp(x))) over `axis`, as m + log(sum(exp(x - m))) in float64, m the maximum (Blanchard et al., 2021).
+
+    -inf where all elements are -inf. ValueError over nothing.
+
+    >>> import numpy as np
+    >>> print(logsumexp(np.array([1000, 1000], np.float32)))
+    1000.6932
+    """
+    lanes = _Lanes("logsumexp", x, axis)
+    with np.errstate(all="ignore"):
+        top = np.maximum.reduce(lanes.values, axis=0).astype(np.float64)
+        finite = np.isfinite(top)
+        centre = np.where(finite, top, 0.0)
+
+        def shifted(block: Float64, part: Part) -> None:
+            block -= centre[part]
+            exponential.exp(block, block)
+
+        sums = fold(lanes.values, shifted)
+        return lanes.rounded(np.where(finite, centre + logarithm.log(sums, sums), top), keepdims=keepdims)
+
+
+def max(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """The maximum over `axis`; NaN if there is one. ValueError over nothing.
+
+    >>> import numpy as np
+    >>> max(np.array([[1, 2], [3, np.nan]], np.float32), axis=1)
+    array([ 2., nan], dtype=float32)
+    """
+    return _extreme("max", np.maximum, x, axis, keepdims=keepdims)
+
+
+def min(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """The minimum over `axis`; NaN if there is one. ValueError over nothing.
+
+    >>> import numpy as np
+    >>> min(np.array([[1, 2], [3, np.nan]], np.float32), axis=0)
+    array([ 1., nan], dtype=float32)
+    """
+    return _extreme("min", np.minimum, x, axis, keepdims=keepdims)
+
+
+def cumsum(x: Float32, axis: int | None = None) -> Float32:
+    """The running sums along `axis` (None: of x flattened), one by one in float64, each rounded to float32 once.
+
+    The order is the definition, so np.add.accumulate has no choice in it. The last sum may differ from `sum` by an ulp.
+
+    >>> import numpy as np
+    >>> cumsum(np.array([1, 2, 3], np.float32))
+    array([1., 3., 6.], dtype=float32)
+    """
+    x = float32_operand("cumsum", "x", x)
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, _axes(axis, x.ndim)[0])
+    with np.errstate(all="ignore"):
+        return rounded(np.add.accumulate(x.astype(np.float64), axis=axis))
+
+
+def _square(values: Float64, _: Part) -> None:
+    values *= values
+
+
+def _mean(values: Float32) -> Float64:
+    return fold(values) / np.float64(len(values))
+
+
+def _variance(values: Float32, ddof: int) -> Float64:
+    centre = _mean(values)
+
+    def squared_distance(block: Float64, part: Part) -> None:
+        block -= centre[part]
+        block *= block
+
+    return fold(values, squared_distance) / np.float64(np.maximum(len(values) - ddof, 0))
+
+
+def _extreme(function: str, ufunc: np.ufunc, x: Float32, axis: Axis, *, keepdims: bool) -> Float32:
+    lanes = _Lanes(function, x, axis)
+    with np.errstate(all="ignore"):
+        return lanes.rounded(ufunc.reduce(lanes.x, axis=lanes.axes), keepdims=keepdims)
+
+
+class _Lanes:
+    """float32 x and the axes to reduce, and the way back from a value for each lane to a result."""
+
+    def __init__(self, function: str, x: Float32, axis: Axis) -> None:
+        self.x = float32_operand(function, "x", x)
+        self.axes = _axes(axis, self.x.ndim)
+        self.kept = tuple(i for i in range(self.x.ndim) if i not in self.axes)
+        self.n = math.prod(self.x.shape[i] for i in self.axes)
+        if function in _WITHOUT_IDENTITY and self.n == 0:
+            empty = [i for i in self.axes if self.x.shape[i] == 0]
+            msg = f"{function}: x has no elements to reduce: shape {self.x.shape} is empty along axis {empty[0]}"
+            raise ValueError(msg)
+
+    @property
+    def values(self) -> Float32:
+        """See x as (n, outer, inner), reduced axes in C order, then the others; a view if NumPy can make one."""
+        x, axes, kept = self.x, self.axes, self.kept
+        if x.flags.c_contiguous and axes and axes[-1] - axes[0] + 1 == len(axes):
+            outer = math.prod(x.shape[: axes[0]])
+            return x.reshape(outer, self.n, math.prod(x.shape[axes[-1] + 1 :])).swapaxes(0, 1)
+        lanes = math.prod(x.shape[i] for i in kept)
+        in_rows = bool(axes) and bool(kept) and abs(x.strides[axes[-1]]) < abs(x.strides[kept[-1]])
+        return x.transpose(axes + kept).reshape((self.n, lanes, 1) if in_rows else (self.n, 1, lanes))
+
+    def rounded(self, values: Float64 | Float32, *, keepdims: bool) -> Float32:
+        shape = self.x.shape
+        new = [1 if i in self.axes else n for i, n in enumerate(shape)] if keepdims else [shape[i] for i in self.kept]
+        return rounded(values).reshape(new)[()]
+
+
+def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Sort the axes meant, none negative."""
+    if axis is None:
+        return tuple(range(ndim))
+    given = tuple(operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,)))
+    for i in given:
+        if not -ndim <= i < ndim:
+            raise np.exceptions.AxisError(i, ndim)
+    axes = {i % ndim for i in given}
+    if len(axes) < len(given):
+        msg = f"axis {axis} names the same axis twice"
+        raise ValueError(msg)
+    return tuple(sorted(axes))

@@ -1,0 +1,331 @@
+"""Products are exact on their grids, whatever the order, the blocks and the layout, and follow NumPy's shapes."""
+
+import math
+import re
+import warnings
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from samebits.core import grid, linalg
+from samebits.core.linalg import dot, matmul, prepare, vecdot
+
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+TAME = st.floats(width=32, min_value=-1000, max_value=1000)
+
+
+def normal(*shape, seed=0, spread=0.0):
+    """Normal values, float32, times 2**(normal * spread)."""
+    rng = np.random.default_rng(seed)
+    return (rng.standard_normal(shape) * np.exp2(rng.standard_normal(shape) * spread)).astype(np.float32)
+
+
+def same(x, y):
+    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+
+
+def exponent_by_definition(vector):
+    squares = float(sum(Fraction(float(x)) ** 2 for x in vector)) * (1 + 2**-11)
+    return next(e for e in range(-200, 200) if squares < Fraction(4) ** e)
+
+
+def on_grid_by_definition(vector, bits):
+    """The vector in units of 2**(e - bits), as Python integers, and e - bits."""
+    unit = exponent_by_definition(vector) - bits
+    return [round(Fraction(float(x)) / Fraction(2) ** unit) for x in vector], unit
+
+
+def matmul_by_definition(a, b):
+    rows = [on_grid_by_definition(row, 27) for row in a]
+    columns = [on_grid_by_definition(column, 26) for column in b.T]
+    result = np.zeros((len(rows), len(columns)), np.float32)
+    for i, (row, u) in enumerate(rows):
+        for j, (column, v) in enumerate(columns):
+            units = sum(x * y for x, y in zip(row, column, strict=True))
+            assert abs(units) <= 2**53
+            with np.errstate(over="ignore"):
+                result[i, j] = np.float64(float(units * Fraction(2) ** (u + v)))
+    return result + np.float32(0)
+
+
+def near_the_edge(length, seed):
+    """A vector the sum of whose squares is within a few units in the last place of where the exponent changes."""
+    x = normal(length, seed=seed)
+    x[-4:] = 0
+    total = sum(Fraction(float(v)) ** 2 for v in x)
+    target = Fraction(4) ** exponent_by_definition(x) / Fraction(1 + 2**-11)
+    for i in range(length - 4, length):
+        x[i] = np.nextafter(np.float32(math.sqrt(target - total)), np.float32(0))
+        total += Fraction(float(x[i])) ** 2
+    return x
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), st.integers(1, 4), st.integers(1, 7), st.integers(1, 4))
+def test_matmul_is_what_its_definition_says_for_any_finite_operands(data, m, k, n):
+    elements = data.draw(st.sampled_from([FINITE, TAME]))
+    a = data.draw(hnp.arrays(np.float32, (m, k), elements=elements))
+    b = data.draw(hnp.arrays(np.float32, (k, n), elements=elements))
+    assert same(matmul(a, b), matmul_by_definition(a, b))
+
+
+@pytest.mark.parametrize("spread", [0, 5, 20])
+@pytest.mark.parametrize("k", [3, 64, 1000])
+def test_matmul_is_what_its_definition_says_for_longer_operands(k, spread):
+    a, b = normal(3, k, seed=1, spread=spread), normal(k, 3, seed=2, spread=spread)
+    assert same(matmul(a, b), matmul_by_definition(a, b))
+
+
+@pytest.mark.parametrize("k", [2, 64, 1023, 16384])
+@pytest.mark.parametrize("kind", ["constant", "one large", "edge", "powers", "normal", "square"])
+def test_gemm_on_the_grid_equals_integer_arithmetic(k, kind):
+    """Operands that come near the bound of 2**53 units: parallel vectors, norms just below a power of two."""
+    a = {
+        "constant": np.full((3, k), 1 / 3, np.float32),
+        "one large": np.where(np.arange(k) == k // 2, 1e30, 1e-3 * normal(3, k)).astype(np.float32),
+        "edge": np.stack([near_the_edge(max(k, 5), seed)[:k] for seed in range(3)]),
+        "powers": np.exp2(np.arange(3 * k) % 40 - 20).reshape(3, k).astype(np.float32),
+        "normal": normal(3, k),
+        "square": np.full((3, k), math.sqrt(0.9995 / k), np.float32),
+    }[kind]
+    rows = grid.grid_vectors(a[None], -1, 27)[0]
+    columns = grid.grid_vectors(np.ascontiguousarray(a.T)[None], -2, 26)[0]
+    product = rows @ columns
+    exponents = [math.frexp(math.sqrt(math.fsum((row * row).tolist()) * (1 + 2**-11)))[1] for row in a.astype(np.float64)]
+    for i, j in ((0, 0), (0, 1), (2, 1)):
+        u, v = exponents[i] - 27, exponents[j] - 26
+        x, y = np.ldexp(rows[i], -u).astype(np.int64), np.ldexp(columns[:, j], -v).astype(np.int64)
+        assert np.array_equal(np.ldexp(x.astype(np.float64), u), rows[i])
+        assert np.array_equal(np.ldexp(y.astype(np.float64), v), columns[:, j])
+        assert math.fsum(np.abs(x * y).tolist()) <= 2**53  # so int64 is exact below
+        assert np.ldexp(product[i, j], -u - v) == (x * y).sum()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_order_of_the_contracted_axis_changes_no_bit_even_where_the_exponent_changes(seed):
+    a = np.stack([near_the_edge(64, seed), normal(64, seed=seed)])
+    b = np.stack([near_the_edge(64, seed + 100), normal(64, seed=seed + 100)], axis=1)
+    rng = np.random.default_rng(seed)
+    expected = matmul(a, b)
+    assert same(expected, matmul_by_definition(a, b))
+    for _ in range(10):
+        order = rng.permutation(64)
+        assert same(matmul(a[:, order], b[order]), expected)
+
+
+def test_near_the_edge_a_sum_in_float64_would_choose_by_its_order():
+    """The fallback of the exponent is needed, and is used."""
+    sides, unsure = set(), 0
+    for seed in range(20):
+        x = near_the_edge(64, seed).astype(np.float64)
+        for shift in range(64):
+            s = np.add.accumulate(np.roll(x * x, shift))[-1:]
+            bits = (s * grid._MARGIN).view(np.int64)
+            unsure += grid._half_exponents(bits - 2**30)[0] != grid._half_exponents(bits + 2**30)[0]
+            sides.add((seed, int(grid._half_exponents(bits)[0])))
+    assert unsure == 20 * 64
+    assert len(sides) > 20  # some seeds come out on both sides
+
+
+def test_a_row_depends_on_no_other_row_and_a_column_on_no_other_column():
+    a, b = normal(300, 70, spread=4), normal(70, 90, seed=1, spread=4)
+    whole = matmul(a, b)
+    for rows in (slice(0, 1), slice(5, 8), slice(17, 290), slice(299, 300)):
+        assert same(matmul(a[rows], b), whole[rows])
+    for columns in (slice(0, 1), slice(3, 60)):
+        assert same(matmul(a, b[:, columns]), np.ascontiguousarray(whole[:, columns]))
+    assert same(matmul(a[7], b), whole[7])
+    assert same(matmul(a, b[:, 5]), whole[:, 5].copy())
+
+
+def test_blocks_change_no_bit(monkeypatch):
+    a, b = normal(3, 50, 40, spread=3), normal(3, 40, 30, seed=1, spread=3)
+    expected, matrix = matmul(a, b), matmul(a, b[0])
+    for block, group, rows in [(1, 1, 1), (100, 1000, 7), (1300, 5000, 3)]:
+        monkeypatch.setattr(grid, "_BLOCK", block)
+        monkeypatch.setattr(linalg, "_GROUP", group)
+        monkeypatch.setattr(linalg, "_ROWS", rows)
+        assert same(matmul(a, b), expected)
+        assert same(matmul(a, b[0]), matrix)
+
+
+def test_memory_layout_changes_no_bit():
+    a, b = normal(4, 30, 20), normal(4, 20, 25, seed=1)
+    expected = matmul(a, b)
+    for x in (a, a.swapaxes(1, 2).copy().swapaxes(1, 2), np.asfortranarray(a), np.repeat(a, 2, axis=2)[..., ::2]):
+        for y in (b, b.swapaxes(1, 2).copy().swapaxes(1, 2), np.asfortranarray(b), b[:, ::-1].copy()[:, ::-1]):
+            assert same(matmul(x, y), expected)
+            assert same(matmul(x[1], y[1]), expected[1])
+    heads = normal(2, 7, 3, 5).swapaxes(1, 2)  # (B, T, H, D) seen as (B, H, T, D)
+    assert same(matmul(heads, heads.swapaxes(2, 3)), matmul(heads.copy(), heads.swapaxes(2, 3).copy()))
+
+
+SHAPES = [
+    ((3,), (3,)),
+    ((2, 3), (3,)),
+    ((3,), (3, 4)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3, 4)),
+    ((2, 3), (5, 3, 4)),
+    ((5, 2, 3), (3,)),
+    ((3,), (5, 3, 4)),
+    ((5, 1, 2, 3), (6, 3, 4)),
+    ((1, 2, 3), (7, 3, 4)),
+    ((1, 1), (1, 1)),
+    ((2, 0), (0, 3)),
+    ((0,), (0,)),
+    ((0, 3), (3, 4)),
+    ((2, 3), (3, 0)),
+    ((0, 2, 3), (0, 3, 4)),
+    ((4, 2, 0), (4, 0, 3)),
+]
+
+
+@pytest.mark.parametrize(("shape_a", "shape_b"), SHAPES)
+def test_matmul_has_the_shapes_of_numpy(shape_a, shape_b):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-9, 9, shape_a).astype(np.float32), rng.integers(-9, 9, shape_b).astype(np.float32)
+    product, expected = matmul(a, b), np.matmul(a, b) + np.float32(0)
+    assert type(product) is type(expected)
+    assert same(product, expected)  # small integers: both are exact
+
+
+@pytest.mark.parametrize(
+    ("shape_a", "shape_b"),
+    [
+        *SHAPES[:8],
+        ((2, 3), (4, 5, 3, 6)),
+        ((2, 2, 3), (4, 3, 6)),
+        ((2, 2, 3), (3, 6)),
+        ((2, 0), (4, 0, 6)),
+        ((2, 3), (0, 3, 6)),
+    ],
+)
+def test_dot_has_the_shapes_of_numpy(shape_a, shape_b):
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-9, 9, shape_a).astype(np.float32), rng.integers(-9, 9, shape_b).astype(np.float32)
+    if len(shape_b) < 3 or shape_a[-1] == shape_b[-2]:
+        assert same(dot(a, b), np.dot(a, b) + np.float32(0))
+
+
+def test_vecdot_is_the_product_of_each_pair():
+    a, b = normal(5, 4, 9, spread=3), normal(4, 9, seed=1, spread=3)
+    expected = np.array([[matmul(a[i, j], b[j]) for j in range(4)] for i in range(5)])
+    assert same(vecdot(a, b), expected)
+    assert same(vecdot(a.swapaxes(1, 2), b.T, axis=-2), expected)
+    assert same(vecdot(a[0, 0], b[0]), expected[0, 0])
+    assert same(vecdot(np.zeros((3, 0), np.float32), np.zeros((3, 0), np.float32)), np.zeros(3, np.float32))
+
+
+def test_a_prepared_operand_gives_the_same_bits():
+    a, b = normal(2, 30, 20), normal(20, 25, seed=1)
+    for right in (b, np.asfortranarray(b)):
+        prepared = prepare(right)
+        assert same(matmul(a, prepared), matmul(a, b))
+        assert same(matmul(a[0, 0], prepared), matmul(a[0, 0], b))
+        with pytest.raises(ValueError, match="read-only"):
+            prepared.values[0, 0] = 1
+    assert same(matmul(np.ones((2, 0), np.float32), prepare(np.ones((0, 3), np.float32))), np.zeros((2, 3), np.float32))
+
+
+def test_out_is_filled_and_may_overlap():
+    a, b = normal(6, 6), normal(6, 6, seed=1)
+    expected = matmul(a, b)
+    for out in (np.full((6, 6), np.nan, np.float32), np.full((6, 12), np.nan, np.float32)[:, ::2]):
+        assert matmul(a, b, out=out) is out
+        assert np.array_equal(out, expected)
+    memory = np.concatenate([a.ravel(), np.zeros(20, np.float32)])
+    view = memory[:36].reshape(6, 6)
+    matmul(view, b, out=memory[20:].reshape(6, 6))
+    assert same(memory[20:].reshape(6, 6), expected)
+    matmul(a, b, out=b)
+    assert same(b, expected)
+    scalar = np.empty((), np.float32)
+    matmul(a[0], a[0], out=scalar)
+    assert scalar == matmul(a[0], a[0])
+    empty = np.full((2, 3), np.nan, np.float32)
+    assert not matmul(np.ones((2, 0), np.float32), np.ones((0, 3), np.float32), out=empty).any()
+
+
+def test_overflow_is_inf_and_silent_and_zeros_are_positive():
+    huge = np.full((1, 4), 3e38, np.float32)
+    tiny = np.full((1, 4), 1e-45, np.float32)
+    with warnings.catch_warnings(), np.errstate(all="raise"):
+        warnings.simplefilter("error")
+        assert same(matmul(huge, -huge.T), np.array([[-np.inf]], np.float32))
+        assert same(matmul(tiny, -tiny.T), np.zeros((1, 1), np.float32))
+        assert same(matmul(-tiny, 0 * tiny.T), np.zeros((1, 1), np.float32))
+        assert same(matmul(tiny, np.full((4, 1), 1, np.float32)), np.array([[4 * 1.4e-45]], np.float32))
+
+
+@pytest.mark.parametrize("spread", [0, 3, 12])
+def test_error_is_within_the_documented_bound(spread):
+    a, b = normal(20, 384, spread=spread), normal(384, 20, seed=1, spread=spread)
+    norms = np.linalg.norm(a.astype(np.float64), axis=1)[:, None] * np.linalg.norm(b.astype(np.float64), axis=0)
+    true = np.array([[math.fsum((row * column).tolist()) for column in b.T.astype(np.float64)] for row in a.astype(np.float64)])
+    bound = 3 * 2.0**-27 * math.sqrt(384) * norms + 2.0**-24 * np.abs(true)
+    assert (np.abs(matmul(a, b) - true) <= bound).all()
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_non_finite_operands_are_refused_with_their_place(bad):
+    a, b = normal(2, 3, 4), normal(2, 4, 5)
+    a[1, 2, 3] = a[1, 2, 1] = bad
+    message = re.escape(f"matmul: a[1, 2, 1] is {np.float32(bad)}, but only finite values")
+    for right in (b, b[0], prepare(b[0])):
+        with pytest.raises(FloatingPointError, match=message):
+            matmul(a, right)
+    b[1, 0, 2] = bad
+    with pytest.raises(FloatingPointError, match=re.escape(f"b[1, 0, 2] is {np.float32(bad)}")):
+        matmul(a[0], b)
+    with pytest.raises(FloatingPointError, match=re.escape("prepare: b[0, 2] is")):
+        prepare(b[1])
+    with pytest.raises(FloatingPointError, match=re.escape("vecdot: a[2, 1] is")):
+        vecdot(a[1], a[0])
+    with pytest.raises(FloatingPointError, match=re.escape("dot: b[1, 0, 2] is")):
+        dot(a[0], b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "error", "message"),
+    [
+        (np.ones((2, 3)), np.ones((3, 2), np.float32), TypeError, "a must be float32, not float64"),
+        (np.ones((2, 3), np.float32), np.ones((3, 2), int), TypeError, "b must be float32, not int64"),
+        (np.ones((2, 3), np.float32), np.ones((3, 2), object), TypeError, "b must be float32, not object"),
+        (
+            np.ones((2, 3), np.float32),
+            np.ones((4, 5), np.float32),
+            ValueError,
+            "a has 3 along axis 1, b 4 along axis 0",
+        ),
+        (np.ones((2, 3), np.float32), np.ones(4, np.float32), ValueError, "a has 3 along axis 1, b 4 along axis 0"),
+        (np.ones((2, 1, 3), np.float32), np.ones((5, 3, 1), np.float32), ValueError, "(2,) of a and (5,) of b do not"),
+        (np.float32(1), np.ones(3, np.float32), ValueError, "at least one axis, not shapes () and (3,)"),
+    ],
+)
+def test_wrong_operands_are_named(a, b, error, message):
+    with pytest.raises(error, match=re.escape(message)):
+        matmul(a, b)
+
+
+def test_vectors_that_do_not_fit_are_named_and_so_are_those_that_are_too_long():
+    a, long = np.ones((2, 3), np.float32), np.broadcast_to(np.float32(1), 2**28 + 1)
+    with pytest.raises(ValueError, match=re.escape("vecdot: a (2, 3) and b (4,) do not fit: a has 3 along axis 1, b 4")):
+        vecdot(a, np.ones(4, np.float32))
+    with pytest.raises(ValueError, match=re.escape("dot: a (2, 3) and b (2, 4, 3) do not fit: a has 3 along axis 1, b 4")):
+        dot(a, np.ones((2, 4, 3), np.float32))
+    with pytest.raises(ValueError, match="have 268435457 elements; 268435456 at most"):
+        matmul(long, long)
+
+
+def test_wrong_out_and_wrong_prepared_are_named():
+    a = np.ones((2, 2), np.float32)
+    for out in (np.ones((2, 2)), np.ones((2, 3), np.float32)):
+        with pytest.raises(ValueError, match=re.escape("out must be float32 of shape (2, 2), not")):
+            matmul(a, a, out=out)
+    with pytest.raises(ValueError, match=re.escape("prepare: b must have 2 axes, not shape (2,)")):
+        prepare(a[0])

@@ -1,0 +1,39 @@
+"""Write the golden digests anew, on purpose, and print what changed: each change needs its reason in the changelog."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+from samebits.core.selftest import selftest
+
+FOLDER = Path(__file__).parent
+SELFTEST = FOLDER.parents[1] / "packages/core/src/samebits/core/selftest.json"
+
+
+def bless(path: Path, digests: dict[str, str]) -> int:
+    """Replace the digests in ``path``; print and count the cases that changed."""
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    changed = [name for name in {**old, **digests} if old.get(name) != digests.get(name)]
+    for name in changed:
+        what = "new" if name not in old else "gone" if name not in digests else "CHANGED"
+        print(f"{what:8}{path.name}: {name}")
+    if changed:
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8", newline="\n")
+        draft.replace(path)
+    return len(changed)
+
+
+def main() -> None:
+    count = bless(SELFTEST, {one.case: one.digest for one in selftest()})
+    for script in sorted(FOLDER.glob("*.py")):
+        if script.name != Path(__file__).name:
+            count += bless(script.with_suffix(".json"), runpy.run_path(str(script))["digests"]())
+    print(f"{count} digests changed" if count else "nothing changed")
+    if count:
+        print("Say why in CHANGELOG.md: a changed digest is a breaking change.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
