@@ -26,6 +26,8 @@ SOURCES = sorted(ROOT.glob("packages/*/src"))
 sys.path[:0] = map(str, SOURCES)  # the lab's rooms below need the standard library alone
 
 from samebits.lab import locks, matrix  # noqa: E402
+from samebits.lab.drift import map as driftmap  # noqa: E402
+from samebits.lab.drift import picture as driftpicture  # noqa: E402
 
 # The one table: a NumPy series and the Pythons it is tested on. A new series also needs requirements/numpy-SERIES.in.
 SUPPORTED = {
@@ -176,6 +178,25 @@ def report(session: nox.Session) -> None:
         session.error(f"cells of {joined[0].platform} did not run; -- --allow-missing accepts that")
 
 
+@nox.session(default=False, allow_parallel=True, requires=["build"])
+@nox.parametrize("python, numpy", CELLS)
+def drift(session: nox.Session, numpy: str) -> None:
+    """Measure which NumPy operations drift in one cell, and whether a samebits twin does; drift_map joins the cells."""
+    install(session, f"numpy-{numpy}", "lab", wheels=True)
+    session.run("samebits", "drift", "--record", str(REPORTS / "drift"), *session.posargs)
+
+
+@nox.session(default=False, venv_backend="none")
+def drift_map(session: nox.Session) -> None:
+    """Join the cells recorded in reports/drift/ to the drift map, docs/drift.md and docs/drift.svg."""
+    try:
+        found = driftmap.read((REPORTS / "drift").glob("*.json"))
+    except ValueError as error:
+        session.error(str(error))
+    driftpicture.write(found, ROOT / "docs")
+    session.log(found.summary())
+
+
 @nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
 def check(session: nox.Session) -> None:
     """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
@@ -195,6 +216,14 @@ def exhaustive(session: nox.Session) -> None:
     """Try all 2^32 inputs of every elementary function; -- FUNCTION ... for some, -- --help for more."""
     install(session, f"numpy-{newest_numpy(session)}", "test", wheels=True)
     session.run("python", "tests/core/exhaustive.py", "--state", ".nox/exhaustive.json", *session.posargs)
+
+
+@nox.session(default=False, requires=["build"])
+def benchmark(session: nox.Session) -> None:
+    """Measure speed side by side with the peers: -- core, or another script of benchmarks/ that needs no more than NumPy."""
+    name, *arguments = session.posargs or ["core"]
+    install(session, f"numpy-{newest_numpy(session)}", wheels=True)
+    session.run("python", f"benchmarks/{name}.py", *arguments)
 
 
 @nox.session(default=False)

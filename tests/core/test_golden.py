@@ -43,7 +43,7 @@ def test_threads_do_not_disturb_each_other() -> None:
     assert found == [EXPECTED] * 3
 
 
-@pytest.mark.skipif("SAMEBITS_VARIANTS" not in os.environ, reason="run in one cell of every Python")
+@pytest.mark.variants
 def test_kernels_cpu_levels_c_library_and_threads_cannot_change_a_bit() -> None:
     runs = variants.run([str(GOLDEN / "core.py")], variants.available())
     assert len(runs) > 1 or os.name == "nt"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -39,3 +40,29 @@ def check(*, as_json: JSON = False) -> None:
         console.print(f"[bold red]This machine gives other bits[/bold red] in {len(wrong)} of {len(outcomes)} known results.")
         raise typer.Exit(1)
     console.print(f"[bold green]This machine gives the same bits[/bold green]: all {len(outcomes)} known results agree.")
+
+
+@app.command()
+def drift(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[MODULE:FUNCTION | FILES]", help="A function of yours without arguments; or what to join."),
+    ] = None,
+    *,
+    numpys: Annotated[list[str] | None, typer.Option("--numpy", help="Try the function on this NumPy too, such as 1.26.")] = None,
+    timeout: Annotated[float, typer.Option(help="Stop a run of the function after this many seconds.")] = 600.0,
+    join: Annotated[bool, typer.Option("--join", help="Join FILES: records of --record, or answers about one function.")] = False,
+    record: Annotated[Path | None, typer.Option(help="Write what was measured to this folder, for --join.")] = None,
+    render: Annotated[Path | None, typer.Option(help="Write drift.md and drift.svg to this folder.")] = None,
+    as_json: JSON = False,
+) -> None:
+    """Say what changes bits here: the CPU level, the BLAS kernel, the threads, the C library, the NumPy version.
+
+    Without arguments, some 270 operations of NumPy are tried, and their samebits twins. With MODULE:FUNCTION, your function is.
+    Exit status: 0 the same bits everywhere (of your function, or of the twins), 1 other bits, 2 an error.
+    """
+    from samebits.lab.drift import report  # it starts processes and draws: `samebits check` needs none of it
+
+    raise typer.Exit(
+        report.main(targets or [], numpys=numpys or [], timeout=timeout, join=join, record=record, render=render, as_json=as_json)
+    )

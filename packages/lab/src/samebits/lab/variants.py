@@ -52,8 +52,8 @@ _KERNELS = {
     "aarch64": {"ARMV8": "ASIMD", "CORTEXA57": "ASIMD", "NEOVERSEN1": "ASIMDDP", "NEOVERSEV1": "SVE"},
 }
 _KERNELS |= {"amd64": _KERNELS["x86_64"], "arm64": _KERNELS["aarch64"]}
-# Kernels size their blocks by what they are told of the cache (KiB); where nothing tells them, as on some virtual machines,
-# NumPy 2.5's dgemm crashes under a kernel that is not the machine's own.
+# A forced kernel sizes its buffers by what it is told of the cache. Where nothing tells it, NumPy 2.5.5's products overrun them:
+# crashes, hangs, and, rarely, wrong numbers.
 _CACHE = {"OPENBLAS_L2_SIZE": os.environ.get("OPENBLAS_L2_SIZE", "512")}
 _CRASHED_ON_WINDOWS = 0xC0000000
 
