@@ -1,6 +1,10 @@
 """`describe_machine` reads the running process: what it says changes with the environment that changes NumPy."""
 
+import ctypes
+import ctypes.util
 import os
+import platform
+import struct
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError
@@ -8,7 +12,7 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
-from samebits.core import BLAS, Machine, describe_machine
+from samebits.core import BLAS, Machine, MachineError, check_arithmetic, describe_machine
 
 
 def run(code: str, **environment: str) -> str:
@@ -70,3 +74,54 @@ def test_threads_and_kernel_follow_the_environment() -> None:
 def test_switched_off_features_are_not_in_use() -> None:
     feature = describe_machine().simd[-1]
     assert feature not in run("print(d().simd)", NPY_DISABLE_CPU_FEATURES=feature)
+
+
+def libm() -> ctypes.CDLL:
+    """The C library's floating-point environment, of this thread."""
+    return ctypes.CDLL(ctypes.util.find_library("m"))
+
+
+GLIBC_X86 = platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
+
+
+@pytest.mark.skipif(not GLIBC_X86, reason="the layout of glibc's fenv_t on x86-64")
+def test_a_process_that_flushes_subnormal_numbers_is_refused() -> None:
+    saved, changed = ctypes.create_string_buffer(32), ctypes.create_string_buffer(32)
+    libm().fegetenv(saved)
+    libm().fegetenv(changed)
+    (mxcsr,) = struct.unpack_from("<I", changed, 28)
+    struct.pack_into("<I", changed, 28, mxcsr | 0x8040)  # flush to zero, and take subnormal operands for zeros
+    libm().fesetenv(changed)
+    try:
+        with pytest.raises(MachineError, match=r"subnormal numbers are flushed to zero.*-ffast-math"):
+            check_arithmetic()
+    finally:
+        libm().fesetenv(saved)
+    check_arithmetic()
+
+
+@pytest.mark.skipif(not GLIBC_X86, reason="the numbers of glibc's rounding modes on x86-64")
+@pytest.mark.parametrize("mode", [0x400, 0x800, 0xC00], ids=["down", "up", "to zero"])
+def test_a_process_that_rounds_another_way_is_refused(mode: int) -> None:
+    libm().fesetround(mode)
+    try:
+        with pytest.raises(MachineError, match=r"not rounded to the nearest.*fesetround"):
+            check_arithmetic()
+    finally:
+        libm().fesetround(0)
+    check_arithmetic()
+
+
+def test_a_library_that_does_not_multiply_exactly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = np.array_equal
+    # as if the product in float64 were off by one in the last place
+    monkeypatch.setattr(np, "array_equal", lambda found, expected: exact(np.nextafter(found, np.inf), expected))
+    with pytest.raises(MachineError, match=r"BLAS library .* does not multiply float64 matrices exactly"):
+        check_arithmetic()
+
+
+def test_the_probe_of_products_reaches_the_edge_of_53_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(np, "array_equal", lambda _, expected: seen.append(int(expected.max())) or True)
+    check_arithmetic()
+    assert 2**53 - 2**33 < seen[0] <= 2**53

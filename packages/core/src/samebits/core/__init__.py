@@ -22,6 +22,7 @@ __all__ = [
     "Stream",
     "argsort",
     "bincount",
+    "check_arithmetic",
     "cos",
     "cumsum",
     "current",

@@ -124,6 +124,9 @@ def check_arithmetic() -> None:
     Raises:
         MachineError: subnormal numbers are flushed to zero, rounding is not to nearest, or the installed BLAS does not add
             float64 products exactly where all partial sums fit 53 bits. The message says what usually causes it.
+
+    Example:
+        >>> check_arithmetic()
     """
     tiny = np.array([1e-40], np.float32)
     if not (tiny * np.float32(1)).view(np.uint32)[0]:
