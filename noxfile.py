@@ -96,12 +96,15 @@ def newest_numpy(session: nox.Session) -> str:
     return series[-1]
 
 
+BUILD = """import os, sys; from hatchling.build import build_wheel
+for package in sys.argv[2:]: os.chdir(package); build_wheel(sys.argv[1])"""
+
+
 def build_wheels(session: nox.Session, folder: Path) -> None:
-    """Build the wheel of every package into ``folder``."""
+    """Build the wheel of every package into ``folder``, in one process."""
     install(session, "build")
-    for package in sorted(ROOT.glob("packages/*/pyproject.toml")):
-        with session.chdir(package.parent):
-            session.run("hatchling", "build", "--target", "wheel", "--directory", str(folder), silent=True)
+    packages = [str(settings.parent) for settings in sorted(ROOT.glob("packages/*/pyproject.toml"))]
+    session.run("python", "-c", BUILD, str(folder), *packages, log=False)
 
 
 @nox.session(default=False)

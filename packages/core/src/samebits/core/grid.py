@@ -10,6 +10,7 @@ whoever sums: `linalg` and `indexing`. The checks of operands that these share a
 """
 
 import math
+import threading
 from typing import Literal, NoReturn
 
 import numpy as np
@@ -19,13 +20,35 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
+Role = Literal["left", "right", "product", "part"]
+
 LONGEST = 2**28  # elements of a vector that `grid_vectors` takes
 
+_KEPT = 2**20  # float64 elements of the largest buffer a thread keeps: 8 MiB
 _BLOCK = 32768  # float64 elements: a block and its scratch stay in a core's cache
 _QUIET_NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
 _ZERO = np.array(0, np.float32)
 _MARGIN = np.float64(1 + 2**-11)
 _UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 of the value
+
+
+class _Buffers(threading.local):
+    """Buffers that a thread uses again: fresh memory costs a page fault every 4 KiB, more than the arithmetic on it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Role, Float64] = {}
+
+    def take(self, role: Role, shape: tuple[int, ...]) -> Float64:
+        """An array of that shape with any content; it is the role's until the next one is taken."""
+        size = math.prod(shape)
+        if size > _KEPT:
+            return np.empty(shape)
+        if role not in self.kept or self.kept[role].size < size:
+            self.kept[role] = np.empty(size)
+        return self.kept[role][:size].reshape(shape)
+
+
+BUFFERS = _Buffers()
 
 
 def float32_operand(function: str, name: str, x: object) -> Float32:
@@ -60,29 +83,32 @@ def grid_constants(exponents: Int64, bits: int) -> Float64:
     return ((biased << np.int64(52)) | np.int64(2**51)).view(np.float64)
 
 
-def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int) -> Float64:
+def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int, role: Role | None = None) -> Float64:
     """Put each vector along `axis` of x (batches, rows, columns) on a grid of its own, multiples of 2**(e - bits).
 
-    e is the least integer with S * (1 + 2**-11) < 4**e, where S is the sum of the vector's squares, rounded once.
+        e is the least integer with S * (1 + 2**-11) < 4**e, where S is the sum of the vector's squares, rounded once.
 
-    The norm of the gridded vector is at most 2**e, for up to LONGEST = 2**28 elements and bits >= 26. Before, it is
-    below 2**e * (1 - 2**-13); moving each element by at most 2**(e - 27) adds at most 2**14 * 2**(e - 27).
+        The norm of the gridded vector is at most 2**e, for up to Role = Literal["left", "right", "product", "part"]
 
-    e does not depend on the order of the elements. Their squares are exact in float64, and a sum of them in any order
-    is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
-    order BLAS took; there (one vector in a million) math.fsum rounds the true sum once.
+    LONGEST = 2**28 elements and bits >= 26. Before, it is
+        below 2**e * (1 - 2**-13); moving each element by at most 2**(e - 27) adds at most 2**14 * 2**(e - 27).
 
-    Returns float64 of the same shape, with the rows or the columns contiguous as in x. Raises FloatingPointError, with
-    no message, if x is not finite: `refuse_non_finite` finds the words.
+        e does not depend on the order of the elements. Their squares are exact in float64, and a sum of them in any order
+        is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
+        order BLAS took; there (one vector in a million) math.fsum rounds the true sum once.
+
+        Returns float64 of the same shape, with the rows or the columns contiguous as in x: a buffer of that `role`, or new. Raises FloatingPointError, with
+        no message, if x is not finite: `refuse_non_finite` finds the words.
     """
     if abs(x.strides[-2]) < abs(x.strides[-1]):
-        return grid_vectors(x.swapaxes(-1, -2), -2 if axis == -1 else -1, bits).swapaxes(-1, -2)
-    values = x.astype(np.float64, order="C")
+        return grid_vectors(x.swapaxes(-1, -2), -2 if axis == -1 else -1, bits, role).swapaxes(-1, -2)
+    values = BUFFERS.take(role, x.shape) if role else np.empty(x.shape)
+    np.copyto(values, x)
     if values.size == 0:
         return values
     blocks = values.reshape(1, -1, values.shape[-1]) if axis == -1 else values
     parts = _parts(blocks.shape)
-    scratch = np.empty_like(blocks[parts[0]])  # no later part is larger
+    scratch = BUFFERS.take("part", blocks[parts[0]].shape)  # no later part is larger
     squares = _squared_norms(blocks, axis, parts, scratch)
     if not np.isfinite(squares).all():
         raise FloatingPointError

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samebits.core.grid import LONGEST, Float32, Float64, float32_operand, grid_vectors, refuse_non_finite
+from samebits.core.grid import BUFFERS, LONGEST, Float32, Float64, Role, float32_operand, grid_vectors, refuse_non_finite
 
 _LEFT_BITS = 27
 _RIGHT_BITS = 26
@@ -117,8 +117,8 @@ def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
     if result.size and rows.size:
         with np.errstate(all="ignore"):
             try:
-                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, _LEFT_BITS)
-                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, _RIGHT_BITS)
+                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, _LEFT_BITS, "left")
+                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, _RIGHT_BITS, "right")
             except FloatingPointError:
                 refuse_non_finite("vecdot", a=a, b=b)
             result[...] = np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))[..., 0, 0]
@@ -161,7 +161,7 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     """Fill the C-ordered result by groups: as many rows, or whole matrices, as stay in the cache."""
     a = np.atleast_2d(a)
     if not isinstance(b, Prepared) and b.ndim <= 2:
-        b = _prepared(b if b.ndim == 2 else b[:, None])
+        b = _prepared(b if b.ndim == 2 else b[:, None], "right")
     if isinstance(b, Prepared):
         a, columns = (a[None] if a.ndim == 2 else a.reshape(1, -1, a.shape[-1])), b.values.shape[1]
     else:
@@ -172,15 +172,16 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     deep = _GROUP // (rows * (length + columns) + length * columns) + 1
     tall = max(_ROWS, _GROUP // (length + columns))
     for i in range(0, batches, deep):
-        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, _RIGHT_BITS)
+        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, _RIGHT_BITS, "right")
         for j in range(0, rows, tall):
             block = target[i : i + deep, j : j + tall]
-            block[...] = np.matmul(grid_vectors(a[i : i + deep, j : j + tall], -1, _LEFT_BITS), right)
+            left = grid_vectors(a[i : i + deep, j : j + tall], -1, _LEFT_BITS, "left")
+            block[...] = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
             block += _ZERO
 
 
-def _prepared(b: Float32) -> Prepared:
-    values = grid_vectors(b[None], -2, _RIGHT_BITS)[0]
+def _prepared(b: Float32, role: Role | None = None) -> Prepared:
+    values = grid_vectors(b[None], -2, _RIGHT_BITS, role)[0]
     values.setflags(write=False)
     return Prepared(values)
 
