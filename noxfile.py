@@ -146,7 +146,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
-    arguments = session.posargs or ["tests", "--ignore=tests/house", f"--junit-xml={junit}"]
+    arguments = session.posargs or ["tests", "--ignore=tests/house", "--ignore=tests/parity", f"--junit-xml={junit}"]
     # environments are made anew, bytecode is kept: Python itself checks that it belongs to the source
     session.env.update({"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"), "PYTHONDONTWRITEBYTECODE": None})
     session.env["SAMEBITS_CELL"] = f"{python} {numpy}"
@@ -219,6 +219,18 @@ def exhaustive(session: nox.Session) -> None:
     """Try all 2^32 inputs of every elementary function; -- FUNCTION ... for some, -- --help for more."""
     install(session, f"numpy-{newest_numpy(session)}", "test", wheels=True)
     session.run("python", "tests/core/exhaustive.py", "--state", ".nox/exhaustive.json", *session.posargs)
+
+
+@nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
+def parity(session: nox.Session) -> None:
+    """Compare values and gradients with PyTorch and HIPS autograd; -- bench prints speed and memory beside theirs."""
+    install(session, "numpy-2.4", "test", "parity", wheels=True)
+    # pip, because it also looks where this machine keeps wheels; no lock can hold a CPU build's hashes, they differ by index
+    session.install("torch==2.13.0")
+    if session.posargs == ["bench"]:
+        session.run("python", "benchmarks/autograd.py")
+    else:
+        session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or ["tests/parity"]))
 
 
 @nox.session(default=False, requires=["build"])

@@ -10,7 +10,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BELOW_LAB = ["samebits.core"]
+BELOW_LAB = ["samebits.core", "samebits.autograd"]
 MAY_IMPORT = {"numpy"} | sys.stdlib_module_names
 
 

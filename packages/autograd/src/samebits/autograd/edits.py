@@ -1,0 +1,42 @@
+"""Which arrays were modified in place, and when.
+
+A backward pass must see the arrays that the forward pass saw. Arrays given to `Tensor` are copied, arrays handed out by
+``numpy()`` are read-only, so `Tensor.edit` is the one way to write, and it leaves a note here: the time on the graph's
+clock, by the array that owns the memory, so that views of it are found too. A pass compares two numbers per node, and
+looks here only where something was edited after the node was recorded.
+"""
+
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["note", "owner", "stamp_of"]
+
+Array = npt.NDArray[Any]
+
+last = 0
+_edited: dict[int, tuple[weakref.ref[Array], int]] = {}
+
+
+def owner(array: Array) -> Array:
+    """The array that owns the memory of a view."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def note(array: Array, stamp: int) -> None:
+    """Write down that the memory of ``array`` was modified at ``stamp``."""
+    global last  # noqa: PLW0603 - one clock, one last edit
+    whole = owner(array)
+    key = id(whole)
+    _edited[key] = weakref.ref(whole, lambda _: _edited.pop(key, None)), stamp
+    last = max(last, stamp)
+
+
+def stamp_of(array: Array) -> int:
+    """When the memory of ``array`` was last modified, 0 if never."""
+    reference, stamp = _edited.get(id(owner(array)), (None, 0))
+    return stamp if reference is not None and reference() is not None else 0

@@ -1,0 +1,157 @@
+"""The functional face: `grad`, `value_and_grad`, `vjp`, and `gradients`, which the three stand on.
+
+They leave the ``grad`` of tensors alone and can be nested: where the argument itself is being differentiated, the pass is
+recorded, so ``grad(grad(f))`` is the second derivative.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from samebits.autograd import edits
+from samebits.autograd.graph import ON, GraphError, Node, recording, run
+from samebits.autograd.operations import linked, operation
+from samebits.autograd.tensor import Operand, Tensor, own, seed, wrap
+
+__all__ = ["grad", "gradients", "value_and_grad", "vjp"]
+
+
+@operation(lambda g: g)
+def _input(x: Any) -> Any:
+    return x
+
+
+def gradients(
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    gradient: Operand | None = None,
+    *,
+    create_graph: bool = False,
+    retain_graph: bool = False,
+) -> list[Tensor]:
+    """The gradients of ``output`` with respect to tensors it was computed from, leaves or not.
+
+    Args:
+        output: Any tensor.
+        inputs: Tensors that require a gradient.
+        gradient: The gradient of some scalar with respect to ``output``, of its shape; 1 for a tensor of one element.
+        create_graph: Record the pass, so that the gradients can be differentiated; it retains the graph too.
+        retain_graph: Keep the saved arrays, so that another pass can follow.
+
+    Returns:
+        A tensor for each input, of its shape; zeros where ``output`` does not depend on it.
+
+    Raises:
+        GraphError: As from `Tensor.backward`; or an operation has no gradients of gradients.
+
+    Example:
+        >>> x = Tensor(2.0, requires_grad=True)
+        >>> (first,) = gradients(x * x * x, [x], create_graph=True)
+        >>> first, gradients(first, [x])
+        (Tensor(12., from add), [Tensor(12.)])
+    """
+    nodes: list[Node] = []
+    for i, x in enumerate(inputs):
+        if x.node is None:
+            raise GraphError(f"inputs[{i}] needs no gradient: it has not requires_grad=True")
+        nodes.append(x.node)
+    start = seed(output, gradient)
+    if output.node is None:
+        found: dict[Node, Any] = {}
+    elif create_graph:
+        token = recording.set(recording.get() or ON)
+        try:
+            found = run(output.node, start, wanted=set(nodes), retain=True, link=linked)
+        finally:
+            recording.reset(token)
+    else:
+        found = run(output.node, start.data, wanted=set(nodes), retain=retain_graph)
+    seen = {id(edits.owner(start.data))}
+    results = []
+    for node, x in zip(nodes, inputs, strict=True):
+        g = found.get(node)
+        if isinstance(g, Tensor) and g.requires_grad:
+            results.append(g)
+        elif g is None:
+            results.append(wrap(np.zeros(x.shape, x.dtype)[()], None))
+        else:
+            results.append(wrap(own(g.data if isinstance(g, Tensor) else g, seen), None))
+    return results
+
+
+def grad(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """The function that computes the gradient of the scalar function ``f`` with respect to one argument, or several.
+
+    Example:
+        >>> grad(lambda x: x * x * x)(2.0)
+        Tensor(12.)
+        >>> grad(grad(lambda x: x * x * x))(2.0)
+        Tensor(12.)
+    """
+    both = value_and_grad(f, argnums)
+
+    def gradient(*arguments: Any) -> Any:
+        return both(*arguments)[1]
+
+    return gradient
+
+
+def value_and_grad(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Tensor, Any]]:
+    """As `grad`, but the function computes ``(value, gradient)``.
+
+    Example:
+        >>> value_and_grad(lambda x, y: (x * y).sum(), argnums=(0, 1))([1.0, 2.0], 3.0)
+        (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
+    """
+    places = argnums if isinstance(argnums, tuple) else (argnums,)
+
+    def both(*arguments: Any) -> tuple[Tensor, Any]:
+        value, pull = _pull(f, arguments, places)
+        if value.size != 1:
+            raise ValueError(f"f must compute a scalar for grad, not shape {value.shape}; use vjp")
+        found = pull(None)
+        return value, found if isinstance(argnums, tuple) else found[0]
+
+    return both
+
+
+def vjp(f: Callable[..., Tensor], *arguments: Any) -> tuple[Tensor, Callable[[Operand | None], tuple[Tensor, ...]]]:
+    """``f(*arguments)``, and the function that takes its gradient to the gradients of all arguments, as often as asked.
+
+    Example:
+        >>> value, pull = vjp(lambda x: x * x, [1.0, 2.0, 3.0])
+        >>> pull([1.0, 0.0, 10.0])
+        (Tensor([ 2.,  0., 60.]),)
+    """
+    return _pull(f, arguments, tuple(range(len(arguments))))
+
+
+def _pull(
+    f: Callable[..., Tensor], arguments: Sequence[Any], places: Sequence[int]
+) -> tuple[Tensor, Callable[[Operand | None], tuple[Tensor, ...]]]:
+    """The value of ``f``, without its graph unless someone else needs that, and its pullback."""
+    given = list(arguments)
+    outer = False
+    for place in places:
+        x = given[place] if isinstance(given[place], Tensor) else Tensor(given[place])
+        if x.requires_grad and recording.get():
+            outer = True
+            given[place] = _input(x)  # a node of its own: f may use x in another way too
+        else:
+            given[place] = wrap(x.data, None)
+            given[place].requires_grad = True
+    inputs = [given[place] for place in places]
+    token = recording.set(recording.get() or ON)
+    try:
+        output = f(*given)
+    finally:
+        recording.reset(token)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"f must compute a tensor, not {type(output).__name__}")
+
+    def pull(gradient: Operand | None = None) -> tuple[Tensor, ...]:
+        linking = outer or (isinstance(gradient, Tensor) and gradient.requires_grad)
+        return tuple(gradients(output, inputs, gradient, create_graph=linking, retain_graph=True))
+
+    return (output if outer else output.detach()), pull

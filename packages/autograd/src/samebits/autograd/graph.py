@@ -1,0 +1,299 @@
+"""The graph of what was computed, and the backward pass through it.
+
+Every recorded call of an operation is a `Node`: which operation, the nodes of its arguments, and the arrays its rule needs.
+A tensor that asks for a gradient is a node without an operation: a leaf. Nodes point to what was computed before them
+and to nothing else, so there are no reference cycles, and a graph goes when its last tensor goes.
+
+Every node takes a stamp from one clock. Whatever used a node was computed after it, so going through the nodes by
+falling stamp meets each one once, when its whole gradient is known: no recursion, no separate sorting pass.
+
+    x = Tensor(3.0)                leaf 1
+    y = x * x                      multiply 2   parents (1, 1)
+    z = y + x                      add 3        parents (2, 1)
+    backward: add 3 gives 1 to 2 and 1 to 1; multiply 2 gives 3 and 3 to 1; leaf 1 has 7
+"""
+
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.autograd import edits
+
+__all__ = ["AnomalyError", "GraphError", "Node", "Operation", "Part", "detect_anomaly", "no_grad"]
+
+Array = npt.NDArray[Any]
+Rule = Callable[..., Any]
+
+clock = itertools.count(1)
+
+OFF, ON, TRACING = 0, 1, 2
+recording: ContextVar[int] = ContextVar("recording", default=ON)
+
+
+class GraphError(RuntimeError):
+    """The graph cannot give what was asked for."""
+
+
+class AnomalyError(FloatingPointError):
+    """A gradient is not a number, found under `detect_anomaly`."""
+
+
+class Operation:
+    """A differentiable operation as the backward pass sees it: a name and how a gradient goes through.
+
+    With ``rules``, one for each tensor argument: ``rule(gradient, *[saved[i] for i in picks])`` is that argument's gradient.
+    They may use operations only, so they work on arrays, and on tensors for gradients of gradients.
+    With ``joint``, one rule for all: ``joint(gradient, *saved)`` is a sequence of the arguments' gradients, ``None`` where
+    there is none. Unless ``twice``, it works on arrays alone and ends at first gradients.
+    """
+
+    __slots__ = ("joint", "name", "rules", "tensors", "twice")
+
+    def __init__(
+        self,
+        name: str,
+        rules: Sequence[tuple[Rule, tuple[int, ...]]] = (),
+        *,
+        joint: Rule | None = None,
+        twice: bool = True,
+    ) -> None:
+        self.name = name
+        self.rules = tuple(rules)
+        self.tensors = len(rules)  # saved[:tensors] are the arguments, saved[tensors] the result, the rest no tensors
+        self.joint = joint
+        self.twice = twice
+
+
+class Node:
+    """One call of an operation, or a leaf: ``operation`` is None, ``saved`` its dtype, and ``grad`` its gradient."""
+
+    __slots__ = ("grad", "operation", "parents", "saved", "stamp", "trace", "value")
+
+    def __init__(
+        self, operation: Operation | None, parents: tuple["Node | None", ...] | None, saved: Sequence[Any] | None, value: Any
+    ) -> None:
+        self.stamp = next(clock)
+        self.operation = operation
+        self.parents = parents
+        self.saved = saved
+        self.value = value  # for pictures: the array if it is small, otherwise its shape
+        self.grad: Any = None
+        self.trace: list[str] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self.value if isinstance(self.value, tuple) else self.value.shape
+        return shape
+
+    @property
+    def name(self) -> str:
+        return self.operation.name if self.operation else "leaf"
+
+
+class Part:
+    """A gradient that is zero but at ``index`` (integers and slices) of ``shape``.
+
+    The backward pass writes the parts of one array into one buffer, so reading an array slice by slice costs its size once.
+    """
+
+    __slots__ = ("index", "shape", "values")
+
+    def __init__(self, values: Array, index: Any, shape: tuple[int, ...]) -> None:
+        self.values = values
+        self.index = index
+        self.shape = shape
+
+    def dense(self) -> Array:
+        result = np.zeros(self.shape, self.values.dtype)
+        result[self.index] = self.values
+        return result
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Compute without recording: results need no gradient. Also a decorator; it holds in this thread or task alone.
+
+    Example:
+        >>> from samebits.autograd import Tensor
+        >>> x = Tensor([1.0], requires_grad=True)
+        >>> with no_grad():
+        ...     (x * 2).requires_grad
+        False
+    """
+    with _mode(OFF):
+        yield
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Remember where each operation was called, and stop the backward pass at the first NaN in a gradient.
+
+    Both the computation and its ``backward()`` go inside. It makes every operation many times slower.
+
+    Raises:
+        AnomalyError: From ``backward()``, naming the operation that made the NaN and the line that called it.
+    """
+    with _mode(TRACING):
+        yield
+
+
+@contextmanager
+def _mode(mode: int) -> Iterator[None]:
+    token = recording.set(mode)
+    try:
+        yield
+    finally:
+        recording.reset(token)
+
+
+def run(
+    root: Node,
+    gradient: Any,
+    *,
+    wanted: Collection[Node] = (),
+    retain: bool = False,
+    link: Callable[[Node], list[Any]] | None = None,
+) -> dict[Node, Any]:
+    """Take a gradient back from ``root``.
+
+    Args:
+        root: Where to start.
+        gradient: Its gradient: an array, or a tensor with ``link``.
+        wanted: The nodes whose gradients are asked for; none means all leaves.
+        retain: Keep what the rules need, for another pass.
+        link: Gives a node's saved values as tensors that know where they come from; then the pass itself is recorded.
+
+    Returns:
+        The gradient of each of ``wanted`` (of each leaf) that was reached.
+
+    Raises:
+        GraphError: A node was freed by an earlier pass, an array it needs was modified, or it has no second gradients.
+    """
+    found: dict[Node, Any] = {}
+    pending, owned, heap = {root: gradient}, set[Node](), [(-root.stamp, root)]
+    oldest = min((node.stamp for node in wanted), default=0)
+    tracing = recording.get() == TRACING
+    while heap:
+        node = heappop(heap)[1]
+        if node.stamp < oldest:
+            break
+        g = pending.pop(node)
+        if node.operation is None or node in wanted:
+            found[node] = _fitting(node, g)
+            if node.operation is None:
+                continue
+        contributions, parents = _contributions(node, g, link, tracing=tracing), node.parents or ()
+        if not retain:
+            node.parents = node.saved = None
+        for parent, contribution in zip(parents, contributions, strict=False):
+            if parent is None or contribution is None:
+                continue
+            if parent in pending or type(contribution) is Part:
+                if parent not in pending:
+                    heappush(heap, (-parent.stamp, parent))
+                _accumulate(pending, owned, parent, contribution)
+            else:
+                pending[parent] = contribution
+                heappush(heap, (-parent.stamp, parent))
+    return found
+
+
+def _contributions(node: Node, g: Any, link: Callable[[Node], list[Any]] | None, *, tracing: bool) -> Sequence[Any]:
+    """The gradients of a node's arguments, after the questions whether they can be had and before whether they are numbers."""
+    if node.parents is None:
+        _refuse_freed(node)
+    if node.stamp < edits.last:
+        _refuse_modified(node)
+    try:
+        contributions = _pull(node, g, link)
+    except Exception as error:
+        error.add_note(f"in the backward pass of {node.name}{_called_at(node)}")
+        raise
+    if tracing:
+        _refuse_nan(node, contributions)
+    return contributions
+
+
+def _pull(node: Node, g: Any, link: Callable[[Node], list[Any]] | None) -> Sequence[Any]:
+    operation: Any = node.operation
+    saved: Any = node.saved
+    if link is not None:
+        if not operation.twice:
+            raise GraphError(f"{operation.name} has no gradients of gradients: its rule is written on arrays")
+        saved = link(node)
+    if operation.joint is not None:
+        return operation.joint(g, *saved)  # type: ignore[no-any-return]
+    parents: Any = node.parents
+    return [
+        None if parent is None else rule(g, *[saved[i] for i in picks])
+        for parent, (rule, picks) in zip(parents, operation.rules, strict=True)
+    ]
+
+
+def _accumulate(pending: dict[Node, Any], owned: set[Node], parent: Node, contribution: Any) -> None:
+    """Add to a gradient, in place where no one else can see the array."""
+    total = pending.get(parent)
+    if type(contribution) is Part:
+        if total is None:
+            total = contribution.dense()
+        else:
+            total = total if parent in owned and total.shape else np.array(total)  # a NumPy scalar cannot be written to
+            total[contribution.index] += contribution.values
+    elif parent in owned:
+        total += contribution
+    else:
+        total = total + contribution
+    owned.add(parent)
+    pending[parent] = total
+
+
+def _refuse_freed(node: Node) -> NoReturn:
+    raise GraphError(
+        f"the backward pass came to {node.name}, whose saved arrays an earlier pass has freed: "
+        "give that pass retain_graph=True, or compute the result again"
+    )
+
+
+def _fitting(node: Node, g: Any) -> Any:
+    if g.shape != node.shape:
+        raise GraphError(
+            f"a gradient of shape {g.shape} came to a {node.name} of shape {node.shape}: "
+            "the rule of an operation computed from it is wrong, which gradient_check would find"
+        )
+    if node.operation is None and node.saved and g.dtype != node.saved[0]:
+        raise GraphError(
+            f"a gradient of {g.dtype} came to a leaf of {node.saved[0]}: a rule mixed dtypes, as numbers do that are not x.dtype.type(...)"
+        )
+    return g
+
+
+def _refuse_modified(node: Node) -> None:
+    for value in node.saved or ():
+        if isinstance(value, np.ndarray) and edits.stamp_of(value) > node.stamp:
+            raise GraphError(
+                f"{node.name} needs an array of shape {value.shape} for its gradient, which was modified in place "
+                f"after it was used: edit after backward(), or use a copy{_called_at(node)}"
+            )
+
+
+def _refuse_nan(node: Node, contributions: Sequence[Any]) -> None:
+    for position, contribution in enumerate(contributions):
+        if contribution is None:
+            continue
+        values = contribution.values if type(contribution) is Part else contribution
+        bad = np.argwhere(np.isnan(np.asarray(values)))
+        if len(bad):
+            index = tuple(map(int, bad[0]))
+            raise AnomalyError(
+                f"the rule of {node.name} made NaN in the gradient of argument {position}, at {index}{_called_at(node)}"
+            )
+
+
+def _called_at(node: Node) -> str:
+    return "; it was called here:\n" + "".join(node.trace).rstrip() if node.trace else ""

@@ -1,0 +1,163 @@
+"""`grad`, `value_and_grad`, `vjp`, `gradients`, `gradient_check` and `draw`."""
+
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from samebits.autograd import (
+    GradientError,
+    GraphError,
+    Tensor,
+    grad,
+    gradient_check,
+    gradients,
+    no_grad,
+    operation,
+    sin,
+    value_and_grad,
+    vjp,
+)
+from samebits.core import numerics
+
+
+def test_grad_nests_to_any_order() -> None:
+    function: Any = lambda x: x**4  # noqa: E731
+    assert [x.item() for x in (function(Tensor(2.0)), grad(function)(2.0), grad(grad(function))(2.0))] == [16.0, 32.0, 48.0]
+    assert grad(grad(grad(function)))(2.0).item() == 48.0
+    assert grad(grad(grad(grad(grad(function)))))(2.0).item() == 0.0
+
+
+def test_inner_and_outer_derivatives_are_not_confused() -> None:
+    assert grad(lambda x: x * grad(lambda y: x + y)(2.0))(1.0).item() == 1.0
+    assert grad(lambda x: x * grad(lambda y: x * y)(x))(3.0).item() == 6.0
+
+
+def test_grad_with_several_arguments_and_others_left_alone() -> None:
+    value, (a, b) = value_and_grad(lambda x, n, y: (x**n * y).sum(), argnums=(0, 2))([1.0, 2.0], 3, 2.0)
+    assert (value.item(), a.tolist(), b.item()) == (18.0, [6.0, 24.0], 9.0)
+    assert not value.requires_grad
+
+
+def test_grad_leaves_grad_alone_and_works_under_no_grad() -> None:
+    x = Tensor(2.0, requires_grad=True)
+    with no_grad():
+        assert grad(lambda t: t * t)(x).item() == 4.0
+    assert x.grad is None
+    assert grad(lambda t: t * t)(x).requires_grad  # x is being differentiated, and so is what depends on it
+
+
+def test_gradients_of_leaves_and_of_what_lies_between() -> None:
+    x = Tensor(2.0, requires_grad=True)
+    y = x * x
+    z = y * y
+    assert [g.item() for g in gradients(z, [x, y, z])] == [32.0, 8.0, 1.0]
+    unrelated = Tensor([1.0, 2.0], requires_grad=True)
+    assert gradients(x * 2, [unrelated])[0].tolist() == [0.0, 0.0]
+    assert grad(lambda _: Tensor(1.0))(2.0).item() == 0.0
+
+
+def test_a_pullback_can_be_called_again() -> None:
+    value, pull = vjp(lambda x, y: x * y, [1.0, 2.0], [3.0, 4.0])
+    assert value.tolist() == [3.0, 8.0]
+    for scale in (1.0, 10.0):
+        assert [g.tolist() for g in pull([scale, 0.0])] == [[3.0 * scale, 0.0], [scale, 0.0]]
+
+
+def test_what_is_no_scalar_or_no_tensor_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"must compute a scalar for grad, not shape \(2,\)"):
+        grad(lambda x: x)([1.0, 2.0])
+    with pytest.raises(TypeError, match="must compute a tensor, not float"):
+        grad(lambda x: x.item())(1.0)
+
+
+def test_a_gradient_penalty_trains_through_gradients() -> None:
+    weight = Tensor([[0.5, -1.0], [2.0, 0.3]], requires_grad=True)
+    x = Tensor([[1.0, 2.0]], requires_grad=True)
+
+    def penalty(w: Tensor, t: Tensor) -> Tensor:
+        (slope,) = gradients((t @ w).tanh().sum(), [t], create_graph=True)
+        return (slope * slope).sum()
+
+    penalty(weight, x).backward()
+    assert weight.grad is not None
+    with numerics("fast"):
+        w64 = weight.numpy().astype(np.float64)
+        eps = 1e-5
+        numeric = np.zeros((2, 2))
+        for index in np.ndindex(2, 2):
+            ends = []
+            for sign in (1, -1):
+                moved = w64.copy()
+                moved[index] += sign * eps
+                ends.append(penalty(Tensor(moved, requires_grad=True), Tensor(np.array([[1.0, 2.0]]), requires_grad=True)).item())
+            numeric[index] = (ends[0] - ends[1]) / (2 * eps)
+    np.testing.assert_allclose(weight.grad.numpy(), numeric, rtol=1e-4, atol=1e-5)  # float32 against float64
+
+
+def test_hessian_vector_products() -> None:
+    direction = Tensor([1.0, -1.0])
+    product = grad(lambda x: (grad(lambda y: (y * y * y).sum())(x) * direction).sum())([1.0, 2.0])
+    assert product.tolist() == [6.0, -12.0]
+
+
+def test_a_wrong_rule_is_shown_beside_the_right_numbers() -> None:
+    @operation(lambda g, x: g * x)
+    def half_right(x: Any) -> Any:
+        return x * x
+
+    with pytest.raises(GradientError) as caught:
+        gradient_check(half_right, [[1.0, -3.0]])
+    message = str(caught.value)
+    assert "the gradient of half_right with respect to argument 0 is wrong, worst at (0, 1): analytic" in message
+    assert "analytic:\n[[" in message
+    assert "numeric:\n[[" in message
+
+
+def test_a_rule_that_is_wrong_in_second_order_alone_is_found() -> None:
+    @operation(lambda g, x: g * np.cos(x.data if isinstance(x, Tensor) else x))
+    def cut_off(x: Any) -> Any:
+        return np.sin(x)
+
+    gradient_check(cut_off, [0.5])
+    with pytest.raises(GradientError, match="the gradient of the gradient of cut_off"):
+        gradient_check(cut_off, [0.5], order=2)
+    gradient_check(sin, [0.5], order=2)
+
+
+def test_a_check_that_cannot_check_says_so() -> None:
+    with pytest.raises(ValueError, match="needs an input of floating numbers"):
+        gradient_check(lambda x: x, 1)
+    with pytest.raises(GradientError, match="needs no gradient"):
+        gradient_check(lambda x: x.detach(), [1.0])
+    with pytest.raises(ValueError, match="order is 3"):
+        gradient_check(lambda x: x, 1.0, order=3)
+
+
+def test_a_graph_is_drawn_with_values_and_gradients_and_not_freed() -> None:
+    x = Tensor(3.0, requires_grad=True)
+    y = x * x + x
+    assert y.draw().splitlines() == [
+        "add  value 12  gradient 1",
+        "├ multiply  value 9  gradient 1",
+        "│ ├ #1 leaf  value 3  gradient 7",
+        "│ └ #1",
+        "└ #1",
+    ]
+    svg = ET.fromstring(y.draw(form="svg"))
+    texts = [element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[:3] == ["add", "value 12", "gradient 1"]
+    assert x.grad is None
+    y.backward()
+    with pytest.raises(GraphError, match="draw before backward"):
+        y.draw()
+    with pytest.raises(GraphError, match="needs no gradient"):
+        Tensor(1.0).draw()
+    with pytest.raises(ValueError, match="form is 'png'"):
+        (x * 2).draw(form="png")
+
+
+def test_large_values_are_drawn_by_their_shape() -> None:
+    x = Tensor(np.ones((10, 10)), requires_grad=True)
+    assert "leaf  value shape (10, 10)  gradient shape (10, 10)" in (x * x).sum().draw()

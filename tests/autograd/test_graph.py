@@ -1,0 +1,376 @@
+"""The backward pass: what people reported broken elsewhere holds here."""
+
+import gc
+import sys
+import tracemalloc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samebits.autograd import AnomalyError, GraphError, Tensor, detect_anomaly, exp, gradients, kernel, no_grad, operation, ops
+from samebits.core import digest
+
+
+def leaf(value: Any) -> Tensor:
+    return Tensor(value, requires_grad=True)
+
+
+def grad_of(x: Tensor) -> Any:
+    assert x.grad is not None
+    return x.grad.tolist()
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def test_a_tensor_used_twice_gets_the_sum() -> None:
+    uses: list[tuple[Any, float]] = [
+        (lambda x: x + x, 2.0),
+        (lambda x: x * x, 6.0),
+        (lambda x: x - x, 0.0),
+        (lambda x: x / x, 0.0),
+        (lambda x: (y := x * x) * y + y, 114.0),
+    ]
+    for function, expected in uses:
+        x = leaf(3.0)
+        function(x).backward()
+        assert grad_of(x) == expected
+
+
+def test_a_tied_weight_gets_the_gradients_of_both_uses() -> None:
+    weight = leaf([[1.0, 2.0], [3.0, 4.0]])
+    hidden = weight[np.array([1])]
+    (hidden @ weight.T).sum().backward()
+    assert grad_of(weight) == [[3.0, 4.0], [7.0, 10.0]]
+
+
+def test_a_chain_far_beyond_the_recursion_limit_works_and_goes_away() -> None:
+    depth = 100_000
+    assert depth > 10 * sys.getrecursionlimit()
+    x = leaf(1.0)
+    y = x
+    for _ in range(depth):
+        y = y + x
+    y.backward()
+    assert grad_of(x) == depth + 1
+    z = x
+    for _ in range(depth):
+        z = -z
+    del z  # a graph that no pass has freed
+
+
+def test_a_diamond_of_many_levels_visits_each_node_once() -> None:
+    x = leaf(1.0)
+    y = x
+    for _ in range(100):  # 2^100 paths
+        y = y * 0.5 + y * 0.5
+    y.backward()
+    assert grad_of(x) == 1.0
+
+
+def test_gradients_add_up_over_passes_until_grad_is_none() -> None:
+    x = leaf(2.0)
+    for _ in range(2):
+        (x * x).backward()
+    assert grad_of(x) == 8.0
+    x.grad = None
+    (x * x).backward()
+    assert grad_of(x) == 4.0
+
+
+def test_a_second_pass_over_a_freed_graph_is_refused_and_changes_nothing() -> None:
+    x = leaf(2.0)
+    trunk = x * x
+    loss, other = trunk * 3, trunk + x
+    loss.backward()
+    for output in (loss, other):
+        with pytest.raises(
+            GraphError, match=r"came to multiply, whose saved arrays an earlier pass has freed: .*retain_graph=True"
+        ):
+            output.backward()
+    assert grad_of(x) == 12.0
+
+
+def test_a_retained_graph_can_be_passed_again() -> None:
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    assert grad_of(x) == 8.0
+
+
+def test_what_has_no_gradient_says_so() -> None:
+    with pytest.raises(GraphError, match="needs no gradient"):
+        Tensor(1.0).backward()
+    with no_grad(), pytest.raises(GraphError, match="needs no gradient"):
+        (leaf(1.0) * 2).backward()
+    with pytest.raises(ValueError, match=r"shape \(2,\) is no scalar: give gradient="):
+        (leaf([1.0, 2.0]) * 2).backward()
+    with pytest.raises(ValueError, match=r"gradient has float32 and shape \(3,\), not float32 and \(2,\)"):
+        (leaf([1.0, 2.0]) * 2).backward([1.0, 2.0, 3.0])
+    with pytest.raises(GraphError, match=r"inputs\[0\] needs no gradient"):
+        gradients(leaf(1.0) * 1, [Tensor(1.0)])
+
+
+def test_a_gradient_can_be_given() -> None:
+    x = leaf([1.0, 2.0])
+    (x * x).backward(Tensor([1.0, 10.0]))
+    assert grad_of(x) == [2.0, 40.0]
+
+
+def test_broadcasting_a_row_sums_its_gradient() -> None:
+    a, b = leaf(np.zeros((2, 3))), leaf(np.zeros(3))
+    (a + b).backward(np.arange(6.0).reshape(2, 3))
+    assert grad_of(a) == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    assert grad_of(b) == [3.0, 5.0, 7.0]
+
+
+def test_gradients_of_two_leaves_never_share_memory() -> None:
+    a, b, seed = leaf([1.0, 2.0]), leaf([1.0, 2.0]), Tensor([1.0, 1.0])
+    (a + b).backward(seed)
+    assert a.grad is not None
+    assert b.grad is not None
+    with a.grad.edit() as array:
+        array[:] = 5
+    assert (grad_of(b), seed.tolist()) == ([1.0, 1.0], [1.0, 1.0])
+
+
+def test_gradients_asked_for_never_share_memory_either() -> None:
+    a, b = leaf([1.0, 2.0]), leaf([1.0, 2.0])
+    for create_graph in (False, True):
+        first, second = gradients(a + b, [a, b], [1.0, 1.0], create_graph=create_graph)
+        first[0] = 5.0
+        assert second.tolist() == [1.0, 1.0]
+    (spread,) = gradients(a.sum(), [a])
+    spread[0] = 5.0
+    assert spread.tolist() == [5.0, 1.0]
+
+
+def test_a_rule_that_gives_another_shape_is_refused() -> None:
+    @operation(lambda g: g[0])
+    def wrong(x: Any) -> Any:
+        return x * x
+
+    with pytest.raises(GraphError, match=r"a gradient of shape \(\) came to a leaf of shape \(2,\): the rule"):
+        wrong(leaf([1.0, 2.0])).backward([1.0, 1.0])
+
+
+def test_a_rule_that_gives_another_dtype_is_refused() -> None:
+    @operation(lambda g: g.astype(np.float64))
+    def wide(x: Any) -> Any:
+        return x * x
+
+    with pytest.raises(GraphError, match="a gradient of float64 came to a leaf of float32: a rule mixed dtypes"):
+        wide(leaf([1.0, 2.0])).backward([1.0, 1.0])
+
+
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 2)])
+def test_arrays_without_elements_have_gradients_without_elements(shape: tuple[int, ...]) -> None:
+    x = leaf(np.zeros(shape))
+    ((x * x + x).exp().sum() + ops.concatenate([x, x]).sum() + (x.T @ x).sum()).backward()
+    assert x.grad is not None
+    assert x.grad.shape == shape
+
+
+def test_tensors_without_axes_work_and_keep_their_dtype() -> None:
+    x = leaf(2.0)
+    y = ((x * 3 + 1 / x - 2).exp().log().tanh() + x.sum() + x.max() + x.reshape(1)[0]) ** 3
+    y.backward()
+    assert x.grad is not None
+    assert [y.shape, y.dtype.name, x.grad.shape, x.grad.dtype.name] == [(), "float32", (), "float32"]
+
+
+def test_tensors_without_axes_are_stretched_and_indexed_beside_other_uses() -> None:
+    x = leaf(3.0)
+    (x[None] * x.expand(2) + x.transpose() + x.squeeze() + x[()]).sum().backward()
+    assert grad_of(x) == 18.0
+
+
+def test_no_grad_and_detach_cut_the_graph() -> None:
+    x = leaf(3.0)
+    y = x * x.detach()
+    with no_grad():
+        factor = x * 10
+    (y * factor).backward()
+    assert grad_of(x) == 90.0
+
+    @no_grad()
+    def twice(t: Tensor) -> Tensor:
+        return t * 2
+
+    assert not twice(x).requires_grad
+    assert (x * 2).requires_grad
+
+
+def test_a_modified_array_is_found_through_views_and_detached_tensors() -> None:
+    x = leaf([1.0, 2.0])
+    y = x.reshape(2, 1)
+    z = (y * y).sum()
+    with x.edit() as array:
+        array[0] = 5
+    with pytest.raises(
+        GraphError, match=r"multiply needs an array of shape \(2, 1\) for its gradient, which was modified in place"
+    ):
+        z.backward()
+    w = exp(x)
+    w.detach()[0] = 0.0
+    with pytest.raises(GraphError, match="exp needs an array"):
+        w.backward([1.0, 1.0])
+
+
+def test_modifying_what_no_rule_needs_or_before_it_is_used_is_allowed() -> None:
+    x, bias = leaf([1.0, 2.0]), leaf([1.0, 2.0])
+    bias[0] = 7.0
+    y = (x * x + bias).sum()
+    bias[1] = 7.0
+    y.backward()
+    assert grad_of(x) == [2.0, 4.0]
+    with pytest.raises(GraphError, match="the graph does not see assignments"):
+        Tensor([1.0, 2.0])[0] = x[0]
+    with pytest.raises(GraphError, match="computed by add and cannot be edited"):
+        (x + 1)[0] = 1.0
+
+
+def test_an_array_handed_out_cannot_be_written_nor_can_one_that_was_handed_in() -> None:
+    array = np.ones(2, np.float32)
+    x = leaf(array)
+    y = (x * x).sum()
+    array[0] = 5
+    with x.edit() as window:
+        pass
+    for view in (x.numpy(), np.asarray(x), window):
+        with pytest.raises(ValueError, match="read-only"):
+            view[0] = 5
+    assert x.tolist() == [1.0, 1.0]
+    with pytest.raises(GraphError, match="modified"):
+        y.backward()  # edit() was entered: that counts
+
+
+def test_rebinding_data_does_not_reach_back_into_the_graph() -> None:
+    x = leaf([1.0, 2.0])
+    y = (x * x).sum()
+    x.data = np.array([7.0, 7.0], np.float32)
+    y.backward()
+    assert grad_of(x) == [2.0, 4.0]
+
+
+def test_graphs_go_at_once_without_the_collector() -> None:
+    with no_collector():
+        x = leaf(np.ones((4, 4)))
+        y = (x @ x).exp().softmax().sum()
+        middle = x * 2
+        nodes = [weakref.ref(middle.data)]
+        y.backward()
+        del y, middle
+        assert nodes[0]() is None
+        first = gradients((x * x * x).sum(), [x], create_graph=True)[0]
+        gradients(first.sum(), [x])
+        del first
+        x.grad = None
+        assert gc.collect() == 0
+
+
+def test_memory_is_flat_over_steps_without_the_collector() -> None:
+    weight = leaf(np.full((50, 50), 0.01))
+
+    def step() -> None:
+        weight.grad = None
+        h = weight
+        for _ in range(10):
+            h = (h @ weight).tanh()
+        (h * h).mean().backward()
+
+    with no_collector():
+        step()
+        tracemalloc.start()
+        try:
+            step()
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(5):
+                step()
+            after = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+    assert after - before < 5_000  # one of the arrays has 10,000 bytes
+
+
+def test_buffers_are_freed_while_the_pass_goes_on() -> None:
+    size = 40_000
+    x = leaf(np.linspace(0.1, 0.2, size))
+    tracemalloc.start()
+    try:
+        y = x
+        for _ in range(20):
+            y = y.sqrt() * 1.01
+        forward = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        y.sum().backward()
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak - forward < 6 * 4 * size  # not 20 gradients beside 20 saved arrays
+
+
+def test_a_nan_is_traced_to_the_operation_that_made_it() -> None:
+    x = leaf([1.0, 0.0])
+    with detect_anomaly(), np.errstate(all="ignore"):
+        y = (x.sqrt() * 0.0).sum()  # the slope of sqrt at 0 is infinite
+        with pytest.raises(AnomalyError, match=r"rule of sqrt made NaN in the gradient of argument 0, at \(1,\)") as caught:
+            y.backward()
+    assert "y = (x.sqrt() * 0.0).sum()" in str(caught.value)
+
+
+def test_an_error_in_a_rule_says_which_operation_it_was() -> None:
+    x = leaf([[1.0, 2.0]])
+    y = x @ Tensor([[1.0], [1.0]])
+    with pytest.raises(FloatingPointError) as caught:
+        y.backward([[float("inf")]])
+    assert caught.value.__notes__ == ["in the backward pass of matmul_weight"]
+
+
+def test_fused_kernels_have_first_gradients_and_say_that_they_have_no_second() -> None:
+    @kernel(lambda g, x: (g * (x + x), None))
+    def squared(x: Any, _: Any) -> Any:
+        return x * x, (x,)
+
+    x = leaf([1.0, 2.0])
+    (g,) = gradients(squared(x, Tensor(1.0)).sum(), [x])
+    assert g.tolist() == [2.0, 4.0]
+    with pytest.raises(GraphError, match="squared has no gradients of gradients"):
+        gradients(squared(x, None).sum(), [x], create_graph=True)
+
+
+def test_the_order_of_the_sum_over_uses_is_that_of_the_program() -> None:
+    def run() -> str:
+        x = leaf(np.linspace(0.1, 3, 1000, dtype=np.float32))
+        (x.sin() + x.exp() * x.cos() + x.tanh() / x + (x * x * x).log()).sum().backward()
+        assert x.grad is not None
+        return digest(x.grad.numpy())
+
+    assert run() == run()
+
+
+def test_threads_record_their_own_graphs() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def work(k: int) -> Any:
+        x = leaf(float(k))
+        y = x
+        for _ in range(50):
+            y = y * 0.9 + x
+        y.backward()
+        return grad_of(x)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(work, range(1, 9)))) == 1

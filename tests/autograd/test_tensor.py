@@ -1,0 +1,191 @@
+"""`Tensor` as a value: what it takes, what it shows, what it refuses."""
+
+import copy
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samebits.autograd import GraphError, Tensor, no_grad, where
+from samebits.core import numerics
+
+
+def test_floats_become_float32_and_whole_numbers_int64() -> None:
+    given = [
+        1.0,
+        [1.0, 2.0],
+        np.float64(1),
+        np.ones(2),
+        np.ones(2, np.float16),
+        [],
+        1,
+        [1, 2],
+        np.ones(2, np.uint8),
+        True,
+        [True],
+    ]
+    dtypes = [Tensor(x).dtype.name for x in given]
+    assert dtypes == ["float32"] * 6 + ["int64"] * 3 + ["bool"] * 2
+    assert Tensor([1, 2], dtype=np.float32).dtype == np.float32
+
+
+def test_float64_arrays_stay_float64_in_fast_arithmetic_alone() -> None:
+    with numerics("fast"):
+        assert Tensor(np.ones(2)).dtype == np.float64
+        assert Tensor([1.0]).dtype == np.float32
+        assert (Tensor(np.ones(2)) * 2 + 1 / Tensor(np.ones(()))).dtype == np.float64
+        with pytest.raises(TypeError, match="float64 and float32 are not mixed"):
+            Tensor(np.ones(2)) + Tensor([1.0])
+    with pytest.raises(TypeError, match=r"a tensor of float64 is not possible here: .*needs numerics\(\"fast\"\)"):
+        Tensor(1.0, dtype=np.float64)
+
+
+def test_a_tensor_of_a_tensor_is_a_copy_without_its_graph() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = Tensor(Tensor(x * 2))
+    assert (y.tolist(), y.requires_grad, type(y.data)) == ([2.0, 4.0], False, np.ndarray)
+    y[0] = 9.0
+    assert x.tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("wrong", ["text", None, object(), 1j, ["a", 1]])
+def test_what_is_no_number_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"a tensor of .* is not possible here: float32, int64, bool are"):
+        Tensor(wrong)
+
+
+def test_integer_tensors_refuse_gradients_and_say_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"a tensor of int64 has no gradient: make it floating, as in Tensor\(1\.0\)"):
+        Tensor([1, 2], requires_grad=True)
+    x = Tensor([1, 2])
+    with pytest.raises(TypeError, match="int64 has no gradient"):
+        x.requires_grad = True
+    assert (x + x).dtype == np.int64
+    assert (x * Tensor(0.5, requires_grad=True)).dtype == np.float32
+    assert (x / 2).tolist() == [0.5, 1.0]
+    assert (x * 0.5).dtype == np.float32
+    assert [x.sum().dtype.name, (x > 1).sum().item(), x.max().item()] == ["int64", 1, 2]
+
+
+def test_numpy_arrays_and_numbers_compute_with_tensors_from_both_sides() -> None:
+    x, a = Tensor([1.0, 2.0], requires_grad=True), np.array([10.0, 20.0], np.float32)
+    for y in (a + x, x + a, a * x, np.float32(2) * x, x * np.float64(2), 2 - x, [1.0, 2.0] * x, a @ x, np.float64(1) / x):
+        assert isinstance(y, Tensor)
+        assert y.dtype == np.float32
+        assert y.requires_grad
+
+
+def test_comparisons_give_truth_values_and_tensors_are_hashed_by_identity() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    assert (x < 2).tolist() == [True, False]
+    assert (x == x.detach()).tolist() == [True, True]
+    assert [(x != 1.0).tolist(), (x >= 2).tolist(), (x <= 1).tolist(), (x > [0, 5]).tolist()] == [
+        [False, True],
+        [False, True],
+        [True, False],
+        [True, False],
+    ]
+    assert not (x == 1).requires_grad
+    assert {x: 1}[x] == 1
+    assert x != "text"
+    assert bool(Tensor(1.0) == 1.0)
+    with pytest.raises(ValueError, match="truth of a tensor of shape"):
+        bool(x)
+
+
+def test_the_representation_says_value_dtype_and_origin() -> None:
+    x = Tensor([1.0, 2.5], requires_grad=True)
+    assert repr(x) == "Tensor([1. , 2.5], requires_grad=True)"
+    assert repr(x * 2) == "Tensor([2., 5.], from multiply)"
+    assert repr(Tensor(3)) == "Tensor(3)"
+    assert repr(Tensor(np.zeros((0, 2)))) == "Tensor([], shape=(0, 2))"
+    assert repr(Tensor(np.zeros(1000))).endswith("shape=(1000,))")
+    with numerics("fast"):
+        assert repr(Tensor(np.ones(1))) == "Tensor([1.], dtype=float64)"
+
+
+def test_python_protocols() -> None:
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert (len(x), [row.tolist() for row in x]) == (2, [[1.0, 2.0], [3.0, 4.0]])
+    assert (float(x[0, 1]), int(x[1, 0]), x[1][1].item()) == (2.0, 3, 4.0)
+    assert [10, 20][Tensor(1)] == 20
+    assert (x.shape, x.ndim, x.size, x.T.tolist()) == ((2, 2), 2, 4, [[1.0, 3.0], [2.0, 4.0]])
+    with pytest.raises(ValueError, match="one element, not of shape"):
+        x.item()
+    with pytest.raises(TypeError, match="no length"):
+        len(Tensor(1.0))
+    with pytest.raises(TypeError, match="is no index"):
+        [1, 2][Tensor(1.0)]
+
+
+def test_tensors_index_tensors() -> None:
+    x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = x[Tensor([2, 0])].sum() + x[x > 2].sum() + x.take(Tensor([1, 1])).sum() + where(x > 1, x, 0.0).sum()
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 3.0, 3.0]
+
+
+def test_leaves_are_copied_and_pickled_with_their_elements_and_nothing_else() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):  # noqa: S301
+        assert (y.tolist(), y.requires_grad, y.grad) == ([1.0, 2.0], True, None)
+    with pytest.raises(GraphError, match="only leaves"):
+        copy.deepcopy(x * 2)
+
+
+def test_requires_grad_can_be_changed_on_leaves_alone() -> None:
+    x = Tensor(1.0)
+    x.requires_grad = True
+    y = x * 2
+    x.requires_grad = False
+    assert not x.requires_grad
+    with pytest.raises(GraphError, match="computed by multiply: use detach"):
+        y.requires_grad = False
+    with pytest.raises(GraphError, match="on leaves"):
+        y.grad = None
+
+
+def test_grad_takes_only_what_fits() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ValueError, match=r"grad has float32 and shape \(1,\), not float32 and \(2,\)"):
+        x.grad = Tensor([1.0])
+    x.grad = Tensor([1.0, 1.0])
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [3.0, 5.0]
+
+
+def test_dtypes_are_changed_with_their_gradients() -> None:
+    with numerics("fast"):
+        x = Tensor([1.0, 2.0], requires_grad=True)
+        y = x.astype(np.float64)
+        (y * y).sum().backward()
+        assert x.grad is not None
+        assert [y.dtype.name, x.grad.dtype.name, x.grad.tolist()] == ["float64", "float32", [2.0, 4.0]]
+    assert Tensor([1.7, -1.7]).astype(np.int64).tolist() == [1, -1]
+
+
+def test_arrays_out_of_tensors() -> None:
+    x = Tensor([1.0, 2.0])
+    assert np.asarray(x).dtype == np.float32
+    assert np.asarray(x, np.float64).tolist() == [1.0, 2.0]
+    assert isinstance(Tensor(1.0).numpy(), np.ndarray)
+    with no_grad():
+        assert x.detach().numpy().base is not None
+
+
+def test_a_loop_of_steps_learns() -> None:
+    x, target = Tensor([[1.0], [2.0], [3.0]]), Tensor([[3.0], [5.0], [7.0]])
+    weight, bias = Tensor([[0.0]], requires_grad=True), Tensor([0.0], requires_grad=True)
+    for _ in range(500):
+        loss = ((x @ weight + bias - target) ** 2).mean()
+        loss.backward()
+        for p in (weight, bias):
+            assert p.grad is not None
+            with p.edit() as array:
+                array[...] = array - np.float32(0.05) * p.grad.data
+            p.grad = None
+    assert abs(weight.item() - 2) < 1e-2
+    assert abs(bias.item() - 1) < 3e-2
