@@ -149,7 +149,7 @@ def line(figure: Figure) -> str:
 
 def svg(figures: list[Figure]) -> str:
     """Bars of the ratios; a tick where our limit is."""
-    row, left, width = 19, 380, 420
+    row, left, width = 19, 410, 400
     scale = width / max(max(one.ratio, one.pair.limit or 0) for one in figures)
     height = row * len(figures) + 50
     parts = [
@@ -165,7 +165,8 @@ def svg(figures: list[Figure]) -> str:
         parts.append(
             f'<rect x="{left}" y="{y + 3}" width="{one.ratio * scale:.1f}" height="13" fill="{"#e8a39b" if over else "#9fc5e8"}"/>'
         )
-        parts.append(f'<text x="{left + one.ratio * scale + 5:.1f}" y="{y + 13}">{one.ratio:.1f}</text>')
+        end = left + max(one.ratio, one.pair.limit or 0) * scale
+        parts.append(f'<text x="{end + 6:.1f}" y="{y + 13}">{one.ratio:.1f}</text>')
         if one.pair.limit:
             parts.append(f'<rect x="{left + one.pair.limit * scale:.1f}" y="{y + 1}" width="2" height="17" fill="#33333b"/>')
     return "\n".join([*parts, "</g>", "</svg>", ""])
