@@ -140,7 +140,9 @@ def tests(session: nox.Session, numpy: str) -> None:
     junit.unlink(missing_ok=True)
     python = str(session.python)
     record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT), "did not finish")
-    record.write(REPORTS / "cells")
+    whole = not session.posargs and not INSTALL_ONLY  # part of the suite is no result for the cell
+    if whole:
+        record.write(REPORTS / "cells")
     try:
         install(session, f"numpy-{numpy}", "test", "lab", wheels=True)
     except nox.command.CommandFailed:
@@ -155,9 +157,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     try:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
     finally:
-        if session.posargs or INSTALL_ONLY:  # no result for the cell
-            record.file(REPORTS / "cells").unlink()
-        else:
+        if whole:
             record.counted(junit, time.perf_counter() - start).write(REPORTS / "cells")
 
 
@@ -225,7 +225,7 @@ def exhaustive(session: nox.Session) -> None:
 def parity(session: nox.Session) -> None:
     """Compare values and gradients with PyTorch and HIPS autograd; -- bench prints speed and memory beside theirs."""
     install(session, "numpy-2.4", "test", "parity", wheels=True)
-    # pip, because it also looks where this machine keeps wheels; no lock can hold a CPU build's hashes, they differ by index
+    # the one thing that is not locked: a CPU build's hashes differ by index. pip takes it from PIP_FIND_LINKS where that has it
     session.install("torch==2.13.0")
     if session.posargs == ["bench"]:
         session.run("python", "benchmarks/autograd.py")

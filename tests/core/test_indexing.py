@@ -114,7 +114,7 @@ def test_scatter_add_rounds_target_and_sum_once():
 
 
 def test_bincount_is_that_of_numpy():
-    ids = np.array([3, 1, 3, 3, 0])
+    ids = np.array([3, 1, 3, 3, 0], np.int64)
     weights = np.array([0.1, 0.2, 0.3, 0.4, 3e38], np.float32)
     assert same(bincount(ids), np.array([1, 1, 0, 3], np.int64))
     assert same(bincount(ids, minlength=6), np.array([1, 1, 0, 3, 0, 0], np.int64))
@@ -131,7 +131,7 @@ def test_bincount_is_that_of_numpy():
 
 def test_inf_and_nan_are_kept_without_warnings():
     values = np.array([np.inf, -np.inf, np.nan, 1, np.inf, 3e38, 3e38, -0.0], np.float32)
-    ids = np.array([0, 0, 1, 1, 2, 3, 3, 4])
+    ids = np.array([0, 0, 1, 1, 2, 3, 3, 4], np.int64)
     with warnings.catch_warnings(), np.errstate(all="raise"):
         warnings.simplefilter("error")
         for result in (segment_sum(values, ids, 5), bincount(ids, values)):
@@ -140,18 +140,18 @@ def test_inf_and_nan_are_kept_without_warnings():
             assert result.view(np.uint32)[4] == 0
 
 
-FLOATS, IDS = np.ones(3, np.float32), np.array([0, 1, 2])
+FLOATS, IDS = np.ones(3, np.float32), np.array([0, 1, 2], np.int64)
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
         (
-            lambda: segment_sum(FLOATS, np.array([0, 3, -1]), 3),
+            lambda: segment_sum(FLOATS, np.array([0, 3, -1], np.int64), 3),
             IndexError,
             "segment_sum: ids[1] is 3, but must be at least 0",
         ),
-        (lambda: bincount(np.array([0, 3, -1])), IndexError, "bincount: ids[2] is -1, but must be at least 0"),
+        (lambda: bincount(np.array([0, 3, -1], np.int64)), IndexError, "bincount: ids[2] is -1, but must be at least 0"),
         (lambda: scatter_add(FLOATS.copy(), IDS + 1, FLOATS), IndexError, "scatter_add: ids[2] is 3"),
         (
             lambda: embedding_gradient(IDS, np.ones((3, 2), np.float32), 2),

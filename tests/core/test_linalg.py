@@ -322,10 +322,39 @@ def test_vectors_that_do_not_fit_are_named_and_so_are_those_that_are_too_long():
         matmul(long, long)
 
 
-def test_wrong_out_and_wrong_prepared_are_named():
+def test_a_wrong_prepared_is_named():
     a = np.ones((2, 2), np.float32)
-    for out in (np.ones((2, 2)), np.ones((2, 3), np.float32)):
-        with pytest.raises(ValueError, match=re.escape("out must be float32 of shape (2, 2), not")):
-            matmul(a, a, out=out)
     with pytest.raises(ValueError, match=re.escape("prepare: b must have 2 axes, not shape (2,)")):
         prepare(a[0])
+
+
+def test_one_matrix_behind_axes_of_length_1_serves_every_batch():
+    a, b = normal(5, 4, 6), normal(1, 6, 3)
+    np.testing.assert_array_equal(linalg.matmul(a, b), linalg.matmul(a, b[0]))
+    np.testing.assert_array_equal(linalg.matmul(a, b[None]), linalg.matmul(a, b[0])[None])
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "message"),
+    [
+        ([], TypeError, "matmul: out is list: a float32 array is needed"),
+        (np.empty((2, 2)), TypeError, "matmul: out is float64"),
+        (np.empty((2, 3), np.float32), ValueError, r"matmul: out has shape \(2, 3\): a writeable array of \(2, 2\)"),
+        (np.broadcast_to(np.float32(0), (2, 2)), ValueError, "is read-only"),
+    ],
+)
+def test_an_out_that_will_not_do_is_named(out, error, message):
+    with pytest.raises(error, match=message):
+        linalg.matmul(normal(2, 5), normal(5, 2), out=out)
+
+
+def test_masks_are_not_lost_silently():
+    masked = np.ma.masked_array(normal(2, 2), mask=[[True, False], [False, False]])
+    with pytest.raises(TypeError, match=r"matmul: b is a masked array: fill it first, b\.filled"):
+        linalg.matmul(normal(2, 2), masked)
+
+
+@pytest.mark.parametrize("axis", [2, -3])
+def test_an_axis_that_vecdot_has_not_is_named(axis):
+    with pytest.raises(np.exceptions.AxisError, match=f"vecdot: axis {axis} is out of bounds, a has 2 axes"):
+        linalg.vecdot(normal(2, 2), normal(2, 2), axis=axis)

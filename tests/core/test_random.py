@@ -171,6 +171,18 @@ def test_state_goes_through_json_and_resumes_exactly() -> None:
     np.testing.assert_array_equal(resumed.split("child").words(3), child)
 
 
+def test_integers_of_numpy_are_whole_numbers_too() -> None:
+    np.testing.assert_array_equal(Stream(1).integers(np.uint8(0), np.uint8(200), 5), Stream(1).integers(0, 200, 5))
+    np.testing.assert_array_equal(Stream(1).permutation(np.int64(5)), Stream(1).permutation(5))
+
+
+def test_warnings_of_the_caller_are_not_raised() -> None:
+    with np.errstate(all="raise"):
+        Stream(1).normal(0, 1e-38, 1000)
+        Stream(1).normal(0, 3e38, 1000)
+        Stream(1).uniform(0, 1e-38, 1000)
+
+
 def test_scalars_and_empty_sizes() -> None:
     stream = Stream(20)
     for scalar in (stream.uniform(), stream.normal(), stream.truncated_normal(), stream.integers(3), stream.bernoulli(0.5)):
@@ -213,9 +225,17 @@ def test_known_numbers_never_change() -> None:
         (lambda s: s.choice(0, 1), ValueError, "x is empty"),
         (lambda s: s.choice(3, 4, replace=False), ValueError, "only 3 can be chosen"),
         (lambda s: s.choice(3, 1, replace=False, p=[1, 1, 1]), ValueError, "weights without replacement"),
-        (lambda s: s.choice(3, 1, p=[1, 1]), ValueError, r"p has shape \(2,\): 3 finite weights"),
-        (lambda s: s.choice(2, 1, p=[-1, 1]), ValueError, "none negative"),
-        (lambda s: s.choice(2, 1, p=[0, 0]), ValueError, "one positive"),
+        (lambda s: s.choice(3, 1, p=[1, 1]), ValueError, r"p has shape \(2,\): 3 weights"),
+        (lambda s: s.choice(2, 1, p=[1, -1]), ValueError, r"p\[1\] is -1\.0: weights must be finite, and none negative"),
+        (lambda s: s.choice(2, 1, p=[1e308, 1e308]), ValueError, "p has the sum inf"),
+        (lambda s: s.choice(2, 1, p=[0, 0]), ValueError, r"p has the sum 0\.0"),
+        (lambda s: s.choice(3.7), TypeError, r"x is 3\.7: a whole number"),
+        (lambda s: s.choice(np.ones((2, 2))), ValueError, r"x has shape \(2, 2\)"),
+        (lambda s: s.choice(-3), ValueError, "x is -3: there is nothing"),
+        (lambda s: s.permutation(True), TypeError, "x is True"),
+        (lambda s: s.integers(2.5), TypeError, r"low is 2\.5"),
+        (lambda s: s.uniform(1.00000001, 1.00000002), ValueError, "in float32"),
+        (lambda _: Stream.from_state(Stream(2).state | {"seed": 3}), ValueError, "its inc is not that of its seed"),
         (lambda s: s.bernoulli(1.5), ValueError, r"p is 1\.5"),
         (lambda s: s.normal(size=-1), ValueError, "size is -1"),
         (lambda s: s.normal(size=(2, 1.5)), ValueError, r"size is \(2, 1\.5\)"),

@@ -218,7 +218,7 @@ def test_wrong_arguments_are_named(name):
     ours = getattr(reductions, name)
     with pytest.raises(TypeError, match=f"{name}: x must be float32, not float64"):
         ours(np.ones(3))
-    with pytest.raises(np.exceptions.AxisError, match="axis 2 is out of bounds for array of dimension 2"):
+    with pytest.raises(np.exceptions.AxisError, match=f"{name}: axis 2 is out of bounds, x has 2 axes"):
         ours(np.ones((2, 2), np.float32), 2)
     if name != "cumsum":
         with pytest.raises(ValueError, match=re.escape("(0, -2) names the same axis twice")):
@@ -228,3 +228,19 @@ def test_wrong_arguments_are_named(name):
             ValueError, match=re.escape(f"{name}: x has no elements to reduce: shape (2, 0) is empty along axis 1")
         ):
             ours(np.ones((2, 0), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: reductions.sum(x, 5), np.exceptions.AxisError, "sum: axis 5 is out of bounds, x has 2 axes"),
+        (lambda x: reductions.mean(x, [0]), TypeError, r"mean: axis is \[0\]: a whole number"),
+        (lambda x: reductions.max(x, (0, 0)), ValueError, r"max: axis \(0, 0\) names the same axis twice"),
+        (lambda x: reductions.cumsum(x, (0, 1)), TypeError, r"cumsum: axis is \(0, 1\)"),
+        (lambda x: reductions.cumsum(x, ()), TypeError, r"cumsum: axis is \(\)"),
+        (lambda x: reductions.var(np.ma.masked_array(x, mask=x > 0)), TypeError, "var: x is a masked array"),
+    ],
+)
+def test_wrong_axes_and_masks_are_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call(np.ones((2, 3), np.float32))

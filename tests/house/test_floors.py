@@ -2,6 +2,7 @@
 the floors; this allow-list holds everything else out.
 """
 
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -48,3 +49,10 @@ def test_there_is_one_namespace_and_every_package_owns_one_room_of_it() -> None:
     assert not list(ROOT.glob("packages/*/src/samebits/__init__.py"))
     for package in ROOT.glob("packages/*/"):
         assert [path.name for path in (package / "src/samebits").iterdir() if path.name != "__pycache__"] == [package.name]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md"), *ROOT.glob("benchmarks/*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))]
+    assert len(links) > 20
+    assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []

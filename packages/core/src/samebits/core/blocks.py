@@ -38,6 +38,8 @@ def evaluate(kernel: Kernel, x: ArrayLike, out: Singles | None = None, *, block:
         ValueError: `out` has another shape than `x`, or cannot be written to.
 
     """
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError("x: a masked array given, an array is needed; fill it first, x.filled(value)")
     x = np.asarray(x)
     if x.dtype != _SINGLE:
         msg = f"x: dtype {x.dtype} given, float32 is needed; convert with x.astype(numpy.float32)"

@@ -41,6 +41,8 @@ def digest(array: npt.NDArray[Any] | np.generic) -> str:
     """
     if not isinstance(array, np.ndarray | np.generic):
         raise TypeError(f"array must be a NumPy array or scalar, not {type(array).__name__}: give it a dtype first")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("array is a masked array: fill it first, array.filled(value)")
     dtype = array.dtype.newbyteorder("<")
     if dtype.kind not in _KINDS or dtype.char in "gG":
         raise TypeError(f"array has dtype {array.dtype}, whose bytes are not portable: use a sized bool, int, float or complex")

@@ -52,7 +52,9 @@ BUFFERS = _Buffers()
 
 
 def float32_operand(function: str, name: str, x: object) -> Float32:
-    """Return `x` as an array; TypeError if it is not float32."""
+    """Return `x` as an array; TypeError if it is not float32, or has a mask that would be lost."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{function}: {name} is a masked array: fill it first, {name}.filled(value)")
     array = np.asarray(x)
     if array.dtype != np.float32:
         msg = f"{function}: {name} must be float32, not {array.dtype}"
@@ -86,19 +88,17 @@ def grid_constants(exponents: Int64, bits: int) -> Float64:
 def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int, role: Role | None = None) -> Float64:
     """Put each vector along `axis` of x (batches, rows, columns) on a grid of its own, multiples of 2**(e - bits).
 
-        e is the least integer with S * (1 + 2**-11) < 4**e, where S is the sum of the vector's squares, rounded once.
+    e is the least integer with S * (1 + 2**-11) < 4**e, where S is the sum of the vector's squares, rounded once.
 
-        The norm of the gridded vector is at most 2**e, for up to Role = Literal["left", "right", "product", "part"]
+    The norm of the gridded vector is at most 2**e, for up to LONGEST elements and bits >= 26: before, it is below
+    2**e * (1 - 2**-13); moving each element by at most 2**(e - 27) adds at most 2**14 * 2**(e - 27).
 
-    LONGEST = 2**28 elements and bits >= 26. Before, it is
-        below 2**e * (1 - 2**-13); moving each element by at most 2**(e - 27) adds at most 2**14 * 2**(e - 27).
+    e does not depend on the order of the elements. Their squares are exact in float64, and a sum of them in any order
+    is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
+    order BLAS took; there (one vector in a million) math.fsum rounds the true sum once.
 
-        e does not depend on the order of the elements. Their squares are exact in float64, and a sum of them in any order
-        is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
-        order BLAS took; there (one vector in a million) math.fsum rounds the true sum once.
-
-        Returns float64 of the same shape, with the rows or the columns contiguous as in x: a buffer of that `role`, or new. Raises FloatingPointError, with
-        no message, if x is not finite: `refuse_non_finite` finds the words.
+    Returns float64 of the same shape, with the rows or the columns contiguous as in x: a buffer of that `role`, or new.
+    Raises FloatingPointError, with no message, if x is not finite: `refuse_non_finite` finds the words.
     """
     if abs(x.strides[-2]) < abs(x.strides[-1]):
         return grid_vectors(x.swapaxes(-1, -2), -2 if axis == -1 else -1, bits, role).swapaxes(-1, -2)

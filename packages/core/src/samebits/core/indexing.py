@@ -22,8 +22,8 @@ def argsort(x: Float32 | Int64, /, axis: int | None = -1) -> Int64:
     NaNs come last, and -0.0 equals 0.0. Raises TypeError for other dtypes, np.exceptions.AxisError for an axis x lacks.
 
     >>> import numpy as np
-    >>> argsort(np.array([3, np.nan, 1, 3], np.float32))
-    array([2, 0, 3, 1])
+    >>> argsort(np.array([3, np.nan, 1, 3], np.float32)).tolist()
+    [2, 0, 3, 1]
     """
     array = np.asarray(x)
     if array.dtype not in (np.float32, np.int64):
@@ -39,7 +39,7 @@ def segment_sum(values: Float32, ids: Int64, num_segments: int) -> Float32:
     negative, IndexError with the first id that is not in 0 ... num_segments - 1.
 
     >>> import numpy as np
-    >>> segment_sum(np.array([1, 2, 4], np.float32), np.array([2, 0, 2]), 4)
+    >>> segment_sum(np.array([1, 2, 4], np.float32), np.array([2, 0, 2], np.int64), 4)
     array([2., 0., 5., 0.], dtype=float32)
     """
     values = float32_operand("segment_sum", "values", values)
@@ -53,7 +53,7 @@ def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
 
     >>> import numpy as np
     >>> target = np.ones(3, np.float32)
-    >>> scatter_add(target, np.array([2, 0, 2]), np.array([1, 2, 4], np.float32))
+    >>> scatter_add(target, np.array([2, 0, 2], np.int64), np.array([1, 2, 4], np.float32))
     >>> target
     array([3., 1., 6.], dtype=float32)
     """
@@ -77,10 +77,12 @@ def bincount(ids: Int64, weights: Float32 | None = None, minlength: int = 0) -> 
     sums by id, weights are added one after the other, as np.bincount's documentation says. Errors as in `segment_sum`.
 
     >>> import numpy as np
-    >>> bincount(np.array([2, 0, 2]))
-    array([1, 0, 2])
+    >>> bincount(np.array([2, 0, 2], np.int64)).tolist()
+    [1, 0, 2]
     """
     ids = _ids("bincount", ids)
+    if minlength < 0:
+        raise ValueError(f"bincount: minlength is {minlength}: it must not be negative")
     length = max(int(ids.max(initial=-1)) + 1, minlength)
     _check_range("bincount", ids, length)
     indices = ids.astype(np.intp)
@@ -100,7 +102,7 @@ def embedding_gradient(ids: Int64, gradient: Float32, vocabulary_size: int) -> F
     `ids` is int64 (...). Errors as in `segment_sum`.
 
     >>> import numpy as np
-    >>> embedding_gradient(np.array([[1, 1]]), np.ones((1, 2, 3), np.float32), 2)
+    >>> embedding_gradient(np.array([[1, 1]], np.int64), np.ones((1, 2, 3), np.float32), 2)
     array([[0., 0., 0.],
            [2., 2., 2.]], dtype=float32)
     """

@@ -65,8 +65,9 @@ def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> 
     Its distance from the true product, before that rounding, is at most 3 * 2**-27 * sqrt(K) * |row| * |column|. Beyond
     the float32 range it is inf, as in np.matmul, without a warning.
 
-    Raises FloatingPointError if a or b has an inf or NaN (with the first index in C order), TypeError if one is not
-    float32, ValueError if the shapes do not fit or K > 2**28. After a FloatingPointError `out` holds nothing of use.
+    Raises FloatingPointError if a or b has an inf or NaN (with the first index in C order) and the result is not empty,
+    TypeError if one is not float32, ValueError if the shapes do not fit or K > 2**28. After a FloatingPointError `out`
+    holds nothing of use.
 
     >>> import numpy as np
     >>> a = np.array([[1, 2], [3, 4]], np.float32)
@@ -111,6 +112,9 @@ def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
     array([21., 43.], dtype=float32)
     """
     a, b = float32_operand("vecdot", "a", a), float32_operand("vecdot", "b", b)
+    for name, x in (("a", a), ("b", b)):
+        if not -x.ndim <= axis < x.ndim:
+            raise np.exceptions.AxisError(f"vecdot: axis {axis} is out of bounds, {name} has {x.ndim} axes")
     rows, columns = np.moveaxis(a, axis, -1)[..., None, :], np.moveaxis(b, axis, -1)[..., None]
     _check_alignment("vecdot", a.shape, axis, b.shape, axis)
     result = np.zeros(_broadcast("vecdot", rows.shape[:-2], columns.shape[:-2]), np.float32)
@@ -148,9 +152,13 @@ def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | No
 
 def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dict[str, Float32]) -> Float32:
     """Return `out`, zeroed, if the product can be written straight to it, otherwise an array to copy from."""
-    if out.shape != shape or out.dtype != np.float32:
-        msg = f"{function}: out must be float32 of shape {shape}, not {out.dtype} of shape {out.shape}"
-        raise ValueError(msg)
+    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
+        given = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise TypeError(f"{function}: out is {given}: a float32 array is needed")
+    if out.shape != shape or not out.flags.writeable:
+        raise ValueError(
+            f"{function}: out has shape {out.shape}{'' if out.flags.writeable else ' and is read-only'}: a writeable array of {shape} is needed"
+        )
     if not out.flags.c_contiguous or any(np.may_share_memory(out, x) for x in operands.values()):
         return np.zeros(shape, np.float32)
     out[...] = _ZERO
@@ -160,8 +168,8 @@ def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dic
 def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     """Fill the C-ordered result by groups: as many rows, or whole matrices, as stay in the cache."""
     a = np.atleast_2d(a)
-    if not isinstance(b, Prepared) and b.ndim <= 2:
-        b = _prepared(b if b.ndim == 2 else b[:, None], "right")
+    if not isinstance(b, Prepared) and math.prod(b.shape[:-2]) == 1:  # one matrix serves every batch
+        b = _prepared(b[:, None] if b.ndim == 1 else b.reshape(b.shape[-2:]), "right")
     if isinstance(b, Prepared):
         a, columns = (a[None] if a.ndim == 2 else a.reshape(1, -1, a.shape[-1])), b.values.shape[1]
     else:

@@ -11,6 +11,7 @@ so neither drawing from the parent nor adding another child shifts its numbers. 
 
 import hashlib
 import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,11 +111,14 @@ class Stream:
         """
         stream = object.__new__(cls)
         try:
-            stream._begin(int(state["seed"]), tuple(map(int, state["path"])))
+            stream._begin(operator.index(state["seed"]), tuple(map(operator.index, state["path"])))
             position: Any = {name: int(state[name], 16) for name in ("state", "inc")}
+            own = position["inc"] == stream._words.state["state"]["inc"]
             stream._words.state = {"bit_generator": "PCG64", "state": position, "has_uint32": 0, "uinteger": 0}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"state is {state!r}, not what Stream.state gives: {error!r}") from error
+        if not own:
+            raise ValueError(f"state is {state!r}: its inc is not that of its seed and path")
         return stream
 
     def __repr__(self) -> str:
@@ -134,15 +138,17 @@ class Stream:
         """
         low, high = _interval(low, high)
         shape, count = _shape(size)
-        result: Float32 = ((self.words(count) >> _40) * _UNIT24 * np.array(high - low) + np.array(low)).astype(np.float32)
-        below = np.nextafter(np.float32(high), np.float32(low))
+        with np.errstate(all="ignore"):
+            result: Float32 = ((self.words(count) >> _40) * _UNIT24 * np.array(high - low) + np.array(low)).astype(np.float32)
+            below = np.nextafter(np.float32(high), np.float32(low))
         return np.minimum(result, below).reshape(shape)[()]  # rounding could reach high
 
     def normal(self, mean: float = 0.0, std: float = 1.0, size: Size = ()) -> Float32:
         """Normally distributed numbers, float32 of shape ``size``.
 
         Two words make two numbers (Box and Muller, 1958, doi:10.1214/aoms/1177706645), in float64 with one rounding:
-        ``sqrt(-2 log u) cos(2 pi v)`` and ``sqrt(-2 log u) sin(2 pi v)``. The tails end at 8.6 standard deviations.
+        ``sqrt(-2 log u) cos(2 pi v)`` and ``sqrt(-2 log u) sin(2 pi v)``. The tails end at 8.6 standard deviations;
+        what lies beyond the range of float32 is infinite.
 
         Raises:
             ValueError: ``std`` is negative, or a parameter is not finite in float32.
@@ -153,11 +159,12 @@ class Stream:
         shape, count = _shape(size)
         result = np.empty(count + count % 2, np.float32)
         scale, offset = np.array(std), np.array(mean)
-        for start in range(0, result.size, BLOCK):
-            block = self._standard_normal(min(BLOCK, result.size - start))
-            block *= scale
-            block += offset
-            narrow(block, result[start : start + BLOCK])
+        with np.errstate(all="ignore"):
+            for start in range(0, result.size, BLOCK):
+                block = self._standard_normal(min(BLOCK, result.size - start))
+                block *= scale
+                block += offset
+                narrow(block, result[start : start + BLOCK])
         return result[:count].reshape(shape)[()]
 
     def _standard_normal(self, count: int) -> Float64:
@@ -214,7 +221,7 @@ class Stream:
         Raises:
             ValueError: the range is empty or does not fit int64.
         """
-        low, high = (0, low) if high is None else (low, high)
+        low, high = (0, _whole("low", low)) if high is None else (_whole("low", low), _whole("high", high))
         if not -(2**63) <= low < high <= 2**63:
             raise ValueError(f"low is {low} and high is {high}: low must be below high, and both must fit int64")
         shape, count = _shape(size)
@@ -231,9 +238,10 @@ class Stream:
             if not x.ndim:
                 raise ValueError("x has no axes: an array with at least one, or a whole number, is needed")
             return x.take(self.permutation(len(x)), axis=0)
-        if x < 0:
+        count = _whole("x", x)
+        if count < 0:
             raise ValueError(f"x is {x}: it must not be negative")
-        return np.argsort(self.words(int(x)), kind="stable").astype(np.int64)
+        return np.argsort(self.words(count), kind="stable").astype(np.int64)
 
     def choice(
         self, x: int | npt.NDArray[Any], size: Size = (), *, replace: bool = True, p: npt.ArrayLike | None = None
@@ -250,10 +258,12 @@ class Stream:
             ValueError: nothing to choose from, too much to choose without ``replace``, ``p`` of another length, negative, not
                 finite, all zero, or together with ``replace=False``.
         """
-        count = len(x) if isinstance(x, np.ndarray) else int(x)
+        if isinstance(x, np.ndarray) and x.ndim != 1:
+            raise ValueError(f"x has shape {x.shape}: a 1-D array, or a whole number, is needed")
+        count = len(x) if isinstance(x, np.ndarray) else _whole("x", x)
         shape, wanted = _shape(size)
-        if count < 1 and wanted:
-            raise ValueError("x is empty: there is nothing to choose from")
+        if count < 0 or (count == 0 and wanted):
+            raise ValueError(f"x is {'empty' if count == 0 else x}: there is nothing to choose from")
         if p is not None:
             if not replace:
                 raise ValueError("p is given with replace=False: weights without replacement are not supported")
@@ -268,9 +278,15 @@ class Stream:
         return chosen.reshape(shape)[()]
 
     def _weighted(self, weights: Float64, count: int, wanted: int) -> Int64:
-        if weights.shape != (count,) or not np.isfinite(weights).all() or (weights < 0).any() or not (weights > 0).any():
-            raise ValueError(f"p has shape {weights.shape}: {count} finite weights, none negative and one positive, are needed")
-        ends = np.add.accumulate(weights)  # one after the other, by definition
+        if weights.shape != (count,):
+            raise ValueError(f"p has shape {weights.shape}: {count} weights are needed, one for each element")
+        bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
+        if bad.size:
+            raise ValueError(f"p[{bad[0]}] is {weights[bad[0]]}: weights must be finite, and none negative")
+        with np.errstate(over="ignore"):
+            ends = np.add.accumulate(weights)  # one after the other, by definition
+        if not 0 < ends[-1] < math.inf:
+            raise ValueError(f"p has the sum {ends[-1]}: it must be positive and finite")
         points = (self.words(wanted) >> _11) * _UNIT53 * ends[-1]
         last = np.flatnonzero(weights)[-1]  # rounding could reach the end
         ids: Int64 = np.searchsorted(ends, points, side="right").astype(np.int64)
@@ -301,6 +317,12 @@ def _multiply_high(words: Words, factor: int) -> Words:
     return result
 
 
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} is {value!r}: a whole number is needed")
+    return operator.index(value)
+
+
 def _shape(size: Size) -> tuple[tuple[int, ...], int]:
     shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
     if any(isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 0 for length in shape):
@@ -315,7 +337,7 @@ def _finite(name: str, value: float) -> float:
 
 
 def _interval(low: float, high: float) -> tuple[float, float]:
-    low, high = _finite("low", low), _finite("high", high)
+    low, high = (float(np.float32(_finite(name, value))) for name, value in (("low", low), ("high", high)))
     if not low < high:
-        raise ValueError(f"low is {low} and high is {high}: low must be below high")
+        raise ValueError(f"low is {low} and high is {high}: low must be below high, in float32")
     return low, high

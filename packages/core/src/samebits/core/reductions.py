@@ -141,7 +141,9 @@ def cumsum(x: Float32, axis: int | None = None) -> Float32:
     array([1., 3., 6.], dtype=float32)
     """
     x = float32_operand("cumsum", "x", x)
-    x, axis = (x.reshape(-1), 0) if axis is None else (x, _axes(axis, x.ndim)[0])
+    if isinstance(axis, tuple):
+        raise TypeError(f"cumsum: axis is {axis}: a whole number or None is needed")
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, _axes("cumsum", axis, x.ndim)[0])
     with np.errstate(all="ignore"):
         return rounded(np.add.accumulate(x.astype(np.float64), axis=axis))
 
@@ -175,7 +177,7 @@ class _Lanes:
 
     def __init__(self, function: str, x: Float32, axis: Axis) -> None:
         self.x = float32_operand(function, "x", x)
-        self.axes = _axes(axis, self.x.ndim)
+        self.axes = _axes(function, axis, self.x.ndim)
         self.kept = tuple(i for i in range(self.x.ndim) if i not in self.axes)
         self.n = math.prod(self.x.shape[i] for i in self.axes)
         if function in _WITHOUT_IDENTITY and self.n == 0:
@@ -200,16 +202,18 @@ class _Lanes:
         return rounded(values).reshape(new)[()]
 
 
-def _axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+def _axes(function: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     """Sort the axes meant, none negative."""
     if axis is None:
         return tuple(range(ndim))
-    given = tuple(operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,)))
+    try:
+        given = tuple(operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,)))
+    except TypeError:
+        raise TypeError(f"{function}: axis is {axis!r}: a whole number, a tuple of them, or None is needed") from None
     for i in given:
         if not -ndim <= i < ndim:
-            raise np.exceptions.AxisError(i, ndim)
+            raise np.exceptions.AxisError(f"{function}: axis {i} is out of bounds, x has {ndim} axes")
     axes = {i % ndim for i in given}
     if len(axes) < len(given):
-        msg = f"axis {axis} names the same axis twice"
-        raise ValueError(msg)
+        raise ValueError(f"{function}: axis {axis} names the same axis twice")
     return tuple(sorted(axes))

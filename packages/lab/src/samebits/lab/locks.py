@@ -28,6 +28,7 @@ _HEADER = """\
 # sha256 of the input: {input}
 # sha256 of the lines below: {body}
 """
+_PIP_SETTINGS = {"PIP_INDEX_URL", "PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT"}
 _COMPILE = [sys.executable, "-m", "piptools", "compile", "-q", "--generate-hashes", "--allow-unsafe"]
 _COMPILE += ["--strip-extras", "--no-header", "--no-emit-options", "--no-annotate"]  # the same bytes under every Python
 
@@ -109,8 +110,8 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
     """
     lock = folder / f"{name}.txt"
     before = lock.read_text(encoding="utf-8") if lock.exists() else ""
-    # pip's own settings on this machine (extra indexes, folders of wheels) must not find their way into a lock
-    environment = {key: value for key, value in os.environ.items() if key not in {"PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"}}
+    # pip's other settings on this machine (extra indexes, constraints) must not find their way into a lock
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PIP_") or key in _PIP_SETTINGS}
     environment |= {"PIP_CONFIG_FILE": os.devnull, "CUSTOM_COMPILE_COMMAND": "nox -s lock"}
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch, lock.name)
