@@ -1,8 +1,9 @@
 """Overhead per operation and peak memory of a training step, beside PyTorch and HIPS autograd.
 
-Run as python benchmarks/autograd.py. Peers that are not installed are left out. All in one process and one thread for time, the libraries taking turns, the best of
-many rounds; a fresh process for each measurement of memory, which is the growth of its peak during one step after a small
-one. Operations are counted in the forward pass; the time is that of forward and backward together.
+Run as ``python benchmarks/autograd.py``. Peers that are not installed are left out. Times are the best of many rounds, in one
+process and one thread, the libraries taking turns. Each measurement of memory has a fresh process: it is the growth of its
+peak during one step after a small one. Operations are counted in the forward pass; the time is that of forward and backward
+together.
 """
 
 import importlib.util

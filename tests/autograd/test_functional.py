@@ -13,6 +13,7 @@ from samebits.autograd import (
     grad,
     gradient_check,
     gradients,
+    kernel,
     no_grad,
     operation,
     sin,
@@ -161,3 +162,50 @@ def test_a_graph_is_drawn_with_values_and_gradients_and_not_freed() -> None:
 def test_large_values_are_drawn_by_their_shape() -> None:
     x = Tensor(np.ones((10, 10)), requires_grad=True)
     assert "leaf  value shape (10, 10)  gradient shape (10, 10)" in (x * x).sum().draw()
+
+
+def test_derivatives_through_closures_are_not_lost() -> None:
+    assert grad(lambda x: grad(lambda y: x * y * y)(3.0))(1.0).item() == 6.0
+    assert grad(lambda x: value_and_grad(lambda y: x * y * y)(3.0)[0])(1.0).item() == 9.0
+    assert grad(lambda x: vjp(lambda y: x * y * y, 3.0)[1](None)[0])(1.0).item() == 6.0
+    assert grad(lambda x: grad(lambda z: grad(lambda y: x * z * y * y)(3.0))(2.0))(1.0).item() == 6.0
+    weight = Tensor(2.0, requires_grad=True)
+    value, slope = value_and_grad(lambda x: weight * x * x)(3.0)
+    (value + slope).backward()
+    assert weight.grad is not None
+    assert weight.grad.item() == 15.0
+
+
+def test_what_depends_on_nothing_outside_has_no_graph() -> None:
+    assert not grad(lambda x: grad(lambda y: x * y * y)(3.0))(1.0).requires_grad
+    value, _ = value_and_grad(lambda x: x * grad(lambda y: x * y * y)(3.0))(1.0)
+    assert not value.requires_grad
+
+
+def test_kernels_beside_a_leaf_in_a_closure_have_first_gradients_and_refuse_second_ones() -> None:
+    @kernel(lambda g, x, w: (g * w, g * x))
+    def product(x: Any, w: Any) -> Any:
+        return x * w, (x, w)
+
+    weight = Tensor(2.0, requires_grad=True)
+    slope = grad(lambda x: product(x, weight))(3.0)
+    assert slope.item() == 2.0
+    with pytest.raises(GraphError, match="product has no gradients of gradients"):
+        slope.backward()
+
+
+def test_gradients_of_a_node_between_leave_its_own_graph_alone() -> None:
+    x = Tensor(2.0, requires_grad=True)
+    y = x * x
+    z = y * y
+    assert gradients(z, [y])[0].item() == 8.0
+    y.backward()
+    assert x.grad is not None
+    assert x.grad.item() == 4.0
+
+
+def test_the_picture_of_an_edited_leaf_shows_its_new_value() -> None:
+    x = Tensor(3.0, requires_grad=True)
+    with x.edit() as array:
+        array[...] = 5.0
+    assert "leaf  value 5" in (x + 1).draw()

@@ -14,6 +14,7 @@ from samebits.autograd import GradientError, Tensor, gradient_check, gradients, 
 from samebits.core import numerics
 
 CASES = cases()
+THREE = np.float32(3)
 BINARY = [ops.add, ops.subtract, ops.multiply, ops.divide, ops.maximum, ops.minimum]
 
 
@@ -217,8 +218,54 @@ def test_a_rule_can_only_name_what_there_is() -> None:
         (lambda: Tensor([1.0]).squeeze(0).softmax(), ValueError, "softmax: x has no axis"),
         (lambda: Tensor([float("inf")]) @ Tensor([1.0]), FloatingPointError, "matmul: a"),
         (lambda: Tensor([1]).exp(), TypeError, "int64"),
+        (lambda: Tensor([1.0]).take(0, 1), np.exceptions.AxisError, "axis 1"),
+        (lambda: Tensor([1.0]).split(1, -2), np.exceptions.AxisError, "axis -2"),
+        (lambda: ops.sum(Tensor([1.0]), [0]), TypeError, r"axis is \[0\]: an integer, a tuple of integers or None is needed"),  # type: ignore[arg-type]
+        (lambda: autograd.grad(ops.sum, [0]), TypeError, r"argnums is \[0\]: an integer or a tuple of integers is needed"),  # type: ignore[arg-type]
+        (lambda: Tensor([1]).softmax(), TypeError, "softmax: x has dtype int64; float32 is needed"),
+        (lambda: Tensor([1]).log_softmax(), TypeError, "log_softmax: x has dtype int64; float32 is needed"),
+        (lambda: ops.softmax(np.ones(2)), TypeError, "softmax: x has dtype float64; float32 is needed"),
+        (lambda: ops.concatenate([Tensor([1.0])], None), TypeError, "concatenate: an axis is needed, not None"),
+        (lambda: Tensor(2.0) ** float("inf"), ValueError, "power: exponent is inf: whole numbers"),
+        (lambda: Tensor(2.0) ** np.float32("nan"), ValueError, "power: exponent is .*nan.*: whole numbers"),
     ],
 )
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+def test_powers_take_numpys_numbers_and_keep_integers() -> None:
+    x = Tensor([4.0, 9.0])
+    assert ((x ** np.float32(0.5)).tolist(), (x ** np.float32(2)).tolist()) == ([2.0, 3.0], [16.0, 81.0])
+    assert [(Tensor([2]) ** n).dtype.name for n in (0, 1, 2)] == ["int64"] * 3
+
+
+def test_tensors_and_arrays_are_concatenated() -> None:
+    x = Tensor([1.0], requires_grad=True)
+    y = ops.concatenate([x, np.array([2.0]), [3.0]])
+    assert (y.tolist(), y.dtype.name) == ([1.0, 2.0, 3.0], "float32")
+    assert ops.stack([x, np.array([2.0])]).tolist() == [[1.0], [2.0]]
+
+
+def test_operations_take_defaults_and_keywords() -> None:
+    @operation(lambda g, n: g * n)
+    def scaled(x: Any, n: Any = THREE) -> Any:
+        return x * n
+
+    for y, slope in ((scaled, 3.0), (lambda x: scaled(x, n=np.float32(5)), 5.0), (lambda x: scaled(x=x), 3.0)):
+        x = Tensor(2.0, requires_grad=True)
+        y(x).backward()  # type: ignore[operator]
+        assert x.grad is not None
+        assert x.grad.item() == slope
+    with pytest.raises(TypeError, match="takes 'n' by keyword alone"):
+        operation(lambda g: g)(lambda x, *, n: x * n)
+
+
+def test_a_tensor_without_a_rule_is_refused() -> None:
+    @operation(lambda g, n: g * n)
+    def scaled(x: Any, n: Any) -> Any:
+        return x * n
+
+    with pytest.raises(TypeError, match="scaled: a tensor was given for an argument without a rule"):
+        scaled(Tensor(1.0), Tensor(2.0))

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import weakref
 from typing import Any
 
 import numpy as np
@@ -189,3 +190,48 @@ def test_a_loop_of_steps_learns() -> None:
             p.grad = None
     assert abs(weight.item() - 2) < 1e-2
     assert abs(bias.item() - 1) < 3e-2
+
+
+def test_astype_takes_what_tensors_may_be() -> None:
+    for dtype in (np.float16, np.float64, np.int32):
+        with pytest.raises(TypeError, match=r"is not possible here: float32, int64, bool are"):
+            Tensor([1.0]).astype(dtype)
+
+
+def test_lists_of_tensors_that_would_lose_their_gradients_are_refused() -> None:
+    x = Tensor(1.0, requires_grad=True)
+    for nested in ([x, x], [[1.0, x]], (x * 2, 1.0)):
+        with pytest.raises(TypeError, match=r"would lose their gradients: use stack\(\) or concatenate\(\)"):
+            Tensor(nested)
+    assert Tensor([x.detach(), 2.0]).tolist() == [1.0, 2.0]
+
+
+def test_numpys_functions_are_refused_with_the_way_out() -> None:
+    x: Any = Tensor([1.0, 2.0], requires_grad=True)
+    calls: list[Any] = [lambda: np.sum(x), lambda: np.where(x > 1, x, 0), lambda: np.concatenate([x, x])]
+    for name, call in zip(["sum", "where", "concatenate"], calls, strict=True):
+        with pytest.raises(TypeError, match=rf"np\.{name} would lose the graph: use samebits\.autograd\.{name}, or numpy\(\)"):
+            call()
+
+
+def test_grad_is_a_tensor_without_a_graph() -> None:
+    x: Any = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match="grad is a tensor or None, not ndarray"):
+        x.grad = np.ones(2, np.float32)
+    x.grad = x * 2
+    assert not x.grad.requires_grad
+
+
+def test_whole_numbers_beyond_int64_are_refused() -> None:
+    for large in (2**63, np.array([2**64 - 1], np.uint64)):
+        with pytest.raises(OverflowError, match="larger than an int64"):
+            Tensor(large)
+    assert Tensor(np.array([2**63 - 1], np.uint64)).tolist() == [2**63 - 1]
+
+
+def test_one_element_is_formatted_as_a_number_and_tensors_can_be_referred_to_weakly() -> None:
+    assert f"{Tensor([1.23456]):.2f} {Tensor(3):03d} {Tensor(3)}" == "1.23 003 Tensor(3)"
+    with pytest.raises(TypeError, match=r"shape \(2,\) cannot be written as '\.2f'"):
+        f"{Tensor([1.0, 2.0]):.2f}"
+    x = Tensor(1.0)
+    assert weakref.ref(x)() is x

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from samebits.autograd import edits
-from samebits.autograd.graph import ON, GraphError, Node, recording, run
-from samebits.autograd.operations import linked, operation
+from samebits.autograd.graph import GraphError, Node, clock, recording, run
+from samebits.autograd.operations import first_only, linked, operation
 from samebits.autograd.tensor import Operand, Tensor, own, seed, wrap
 
 __all__ = ["grad", "gradients", "value_and_grad", "vjp"]
+
+
+_ARGUMENT = "argument of a function being differentiated"  # in what such a leaf saves
 
 
 @operation(lambda g: g)
@@ -51,6 +54,18 @@ def gradients(
         >>> first, gradients(first, [x])
         (Tensor(12., from add), [Tensor(12.)])
     """
+    return _gradients(output, inputs, gradient, create_graph=create_graph, retain_graph=retain_graph)
+
+
+def _gradients(
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    gradient: Operand | None,
+    *,
+    create_graph: bool,
+    retain_graph: bool,
+    late: Callable[[Node, Tensor], Sequence[Tensor | None]] | None = None,
+) -> list[Tensor]:
     nodes: list[Node] = []
     for i, x in enumerate(inputs):
         if x.node is None:
@@ -60,9 +75,9 @@ def gradients(
     if output.node is None:
         found: dict[Node, Any] = {}
     elif create_graph:
-        token = recording.set(recording.get() or ON)
+        token = recording.set(True)
         try:
-            found = run(output.node, start, wanted=set(nodes), retain=True, link=linked)
+            found = run(output.node, start, wanted=set(nodes), retain=True, link=linked, late=late)
         finally:
             recording.reset(token)
     else:
@@ -104,6 +119,8 @@ def value_and_grad(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0)
         >>> value_and_grad(lambda x, y: (x * y).sum(), argnums=(0, 1))([1.0, 2.0], 3.0)
         (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
     """
+    if not all(isinstance(i, int) for i in (argnums if isinstance(argnums, tuple) else (argnums,))):
+        raise TypeError(f"argnums is {argnums!r}: an integer or a tuple of integers is needed")
     places = argnums if isinstance(argnums, tuple) else (argnums,)
 
     def both(*arguments: Any) -> tuple[Tensor, Any]:
@@ -132,7 +149,7 @@ def _pull(
 ) -> tuple[Tensor, Callable[[Operand | None], tuple[Tensor, ...]]]:
     """The value of ``f``, without its graph unless someone else needs that, and its pullback."""
     given = list(arguments)
-    outer = False
+    outer, begin = False, next(clock)
     for place in places:
         x = given[place] if isinstance(given[place], Tensor) else Tensor(given[place])
         if x.requires_grad and recording.get():
@@ -141,17 +158,40 @@ def _pull(
         else:
             given[place] = wrap(x.data, None)
             given[place].requires_grad = True
+            given[place].node.saved += (_ARGUMENT,)
     inputs = [given[place] for place in places]
-    token = recording.set(recording.get() or ON)
+    token = recording.set(True)
     try:
         output = f(*given)
     finally:
         recording.reset(token)
     if not isinstance(output, Tensor):
         raise TypeError(f"f must compute a tensor, not {type(output).__name__}")
+    asked = outer
+    outer = outer or bool(recording.get() and _uses_others(output.node, {x.node for x in inputs}, begin))
 
     def pull(gradient: Operand | None = None) -> tuple[Tensor, ...]:
-        linking = outer or (isinstance(gradient, Tensor) and gradient.requires_grad)
-        return tuple(gradients(output, inputs, gradient, create_graph=linking, retain_graph=True))
+        linking = asked or (isinstance(gradient, Tensor) and gradient.requires_grad)
+        late = None if linking else first_only  # a closure's leaf may never be asked for its gradient
+        return tuple(_gradients(output, inputs, gradient, create_graph=linking or outer, retain_graph=True, late=late))
 
     return (output if outer else output.detach()), pull
+
+
+def _uses_others(root: Node | None, inputs: set[Node | None], begin: int) -> bool:
+    """Whether a graph begins at leaves other than ``inputs``: tensors that f took from around it, or keeps.
+
+    The arguments of functions that were differentiated inside f, after ``begin``, are out of reach by now.
+    """
+    seen, todo = {root}, [root]
+    while todo:
+        node = todo.pop()
+        if node is None or node in inputs:
+            continue
+        if node.operation is None:
+            if _ARGUMENT in (node.saved or ()) and node.stamp > begin:
+                continue
+            return True
+        todo += [parent for parent in node.parents or () if parent not in seen]
+        seen.update(node.parents or ())
+    return False

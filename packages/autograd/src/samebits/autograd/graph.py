@@ -32,8 +32,10 @@ Rule = Callable[..., Any]
 
 clock = itertools.count(1)
 
-OFF, ON, TRACING = 0, 1, 2
-recording: ContextVar[int] = ContextVar("recording", default=ON)
+recording: ContextVar[bool] = ContextVar("recording", default=True)
+tracing: ContextVar[bool] = ContextVar("tracing", default=False)
+
+SMALL = 16  # elements; a node remembers values up to this size for pictures
 
 
 class GraphError(RuntimeError):
@@ -126,7 +128,7 @@ def no_grad() -> Iterator[None]:
         ...     (x * 2).requires_grad
         False
     """
-    with _mode(OFF):
+    with _set(recording, value=False):
         yield
 
 
@@ -139,17 +141,17 @@ def detect_anomaly() -> Iterator[None]:
     Raises:
         AnomalyError: From ``backward()``, naming the operation that made the NaN and the line that called it.
     """
-    with _mode(TRACING):
+    with _set(tracing, value=True):
         yield
 
 
 @contextmanager
-def _mode(mode: int) -> Iterator[None]:
-    token = recording.set(mode)
+def _set(variable: ContextVar[bool], *, value: bool) -> Iterator[None]:
+    token = variable.set(value)
     try:
         yield
     finally:
-        recording.reset(token)
+        variable.reset(token)
 
 
 def run(
@@ -159,6 +161,7 @@ def run(
     wanted: Collection[Node] = (),
     retain: bool = False,
     link: Callable[[Node], list[Any]] | None = None,
+    late: Callable[[Node, Any], Sequence[Any]] | None = None,
 ) -> dict[Node, Any]:
     """Take a gradient back from ``root``.
 
@@ -168,6 +171,7 @@ def run(
         wanted: The nodes whose gradients are asked for; none means all leaves.
         retain: Keep what the rules need, for another pass.
         link: Gives a node's saved values as tensors that know where they come from; then the pass itself is recorded.
+        late: With ``link``, gives the gradients of a node's arguments where the rule works on arrays alone; None refuses.
 
     Returns:
         The gradient of each of ``wanted`` (of each leaf) that was reached.
@@ -178,17 +182,17 @@ def run(
     found: dict[Node, Any] = {}
     pending, owned, heap = {root: gradient}, set[Node](), [(-root.stamp, root)]
     oldest = min((node.stamp for node in wanted), default=0)
-    tracing = recording.get() == TRACING
+    traced = tracing.get()
     while heap:
         node = heappop(heap)[1]
         if node.stamp < oldest:
             break
-        g = pending.pop(node)
+        g = _fitting(node, pending.pop(node))
         if node.operation is None or node in wanted:
-            found[node] = _fitting(node, g)
-            if node.operation is None:
+            found[node] = g
+            if node.operation is None or node.stamp == oldest:
                 continue
-        contributions, parents = _contributions(node, g, link, tracing=tracing), node.parents or ()
+        contributions, parents = _contributions(node, g, link, late, traced=traced), node.parents or ()
         if not retain:
             node.parents = node.saved = None
         for parent, contribution in zip(parents, contributions, strict=False):
@@ -204,36 +208,61 @@ def run(
     return found
 
 
-def _contributions(node: Node, g: Any, link: Callable[[Node], list[Any]] | None, *, tracing: bool) -> Sequence[Any]:
-    """The gradients of a node's arguments, after the questions whether they can be had and before whether they are numbers."""
+def _contributions(
+    node: Node,
+    g: Any,
+    link: Callable[[Node], list[Any]] | None,
+    late: Callable[[Node, Any], Sequence[Any]] | None,
+    *,
+    traced: bool,
+) -> Sequence[Any]:
+    """The gradients of a node's arguments; refused if the node was freed or modified, and if ``traced`` when one is NaN."""
     if node.parents is None:
         _refuse_freed(node)
     if node.stamp < edits.last:
         _refuse_modified(node)
     try:
-        contributions = _pull(node, g, link)
+        contributions = _pull(node, g, link, late)
     except Exception as error:
         error.add_note(f"in the backward pass of {node.name}{_called_at(node)}")
         raise
-    if tracing:
+    if traced:
         _refuse_nan(node, contributions)
     return contributions
 
 
-def _pull(node: Node, g: Any, link: Callable[[Node], list[Any]] | None) -> Sequence[Any]:
+def _pull(
+    node: Node,
+    g: Any,
+    link: Callable[[Node], list[Any]] | None,
+    late: Callable[[Node, Any], Sequence[Any]] | None,
+) -> Sequence[Any]:
     operation: Any = node.operation
     saved: Any = node.saved
     if link is not None:
+        if not operation.twice and late is not None:
+            return late(node, g)
         if not operation.twice:
             raise GraphError(f"{operation.name} has no gradients of gradients: its rule is written on arrays")
         saved = link(node)
     if operation.joint is not None:
-        return operation.joint(g, *saved)  # type: ignore[no-any-return]
+        return together(operation, g, saved)
     parents: Any = node.parents
     return [
         None if parent is None else rule(g, *[saved[i] for i in picks])
         for parent, (rule, picks) in zip(parents, operation.rules, strict=True)
     ]
+
+
+def together(operation: Operation, g: Any, saved: Sequence[Any]) -> Sequence[Any]:
+    """The gradients that a joint rule gives."""
+    joint: Any = operation.joint
+    found = joint(g, *saved)
+    if not isinstance(found, tuple | list):
+        raise TypeError(
+            f"the rule of {operation.name} gave {type(found).__name__}: a tuple is needed, a gradient for each argument"
+        )
+    return found
 
 
 def _accumulate(pending: dict[Node, Any], owned: set[Node], parent: Node, contribution: Any) -> None:
@@ -261,7 +290,8 @@ def _refuse_freed(node: Node) -> NoReturn:
 
 
 def _fitting(node: Node, g: Any) -> Any:
-    if g.shape != node.shape:
+    value = node.value
+    if g.shape != (value if type(value) is tuple else value.shape):
         raise GraphError(
             f"a gradient of shape {g.shape} came to a {node.name} of shape {node.shape}: "
             "the rule of an operation computed from it is wrong, which gradient_check would find"
@@ -274,7 +304,7 @@ def _fitting(node: Node, g: Any) -> Any:
 
 
 def _refuse_modified(node: Node) -> None:
-    for value in node.saved or ():
+    for value in itertools.chain.from_iterable(v if isinstance(v, tuple) else (v,) for v in node.saved or ()):
         if isinstance(value, np.ndarray) and edits.stamp_of(value) > node.stamp:
             raise GraphError(
                 f"{node.name} needs an array of shape {value.shape} for its gradient, which was modified in place "

@@ -20,18 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from samebits.autograd.graph import TRACING, Array, Node, Operation, Rule, recording
+from samebits.autograd.graph import SMALL, Array, GraphError, Node, Operation, Rule, recording, together, tracing
 from samebits.autograd.tensor import Operand, Tensor, wrap
 
-__all__ = ["elementwise", "kernel", "linked", "operation", "record"]
-
-_SMALL = 16  # elements; a node remembers values up to this size for pictures
+__all__ = ["elementwise", "first_only", "kernel", "linked", "operation", "record"]
 
 
 def record(operation: Operation, parents: tuple[Node | None, ...], saved: Sequence[Any], data: Array) -> Tensor:
     """The tensor of ``data``, and the node that says where it comes from."""
-    node = Node(operation, parents, saved, data if data.size <= _SMALL else data.shape)
-    if recording.get() == TRACING:
+    node = Node(operation, parents, saved, data if data.size <= SMALL else data.shape)
+    if tracing.get():
         node.trace = traceback.format_list(traceback.extract_stack(limit=12)[:-2])
     return wrap(data, node)
 
@@ -39,10 +37,11 @@ def record(operation: Operation, parents: tuple[Node | None, ...], saved: Sequen
 def operation(*rules: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]:
     """Make an operation of a function: ``rules[i]`` is for its i-th argument; further arguments are no tensors.
 
-    The function gets arrays for tensors, positional arguments only, and returns an array.
+    The function gets arrays for tensors and returns an array; its rules return fresh arrays, or the gradient itself.
 
     Raises:
-        TypeError: A rule names something that the function has not.
+        TypeError: A rule names something that the function has not, or the function has parameters for keywords alone; from
+            the operation, if a further argument is a tensor.
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -58,9 +57,12 @@ def operation(*rules: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tens
     def decorate(function: Callable[..., Any]) -> Callable[..., Tensor]:
         described, keeps = _describe(function, rules)
         count = len(rules)
+        bind, length = _binder(function)
 
         @wraps(function)
-        def apply(*arguments: Any) -> Any:
+        def apply(*arguments: Any, **keywords: Any) -> Any:
+            if keywords or len(arguments) < length:
+                arguments = bind(arguments, keywords)
             arrays: list[Any] = []
             parents: list[Node | None] = []
             mask, traced = 0, False
@@ -75,6 +77,11 @@ def operation(*rules: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tens
                 parents.append(tensor.node)
                 mask |= (tensor.node is not None) << position
             others = arguments[count:]
+            for other in others:
+                if isinstance(other, Tensor):
+                    raise TypeError(
+                        f"{described.name}: a tensor was given for an argument without a rule: give a rule or numpy()"
+                    )
             data = function(*arrays, *others)
             if not mask or not recording.get():
                 return wrap(data, None) if traced else data
@@ -142,9 +149,12 @@ def kernel(rule: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]:
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Tensor]:
         described = Operation(function.__name__, joint=rule, twice=False)
+        bind, _ = _binder(function)
 
         @wraps(function)
-        def apply(*arguments: Any) -> Any:
+        def apply(*arguments: Any, **keywords: Any) -> Any:
+            if keywords:
+                arguments = bind(arguments, keywords)
             data, saved = function(*[a.data if isinstance(a, Tensor) else a for a in arguments])
             parents = tuple([a.node if isinstance(a, Tensor) else None for a in arguments])
             if not any(parents) or not recording.get():
@@ -154,6 +164,21 @@ def kernel(rule: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]:
         return apply
 
     return decorate
+
+
+def _binder(function: Callable[..., Any]) -> tuple[Callable[[tuple[Any, ...], dict[str, Any]], tuple[Any, ...]], int]:
+    """What makes positional arguments of a call, defaults included, and how many there are."""
+    signature = inspect.signature(function)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind in {parameter.KEYWORD_ONLY, parameter.VAR_KEYWORD}:
+            raise TypeError(f"{function.__name__} takes {name!r} by keyword alone, which an operation cannot give it")
+
+    def bind(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, ...]:
+        bound = signature.bind(*arguments, **keywords)
+        bound.apply_defaults()
+        return bound.args
+
+    return bind, len(signature.parameters)
 
 
 def _describe(function: Callable[..., Any], rules: Sequence[Rule]) -> tuple[Operation, list[list[bool]]]:
@@ -197,6 +222,18 @@ def linked(node: Node) -> list[Any]:
     for i, origin in enumerate([*parents, node][: operation.tensors + 1] if operation.tensors else ()):
         saved[i] = None if saved[i] is None else wrap(saved[i], origin)
     return saved
+
+
+def first_only(node: Node, g: Tensor) -> list[Tensor | None]:
+    """The gradients of a kernel's arguments as tensors that can be used, and refuse to be differentiated."""
+    operation: Any = node.operation
+
+    def refuse(*_: Any) -> Any:
+        raise GraphError(f"{operation.name} has no gradients of gradients: its rule is written on arrays")
+
+    ended = Operation(f"gradient of {operation.name}", joint=refuse)
+    found = together(operation, g.data, node.saved or ())
+    return [None if x is None else record(ended, (g.node, *(node.parents or ())), (), x) for x in found]
 
 
 def operands(name: str, a: Any, b: Any) -> tuple[Any, Any]:

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import edits
-from samebits.autograd.graph import Array, GraphError, Node, clock, run
+from samebits.autograd.graph import SMALL, Array, GraphError, Node, clock, run
 from samebits.core import current
 
-__all__ = ["Operand", "Tensor", "own", "seed", "wrap"]
+__all__ = ["Operand", "Tensor", "own", "permitted", "seed", "wrap"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -33,7 +33,9 @@ class Tensor:
         requires_grad: Whether ``backward()`` should leave a gradient in ``grad``.
 
     Raises:
-        TypeError: ``data`` is not numeric, or is not floating and a gradient is required.
+        TypeError: ``data`` is not numeric, is not floating and a gradient is required, or is a list of tensors that would lose
+            their gradients.
+        OverflowError: A whole number is larger than an int64.
 
     Example:
         >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -42,7 +44,7 @@ class Tensor:
         Tensor([2., 4.])
     """
 
-    __slots__ = ("data", "node")
+    __slots__ = ("__weakref__", "data", "node")
     __array_ufunc__: ClassVar[None] = None  # so that NumPy leaves array * tensor to us
     data: Array
     node: Node | None
@@ -90,7 +92,7 @@ class Tensor:
             raise TypeError(
                 f"a tensor of {self.data.dtype} has no gradient: make it floating, as in Tensor(1.0) or astype('float32')"
             )
-        self.node = Node(None, (), (self.data.dtype,), self.data if self.size <= 16 else self.shape) if wanted else None
+        self.node = Node(None, (), (self.data.dtype,), self._pictured()) if wanted else None
 
     @property
     def is_leaf(self) -> bool:
@@ -106,9 +108,11 @@ class Tensor:
     def grad(self, value: "Tensor | None") -> None:
         if self.node is None or self.node.operation is not None:
             raise GraphError("grad can be set on leaves that require a gradient only")
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"grad is a tensor or None, not {type(value).__name__}: use Tensor(...)")
         if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
             raise ValueError(f"grad has {value.dtype} and shape {value.shape}, not {self.dtype} and {self.shape} as its tensor")
-        self.node.grad = value
+        self.node.grad = value if value is None else value.detach()
 
     # What it holds
 
@@ -136,6 +140,12 @@ class Tensor:
             raise ValueError(f"an array of {np.dtype(dtype)} needs a copy of this tensor of {self.dtype}")
         return np.array(self.data, dtype) if copy or dtype is not None else self.numpy()
 
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Refuse ``np.sum(x)`` and its kind, which would go on with the array alone."""
+        name = func.__name__
+        ours = f"samebits.autograd.{name}, or " if hasattr(ops, name) else ""
+        raise TypeError(f"np.{name} would lose the graph: use {ours}numpy()")
+
     @contextmanager
     def edit(self) -> Iterator[Array]:
         """Modify the elements in place, for the length of a ``with`` block; backward passes that need the old ones refuse.
@@ -154,6 +164,8 @@ class Tensor:
             raise GraphError(f"this tensor was computed by {self.node.name} and cannot be edited: use detach() and a copy")  # type: ignore[union-attr]
         data = np.asarray(self.data)
         self.data = data if data.flags.writeable else data.copy()
+        if self.node is not None:
+            self.node.value = self._pictured()
         view = self.data.view()
         edits.note(self.data, next(clock))
         try:
@@ -213,6 +225,18 @@ class Tensor:
         notes += [f"shape={self.shape}"] if self.size == 0 or self.size > 100 else []
         notes += [] if self.node is None else ["requires_grad=True" if self.is_leaf else f"from {self.node.name}"]
         return f"Tensor({', '.join([text, *notes])})"
+
+    def _pictured(self) -> Any:
+        """What its node remembers for pictures."""
+        return self.data if self.size <= SMALL else self.shape
+
+    def __format__(self, spec: str) -> str:
+        """Of one element, as Python's number; of more, without a ``spec`` alone."""
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(f"a tensor of shape {self.shape} cannot be written as {spec!r}: one element can")
+        return format(self.item(), spec)
 
     def __len__(self) -> int:
         if not self.shape:
@@ -401,23 +425,42 @@ def _array(data: Any, dtype: npt.DTypeLike | None) -> Array:
     """A fresh array of a dtype that tensors may have; a NumPy scalar where it has no axes, which computes faster."""
     if isinstance(data, Tensor):
         data = data.data
+    elif isinstance(data, list | tuple) and _has_graph(data):
+        raise TypeError("a list of tensors would lose their gradients: use stack() or concatenate()")
     typed = isinstance(data, np.ndarray | np.generic)
     array = np.array(data, copy=True, order="C")
-    allowed = [np.dtype(t) for t in current().dtypes]
     if dtype is not None:
         target: np.dtype[Any] = np.dtype(dtype)
     elif array.dtype.kind == "f" or (array.size == 0 and not typed):
-        target = array.dtype if typed and array.dtype in allowed else np.dtype(np.float32)
+        target = array.dtype if typed and array.dtype.type in current().dtypes else np.dtype(np.float32)
     else:
         target = np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(array.dtype.kind, array.dtype))
-    if target not in [*_KEPT, *allowed]:
-        names = ", ".join([*(d.name for d in allowed), "int64", "bool"])
+    target = permitted(target)
+    if target.kind == "i" and array.dtype.kind == "u" and array.size and array.max() > np.iinfo(target).max:
+        raise OverflowError(f"{array.max()} is larger than an {target}, the dtype of whole numbers, can be")
+    array = array.astype(target, copy=False)
+    return array if array.ndim else array[()]
+
+
+def permitted(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The dtype, if tensors may have it in the arithmetic of the moment.
+
+    Raises:
+        TypeError: They may not.
+    """
+    target: np.dtype[Any] = np.dtype(dtype)
+    if target not in _KEPT and target.type not in current().dtypes:
+        names = ", ".join([*(t.__name__ for t in current().dtypes), "int64", "bool"])
         raise TypeError(
             f"a tensor of {target} is not possible here: {names} are"
             + ('; float64 needs numerics("fast")' if target == np.float64 else "")
         )
-    array = array.astype(target, copy=False)
-    return array if array.ndim else array[()]
+    return target
+
+
+def _has_graph(data: Sequence[Any]) -> bool:
+    """Whether a nested list has a tensor in it whose gradient would be lost."""
+    return any(x.requires_grad if isinstance(x, Tensor) else isinstance(x, list | tuple) and _has_graph(x) for x in data)
 
 
 def _rebuild(data: Array, requires_grad: bool) -> Tensor:

@@ -6,13 +6,14 @@ warnings. Where a function has a corner or two arguments are equal, the gradient
 
 # ruff: noqa: A001, PLW0108 - NumPy's names; a rule's parameters say what it needs
 
+import math
 from typing import Any
 
 import numpy as np
 
 from samebits.autograd.graph import Array
 from samebits.autograd.operations import elementwise, operands, operation
-from samebits.autograd.tensor import Operand, Tensor
+from samebits.autograd.tensor import Operand, Tensor, permitted
 from samebits.core import current
 
 
@@ -64,13 +65,14 @@ def power(x: Tensor, exponent: float) -> Tensor:
     Raises:
         ValueError: For other exponents: write exp(exponent * log(x)), which says what happens at x <= 0.
     """
-    if isinstance(exponent, int | float) and exponent in {0.5, -0.5}:
-        return sqrt(x) if exponent > 0 else divide(1.0, sqrt(x))
-    if not isinstance(exponent, int | float | np.number) or exponent != int(exponent):
+    number = exponent.item() if isinstance(exponent, np.generic) else exponent
+    if isinstance(number, float) and number in {0.5, -0.5}:
+        return sqrt(x) if number > 0 else divide(1.0, sqrt(x))
+    if not isinstance(number, int | float) or not math.isfinite(number) or number != int(number):
         raise ValueError(
             f"power: exponent is {exponent!r}: whole numbers, 0.5 and -0.5 are possible; exp(exponent * log(x)) for others"
         )
-    n = int(exponent)
+    n = int(number)
     if n < 0:
         return divide(1.0, power(x, -n))
     result = None
@@ -79,7 +81,7 @@ def power(x: Tensor, exponent: float) -> Tensor:
             result = x if result is None else multiply(result, x)
         n //= 2
         x = multiply(x, x) if n else x
-    return where(np.True_, 1.0, x) if result is None else result
+    return where(np.True_, 1, x) if result is None else result
 
 
 @operation(lambda g, out: g * out)
@@ -171,6 +173,7 @@ def _astype(x: Array, dtype: np.dtype[Any], before: np.dtype[Any]) -> Array:  # 
 
 def astype(x: Tensor, dtype: np.dtype[Any]) -> Tensor:
     """X in another dtype; the gradient comes back in its own. To and from integers there is none."""
+    dtype = permitted(dtype)
     if dtype.kind != "f" or x.dtype.kind != "f":
         return Tensor(raw(x), dtype)
     return _astype(x, dtype, x.dtype)

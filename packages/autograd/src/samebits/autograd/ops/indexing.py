@@ -58,7 +58,14 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
         from samebits.autograd.ops.shapes import reshape
 
         return getitem(reshape(x, (math.prod(x.shape),)), ids)
-    return getitem(x, (slice(None),) * range(x.ndim)[axis] + (ids,))
+    return getitem(x, (slice(None),) * place(x, axis) + (ids,))
+
+
+def place(x: Tensor, axis: int) -> int:
+    """The axis meant, not negative."""
+    if not -x.ndim <= axis < x.ndim:
+        raise np.exceptions.AxisError(axis, x.ndim)
+    return axis % x.ndim
 
 
 def _is_fancy(index: Any) -> bool:

@@ -59,6 +59,9 @@ def _total(kernels: Kernels, powers: Array) -> Array:
 def _by_rows(name: str, finish: Callable[[Kernels, Array, Array, Array], None], x: Array, axis: int) -> Array:
     """``finish(kernels, x - max, e^(x - max), out)`` on blocks of rows along ``axis``."""
     numerics = current()
+    if x.dtype.type not in numerics.dtypes:
+        needed = " or ".join([dtype.__name__ for dtype in numerics.dtypes])
+        raise TypeError(f"{name}: x has dtype {x.dtype}; {needed} is needed")
     if not x.ndim:
         raise ValueError(f"{name}: x has no axis {axis}: its shape is ()")
     moved = np.moveaxis(x, axis, -1)

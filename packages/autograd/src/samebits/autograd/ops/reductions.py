@@ -17,6 +17,7 @@ import numpy as np
 from samebits.autograd.graph import Array
 from samebits.autograd.operations import operation
 from samebits.autograd.ops.elementwise import divide, exp, multiply, raw, subtract
+from samebits.autograd.ops.indexing import place
 from samebits.autograd.ops.shapes import reshape
 from samebits.autograd.tensor import Axis, Tensor
 from samebits.core import current
@@ -130,12 +131,10 @@ def _axes(x: Any, axis: Axis) -> tuple[int, ...]:
     """The axes meant, none negative."""
     if axis is None:
         return tuple(range(x.ndim))
-    axes = []
-    for i in axis if isinstance(axis, tuple) else (axis,):
-        if not -x.ndim <= i < x.ndim:
-            raise np.exceptions.AxisError(i, x.ndim)
-        axes.append(i % x.ndim)
-    return tuple(sorted(axes))
+    axes = axis if isinstance(axis, tuple) else (axis,)
+    if not all(isinstance(i, int | np.integer) for i in axes):
+        raise TypeError(f"axis is {axis!r}: an integer, a tuple of integers or None is needed")
+    return tuple(sorted([place(x, i) for i in axes]))
 
 
 def _kept(g: Any, axes: tuple[int, ...], shape: tuple[int, ...]) -> Any:

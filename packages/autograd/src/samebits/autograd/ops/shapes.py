@@ -14,7 +14,7 @@ import numpy as np
 
 from samebits.autograd.graph import Array, Operation, recording
 from samebits.autograd.operations import operation, record
-from samebits.autograd.ops.indexing import getitem
+from samebits.autograd.ops.indexing import getitem, place
 from samebits.autograd.tensor import Axis, Tensor, wrap
 
 
@@ -73,9 +73,13 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
 
     Raises:
         ValueError: There are none, or their other axes differ.
-        TypeError: Their dtypes differ.
+        TypeError: Their dtypes differ, or ``axis`` is None.
     """
-    given = [x if isinstance(x, Tensor | np.ndarray) else Tensor(x) for x in tensors]
+    if axis is None:
+        raise TypeError("concatenate: an axis is needed, not None: reshape the tensors to (-1,) for a flat one")
+    parts = list(tensors)
+    plain = all(isinstance(x, np.ndarray) for x in parts)
+    given = [x if plain or isinstance(x, Tensor) else Tensor(x) for x in parts]
     arrays = [x.data if isinstance(x, Tensor) else x for x in given]
     if len({array.dtype for array in arrays}) > 1:
         raise TypeError(f"concatenate: the dtypes differ: {', '.join([str(array.dtype) for array in arrays])}; use astype")
@@ -112,7 +116,7 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> list[Tenso
     Raises:
         ValueError: The length cannot be cut into that many equal parts.
     """
-    axis = range(x.ndim)[axis]
+    axis = place(x, axis)
     length = x.shape[axis]
     if isinstance(sections, int | np.integer):
         if sections < 1 or length % sections:
