@@ -11,7 +11,7 @@ settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the matrix, what starts a process for every variant of a machine runs in one cell of every Python."""
+    """In the matrix, what tries all variants of the machine runs in one cell of every Python."""
     if "SAMEBITS_CELL" in os.environ and "SAMEBITS_VARIANTS" not in os.environ:
         for item in items:
             if item.get_closest_marker("variants"):

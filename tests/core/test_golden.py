@@ -23,6 +23,7 @@ def test_every_result_has_its_golden_digest() -> None:
     assert digests() == EXPECTED
 
 
+@pytest.mark.variants
 def test_block_sizes_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(blocks.evaluate.__kwdefaults__, "block", 1000)
     monkeypatch.setattr(random, "BLOCK", 998)
@@ -33,6 +34,7 @@ def test_block_sizes_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> Non
     assert digests() == EXPECTED
 
 
+@pytest.mark.variants
 def test_threads_do_not_disturb_each_other() -> None:
     found = []
     threads = [threading.Thread(target=lambda: found.append(digests())) for _ in range(3)]

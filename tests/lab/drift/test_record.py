@@ -14,6 +14,7 @@ LESS = Variant("threads-1", "threads", {"OPENBLAS_NUM_THREADS": "1"})
 BROKEN = Variant("broken", "cpu", {"PYTHONHOME": "/nowhere"})
 
 
+@pytest.mark.variants
 def test_a_record_holds_all_that_the_map_asks_for(tmp_path: Path) -> None:
     told: list[str] = []
     record = drift.measure_cell([BASE, LESS, BROKEN, drift.AGAIN], done=lambda one: told.append(one.variant.name))
