@@ -210,7 +210,7 @@ def prove(function: str, state: State, jobs: int) -> bool:
                 state.save()
                 _progress(function, record, len(record["done"]) * CHUNK * both / (1 << 32))
     # A right result is off by at most half an ulp, and by the most where mpmath had to decide.
-    largest = f"{max(off for _, _, off in record['decided']):.10f}" if record["decided"] else "below 0.5"
+    largest = f"{max(off for _, _, off in record['decided']):.12f}" if record["decided"] else "below 0.5"
     largest = "above 0.5" if record["wrong"] else largest
     print(
         f"\r{function:8} {len(record['done']) * CHUNK * both:>10} inputs  {record['wrong']:>6} wrong  "
