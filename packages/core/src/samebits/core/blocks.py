@@ -63,7 +63,7 @@ def evaluate(kernel: Kernel, x: ArrayLike, out: Singles | None = None, *, block:
     return out
 
 
-def narrow(wide: NDArray[np.float64], out: Singles) -> Singles:
+def narrow(wide: NDArray[np.float64] | Singles, out: Singles) -> Singles:
     """`wide` rounded to float32 into `out`, every NaN the one with the bits 0x7fc00000."""
     out[...] = wide
     nan = np.isnan(out)

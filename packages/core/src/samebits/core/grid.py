@@ -16,6 +16,8 @@ from typing import Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from samebits.core.blocks import narrow
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -26,7 +28,6 @@ LONGEST = 2**28  # elements of a vector that `grid_vectors` takes
 
 _KEPT = 2**20  # float64 elements of the largest buffer a thread keeps: 8 MiB
 _BLOCK = 32768  # float64 elements: a block and its scratch stay in a core's cache
-_QUIET_NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
 _ZERO = np.array(0, np.float32)
 _MARGIN = np.float64(1 + 2**-11)
 _UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 of the value
@@ -64,9 +65,8 @@ def float32_operand(function: str, name: str, x: object) -> Float32:
 
 def rounded(values: Float64 | Float32) -> Float32:
     """Round to float32, with positive zeros and no NaN but 0x7fc00000. It may overflow: call it under np.errstate."""
-    result = np.asarray(values).astype(np.float32)
+    result = narrow(values, np.empty(np.shape(values), np.float32))
     result += _ZERO
-    result[np.isnan(result)] = _QUIET_NAN
     return result
 
 

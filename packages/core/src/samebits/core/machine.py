@@ -11,14 +11,14 @@ import ctypes
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["BLAS", "Machine", "MachineError", "check_arithmetic", "describe_machine"]
+__all__ = ["BLAS", "Machine", "MachineError", "check_arithmetic", "cpu_features", "describe_machine"]
 
 
 class MachineError(RuntimeError):
@@ -93,8 +93,14 @@ def describe_machine() -> Machine:
 
 def _simd_in_use() -> tuple[str, ...]:
     """The features NumPy dispatches to that this CPU has and that the environment has not switched off."""
+    dispatched, features = cpu_features()
+    return tuple(name for name in dispatched if features.get(name))
+
+
+def cpu_features() -> tuple[Sequence[str], Mapping[str, bool]]:
+    """The features NumPy has kernels for beyond its baseline; and all features it knows, with whether they can be used here."""
     umath: Any = sys.modules.get("numpy._core._multiarray_umath") or sys.modules["numpy.core._multiarray_umath"]
-    return tuple(name for name in umath.__cpu_dispatch__ if umath.__cpu_features__.get(name))
+    return umath.__cpu_dispatch__, umath.__cpu_features__
 
 
 def _describe_blas() -> BLAS:

@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-__all__ = ["Grid", "Record", "fingerprint", "this_platform"]
+__all__ = ["Grid", "Record", "fingerprint", "replace_file", "this_platform", "write_reports"]
 
 Cell = tuple[str, str]
 """A Python and a NumPy series, such as ``("3.12", "2.3")``."""
@@ -77,7 +77,7 @@ class Record:
     def write(self, folder: Path) -> None:
         """Write the record to its file in ``folder``, replacing an older one in one step."""
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(self.file(folder), json.dumps(asdict(self), indent=2) + "\n")
+        replace_file(self.file(folder), json.dumps(asdict(self), indent=2) + "\n")
 
     def __str__(self) -> str:
         if self.problem:
@@ -210,10 +210,10 @@ def write_reports(grids: Sequence[Grid], folder: Path) -> None:
     """Write ``grid.json``, ``grid.md`` and an SVG for each platform to ``folder``; add the Markdown to CI's summary."""
     folder.mkdir(parents=True, exist_ok=True)
     markdown = "\n".join(grid.markdown() for grid in grids)
-    _replace(folder / "grid.json", json.dumps([grid.as_json() for grid in grids], indent=2) + "\n")
-    _replace(folder / "grid.md", markdown)
+    replace_file(folder / "grid.json", json.dumps([grid.as_json() for grid in grids], indent=2) + "\n")
+    replace_file(folder / "grid.md", markdown)
     for grid in grids:
-        _replace(folder / f"grid-{grid.platform}.svg", grid.svg())
+        replace_file(folder / f"grid-{grid.platform}.svg", grid.svg())
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(markdown)
@@ -223,7 +223,7 @@ def _label(x: float, y: float, text: str, fill: str, *, size: int = 13, weight: 
     return f'<text x="{x:g}" y="{y:g}" fill="{fill}" font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
 
 
-def _replace(path: Path, text: str) -> None:
+def replace_file(path: Path, text: str) -> None:
     """Write a file in one step: under another name first, then moved into place."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     temporary.write_text(text, encoding="utf-8", newline="\n")

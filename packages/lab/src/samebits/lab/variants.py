@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from samebits.core import Machine, describe_machine
+from samebits.core.machine import cpu_features
 
 __all__ = ["AXES", "BASE", "SETTINGS", "Run", "Variant", "available", "in_effect", "run"]
 
@@ -111,7 +112,7 @@ def _cpu_levels(simd: Sequence[str]) -> list[Variant]:
 
 def _kernels(machine: Machine) -> list[Variant]:
     kernels = _KERNELS.get(platform.machine().lower(), {}) if machine.blas.kernel else {}
-    features = _cpu_features()
+    _, features = cpu_features()
     return [
         Variant(f"blas-{name.lower()}", "blas", {"OPENBLAS_CORETYPE": name, **_CACHE})
         for name, needed in kernels.items()
@@ -126,16 +127,10 @@ def _threads(machine: Machine) -> list[Variant]:
 
 def _c_library() -> list[Variant]:
     name, version = platform.libc_ver()
-    if name != "glibc" or [int(part) for part in version.split(".")[:2]] < [2, 33] or not _cpu_features().get("AVX2"):
+    if name != "glibc" or [int(part) for part in version.split(".")[:2]] < [2, 33] or not cpu_features()[1].get("AVX2"):
         return []  # older ones have other names for the same
     tunables = [text for text in os.environ.get("GLIBC_TUNABLES", "").split(":") if text and "hwcaps" not in text]
     return [Variant("libc-plain", "libc", {"GLIBC_TUNABLES": ":".join([*tunables, "glibc.cpu.hwcaps=-AVX2,-FMA"])})]
-
-
-def _cpu_features() -> Mapping[str, bool]:
-    umath: Any = sys.modules.get("numpy._core._multiarray_umath") or sys.modules["numpy.core._multiarray_umath"]
-    features: Mapping[str, bool] = umath.__cpu_features__
-    return features
 
 
 def in_effect(machine: Machine) -> str:

@@ -5,13 +5,13 @@ it stands for. What stands still in every column is one line a group. The last c
 Standard library only: the sessions import it.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
 from samebits.lab.drift.map import AXES, Map, Row
+from samebits.lab.matrix import replace_file
 
 __all__ = ["markdown", "svg", "write"]
 
@@ -36,9 +36,7 @@ def write(found: Map, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / "drift.md": markdown(found), folder / "drift.svg": svg(found)}
     for path, text in files.items():
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
+        replace_file(path, text)
     return list(files)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from samebits.core import describe_machine
 from samebits.lab.drift.map import FORMAT
-from samebits.lab.matrix import this_platform
+from samebits.lab.matrix import replace_file, this_platform
 from samebits.lab.variants import SETTINGS, Run, Variant, available, run
 
 __all__ = ["AGAIN", "describe_surroundings", "measure_cell", "write"]
@@ -102,7 +102,5 @@ def write(record: Mapping[str, Any], folder: Path) -> Path:
     """Write a record to its file in ``folder``, replacing an older one in one step; returns the file."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record['platform']}-{record['python']}-numpy-{record['numpy']}.json"
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
-    temporary.replace(path)
+    replace_file(path, json.dumps(record, indent=1) + "\n")
     return path

@@ -1,0 +1,32 @@
+"""One digest a case, in every cell and under every variant of it: the law, tried, for every file of tests/golden."""
+
+import json
+import os
+import runpy
+from pathlib import Path
+
+import pytest
+
+from samebits.lab import variants
+
+GOLDEN = Path(__file__).parent / "golden"
+EXPECTED = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(GOLDEN.glob("*.json"))}
+
+
+def test_every_script_has_its_digests() -> None:
+    assert sorted(EXPECTED) == sorted(path.stem for path in GOLDEN.glob("*.py") if path.stem != "bless")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_result_has_its_golden_digest(name: str) -> None:
+    assert runpy.run_path(str(GOLDEN / f"{name}.py"))["digests"]() == EXPECTED[name]
+
+
+@pytest.mark.variants
+@pytest.mark.parametrize("name", EXPECTED)
+def test_kernels_cpu_levels_c_library_and_threads_cannot_change_a_bit(name: str) -> None:
+    runs = variants.run([str(GOLDEN / f"{name}.py")], variants.available())
+    assert len(runs) > 1 or os.name == "nt"
+    for one in runs:
+        assert not one.error, f"{one.variant}: {one.error}"
+        assert one.value == EXPECTED[name], f"{one.variant} gives other bits"
