@@ -71,10 +71,15 @@ def selection(arguments: Sequence[str]) -> argparse.Namespace:
 SELECTED = selection(sys.argv[1:])
 
 
-def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
-    """Install locked requirements, every file checked against its hash; then the project's own wheels."""
-    files = [argument for name in names for argument in ("-r", f"requirements/{name}.txt")]
-    session.install("--require-hashes", "--only-binary", ":all:", *files)
+def install(session: nox.Session, *names: str, texts: Sequence[str] = (), wheels: bool = False) -> None:
+    """Install locked requirements, every file checked against its hash; then the project's own wheels.
+
+    ``texts`` are locks of packages that are read and not imported: what these depend on does not install everywhere.
+    """
+    for locks_of, only in ((names, []), (texts, ["--no-deps"])):
+        files = [argument for name in locks_of for argument in ("-r", f"requirements/{name}.txt")]
+        if files:
+            session.install("--require-hashes", "--only-binary", ":all:", *only, *files)
     if wheels:
         built = sorted(DIST.glob("*.whl"))
         if not built:
@@ -144,7 +149,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     if whole:
         record.write(REPORTS / "cells")
     try:
-        install(session, f"numpy-{numpy}", "test", "lab", wheels=True)
+        install(session, f"numpy-{numpy}", "test", "lab", texts=["corpora"], wheels=True)
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
@@ -210,7 +215,7 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False, requires=["build"])
 def bless(session: nox.Session) -> None:
     """Write the golden digests anew, on purpose, and print what changed."""
-    install(session, f"numpy-{newest_numpy(session)}", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", texts=["corpora"], wheels=True)
     session.run("python", "tests/golden/bless.py")
 
 
@@ -223,12 +228,13 @@ def exhaustive(session: nox.Session) -> None:
 
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
-    """Compare values and gradients with PyTorch and HIPS autograd; -- bench prints speed and memory beside theirs."""
-    install(session, "numpy-2.4", "test", "parity", wheels=True)
+    """Compare with the peers: values, gradients, token ids; -- bench [NAME ...] prints speed and memory beside theirs."""
+    install(session, "numpy-2.4", "test", "parity", texts=["corpora", "vocabularies"], wheels=True)
     # the one thing that is not locked: a CPU build's hashes differ by index. pip takes it from PIP_FIND_LINKS where that has it
     session.install("torch==2.13.0")
-    if session.posargs == ["bench"]:
-        session.run("python", "benchmarks/autograd.py")
+    if session.posargs[:1] == ["bench"]:
+        for name in session.posargs[1:] or ["autograd", "text"]:
+            session.run("python", f"benchmarks/{name}.py")
     else:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or ["tests/parity"]))
 
@@ -248,7 +254,7 @@ def lint(session: nox.Session) -> None:
     session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "noxfile.py", "packages/core/scripts", *map(str, SOURCES))
+    session.run("mypy", "noxfile.py", *map(str, ROOT.glob("packages/*/scripts")), *map(str, SOURCES))
     session.run("mypy", "nox")
     session.run("lint-imports", "--no-cache")
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")

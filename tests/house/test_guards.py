@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ["core", "autograd"]
+FLOORS = ["core", "autograd", "text"]
 FAST = "fast.py"  # the one room that computes in NumPy's own way
 OURS = {"core", "reductions", "fast", "indexing", "ops", "kernels", "current()"}
 REDUCTIONS = {"sum", "mean", "var", "std", "prod", "cumsum", "cumprod", "dot", "trace"}

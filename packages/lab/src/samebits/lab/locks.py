@@ -120,7 +120,7 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{lock} could not be compiled: {done.stderr.strip().splitlines()[-1]}")
-        body = output.read_text(encoding="utf-8")
+        body = _named(folder / f"{name}.in", output.read_text(encoding="utf-8"))
     after = _header(folder, name, body) + body
     if after == before:
         return f"{lock}: unchanged"
@@ -130,6 +130,15 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
     moved = [f"{key} {old.get(key, '(new)')} -> {value}" for key, value in pins(lock).items() if old.get(key) != value]
     gone = [f"{key} {value} -> (gone)" for key, value in old.items() if key not in pins(lock)]
     return f"{lock}: {', '.join(moved + gone) or 'same versions, other hashes or input'}"
+
+
+def _named(source: Path, body: str) -> str:
+    """What the input names and no more, if it has the line ``# no dependencies``: such a lock is installed with --no-deps."""
+    lines = source.read_text(encoding="utf-8").splitlines()
+    if "# no dependencies" not in lines:
+        return body
+    names = {line.split("==")[0] for line in lines}
+    return "".join(part for part in re.split(r"^(?=[^\s#])", body, flags=re.MULTILINE) if part.split("==")[0] in names)
 
 
 def main(arguments: Sequence[str], folder: Path = Path("requirements")) -> int:

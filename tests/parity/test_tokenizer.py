@@ -1,0 +1,228 @@
+"""Token ids beside tiktoken's, merges and files beside those of Hugging Face `tokenizers`.
+
+Run by `nox -s parity` alone, which installs the two, and mlx-whisper for GPT-2's ranks. Identical means identical.
+"""
+
+import json
+import sysconfig
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiktoken
+import tokenizers
+
+from samebits.core import Stream
+from samebits.text import unicode_table
+from samebits.text.bytepair import train
+from samebits.text.corpus import python_code, shakespeare
+from samebits.text.tokenizer import BytePairTokenizer, CharacterTokenizer
+from samebits.text.tokenizer_file import load, load_ranks
+from samebits.text.unicode import ranges
+
+END = "<|endoftext|>"
+# as published; \s++$ and possessive repeats in tiktoken's own spelling are the same pattern, tried without backtracking
+PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+EVERY = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+RANKS = next(file for file in metadata.files("mlx-whisper") or () if file.name == "gpt2.tiktoken").locate()
+GOAL = 50_000_000
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> BytePairTokenizer:
+    return BytePairTokenizer.from_ranks(load_ranks(str(RANKS)))
+
+
+@pytest.fixture(scope="module")
+def peer() -> tiktoken.Encoding:
+    ranks = load_ranks(str(RANKS))
+    return tiktoken.Encoding("gpt2", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={END: len(ranks)})
+
+
+def standard_library(size: int) -> Iterator[str]:
+    """Source code of this Python, so many characters of it: some with every script there is."""
+    for path in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
+        if "site-packages" not in path.parts and size > 0:
+            text = path.read_bytes().decode("utf-8", "replace")
+            size -= len(text)
+            yield text
+
+
+def mixture(name: str, alphabet: list[str], lengths: int, count: int) -> str:
+    """Random runs of the parts of an alphabet, each repeated up to so many times."""
+    stream = Stream(0).split(name)
+    parts = stream.integers(len(alphabet), size=count).tolist()
+    repeats = stream.integers(1, lengths + 1, size=count).tolist()
+    return "".join(alphabet[part] * times for part, times in zip(parts, repeats, strict=True))
+
+
+def letters(*blocks: tuple[int, int]) -> list[str]:
+    return [chr(code) for first, last in blocks for code in range(first, last + 1)]
+
+
+EMOJI = ["😀", "👨‍👩‍👧‍👦", "🇩🇪", "✈️", "👍🏽", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️‍🔥", " ", "ok"]
+CHINESE = [*letters((0x4E00, 0x9FFF)), *"，。！？、《》 "]
+JAPANESE = [*letters((0x3041, 0x30FF)), *"。、「」　ー東京日本語"]
+KOREAN = [*letters((0xAC00, 0xD7A3)), *"    ., 1"]
+ARABIC = [*letters((0x600, 0x6FF), (0xFB50, 0xFDFF), (0x660, 0x669)), *"      ،؟\u200f"]
+INDIC = [*letters((0x900, 0xDFF)), *"      ", "\u200d"]
+SPACES = [
+    *" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2003\u2028\u2029\u202f\u205f\u3000\u200b\ufeff",
+    "a",
+    "1",
+    ".",
+    "'s",
+]
+CONTRACTIONS = ["'", "s", "t", "re", "ve", "m", "ll", "d", "S", "LL", " ", "'s", "'re", "’s", "I", "1", "\n"]
+
+
+def texts() -> Iterator[tuple[str, list[str]]]:
+    yield "Shakespeare", [shakespeare().text]
+    yield "Shakespeare, a document each", [document.text for document in shakespeare()]
+    yield "code of a package", [python_code().text]
+    yield "the standard library", list(standard_library(14_000_000))
+    yield "every character, in order", ["".join(EVERY)]
+    yield "every character, between spaces", [" ".join(EVERY)]
+    yield "every character, shuffled", ["".join(EVERY[i] for i in Stream(0).permutation(len(EVERY)))]
+    for name, alphabet in (("emoji", EMOJI), ("Chinese", CHINESE), ("Japanese", JAPANESE), ("Korean", KOREAN)):
+        yield name, [mixture(name, alphabet, 2, 200_000)]
+    for name, alphabet in (("Arabic", ARABIC), ("Indic", INDIC), ("contractions", CONTRACTIONS)):
+        yield name, [mixture(name, alphabet, 2, 300_000)]
+    yield "white space", [mixture("white space", SPACES, 1, 500_000), mixture("longer white space", SPACES, 40, 50_000)]
+    yield "white space around lines", [f"a{space * n}b{space * n}\n" for space in SPACES for n in range(40)]
+    yield "letters of all scripts", [mixture("letters", letters(*ranges(unicode_table.LETTERS)), 1, 500_000)]
+    yield "random characters in short texts", [mixture(str(i), EVERY, 1, 60) for i in range(3000)]
+    yield "long runs", [part * 100_000 for part in ["a", " ", "\n", "é", "中", "😀", "ab", "'", "1", ".", " a", "\u3000", "=-"]]
+
+
+def test_gpt2s_ids_are_tiktokens_on_fifty_megabytes(gpt2: BytePairTokenizer, peer: tiktoken.Encoding) -> None:
+    total = 0
+    for name, group in texts():
+        ours = [gpt2.encode_ordinary(text) for text in group]
+        size = sum(len(text.encode()) for text in group)
+        for number, (text, ids) in enumerate(zip(group, ours, strict=True)):
+            assert ids.tolist() == peer.encode_ordinary(text), f"{name}, text {number}"
+            assert gpt2.decode_bytes(ids) == text.encode(), f"{name}, text {number}"
+        total += size
+    assert total >= GOAL
+
+
+def broken() -> Iterator[bytes]:
+    stream = Stream(0).split("broken")
+    parts = [
+        b"hello",
+        b" ",
+        b"  ",
+        b"\n",
+        b"\n\n ",
+        b"\t",
+        b"\r\n",
+        b"'s",
+        b"12",
+        b".",
+        b"\xff",
+        b"\xc3",
+        b"\xe2\x82",
+        b"\xf0\x9f\x98",
+    ]
+    parts += [b"\xed\xa0\x80", b"\xc0\x80", b"\x80", *(text.encode() for text in "é中😀\u3000\u2003\x85")]
+    for _ in range(30_000):
+        yield b"".join(parts[i] for i in stream.integers(len(parts), size=int(stream.integers(1, 14))))
+    for _ in range(10_000):
+        yield stream.integers(256, size=int(stream.integers(1, 60))).astype(np.uint8).tobytes()
+    play = shakespeare().documents[0].content
+    for start in stream.integers(len(play) - 3000, size=200).tolist():
+        cut = bytearray(play[start : start + 2000])
+        cut[int(stream.integers(2000))] = 0xFF
+        yield bytes(cut)
+    yield stream.integers(256, size=300_000).astype(np.uint8).tobytes()
+    yield b"\xff" * 100_000
+
+
+def test_bytes_that_are_not_utf8_get_tiktokens_ids(gpt2: BytePairTokenizer, peer: tiktoken.Encoding) -> None:
+    for data in broken():
+        ids = gpt2.encode_ordinary(data)
+        assert ids.tolist() == peer._encode_bytes(data), data[:200]
+        assert gpt2.decode_bytes(ids) == data
+        assert gpt2.decode(ids) == peer.decode(ids.tolist())
+
+
+def test_special_tokens_are_tiktokens(gpt2: BytePairTokenizer, peer: tiktoken.Encoding) -> None:
+    text = f"a  {END}{END} b<|endof|>\n{END}"
+    assert gpt2.encode(text, "all").tolist() == peer.encode(text, allowed_special="all")
+    assert gpt2.encode_ordinary(text).tolist() == peer.encode_ordinary(text)
+    for encode in (gpt2.encode, peer.encode):
+        with pytest.raises(ValueError, match="special token"):
+            encode(text)
+
+
+def test_a_megabyte_of_one_character_takes_less_than_three_seconds(gpt2: BytePairTokenizer) -> None:
+    for character in "a '=.1\n中":
+        start = time.process_time()  # others may use the machine
+        gpt2.encode(character * (1_000_000 // len(character.encode())))
+        assert time.process_time() - start < 3, repr(character)
+
+
+def test_the_classes_of_all_characters_are_tiktokens() -> None:
+    single = {bytes([byte]): byte for byte in range(256)}
+    for name, expression in (("LETTERS", r"\p{L}"), ("NUMBERS", r"\p{N}"), ("SPACES", r"\s")):
+        probe = tiktoken.Encoding("probe", pat_str=expression, mergeable_ranks=single, special_tokens={})
+        found = b"".join(bytes(probe.encode_ordinary("".join(EVERY[i : i + 5000]))) for i in range(0, len(EVERY), 5000)).decode()
+        assert list(found) == letters(*ranges(getattr(unicode_table, name)))
+
+
+def trained(texts: list[str], size: int, special: list[str]) -> Any:
+    """A vocabulary that Hugging Face's trainer makes."""
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=special,
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    model.train_from_iterator(texts, trainer)
+    return model
+
+
+@pytest.mark.parametrize("name", ["Shakespeare", "Python", "every character", "few words"])
+def test_merges_are_those_of_hugging_face_and_so_are_ids_of_both_files(name: str, tmp_path: Path) -> None:
+    corpora = {
+        "Shakespeare": lambda: [document.text for document in shakespeare()],
+        "Python": lambda: [document.text for document in islice(python_code(), 200)],
+        "every character": lambda: ["".join(EVERY[:60_000]), mixture("few", [*"aaab \n"], 9, 30_000)],  # ties, and runs
+        "few words": lambda: ["low low lowest newer newer wider aaaa aaaaa aaaaaaaa"],  # until no pair is left
+    }
+    texts = corpora[name]()
+    theirs = trained(texts, 8193, [END])
+    model = json.loads(theirs.to_str())["model"]
+    first = len(model["vocab"]) - 256 - len(model["merges"])  # the special token
+    ids = [(model["vocab"][left] - first, model["vocab"][right] - first) for left, right in model["merges"]]
+    assert ids == list(train(texts, 8192))
+
+    theirs.save(str(tmp_path / "theirs.json"))
+    ours = load(tmp_path / "theirs.json")
+    ours.save(tmp_path / "ours.json")
+    back = tokenizers.Tokenizer.from_file(str(tmp_path / "ours.json"))
+    assert ours.special_tokens == {END: 0}
+    for text in [*texts, mixture("mixed", EVERY, 1, 50_000), f"a{END}  {END} b", "a" * 5000]:
+        expected = theirs.encode(text).ids
+        assert ours.encode(text, "all").tolist() == expected == back.encode(text).ids
+        assert ours.decode(expected) == back.decode(expected, skip_special_tokens=False)
+
+
+def test_gpt2s_file_and_a_character_tokenizers_file_are_read_by_hugging_face(gpt2: BytePairTokenizer, tmp_path: Path) -> None:
+    text = shakespeare().text[:1_000_000]
+    for ours in (gpt2, CharacterTokenizer.of([text], [END])):
+        ours.save(tmp_path / "tokenizer.json")
+        theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+        assert theirs.encode(text + END).ids == ours.encode(text + END, "all").tolist()
+        assert theirs.get_vocab_size() == ours.vocabulary_size
+        assert theirs.decode(ours.encode(text).tolist()) == text
+        assert load(tmp_path / "tokenizer.json").digest == ours.digest

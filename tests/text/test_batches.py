@@ -1,0 +1,275 @@
+"""`samebits.text.batches` and `tokens`: windows without an error of one, runs that resume exactly, files that are whole or refused."""
+
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from samebits.core import Stream
+from samebits.text import Batches, TokenFileError, evaluation_windows, open_tokens, write_tokens
+
+SIZES = {"length": st.integers(2, 60), "time": st.integers(1, 9), "batch": st.integers(1, 20)}
+
+
+def ids(count: int, dtype: Any = np.int64) -> Any:
+    return np.arange(count, dtype=dtype)
+
+
+def made(length: int = 100, batch: int = 3, time: int = 4, **options: Any) -> Batches:
+    return Batches(ids(length), batch=batch, time=time, stream=Stream(7).split("batches"), **options)
+
+
+# random windows
+
+
+@given(**SIZES, step=st.integers(0, 100))
+def test_targets_are_the_tokens_one_step_after_the_inputs(length: int, time: int, batch: int, step: int) -> None:
+    if length <= time:
+        return
+    inputs, targets = made(length, batch, time).batch(step)
+    assert inputs.shape == targets.shape == (batch, time)
+    assert (targets == inputs + 1).all()  # the tokens are their own positions
+    assert (np.diff(inputs, axis=1) == 1).all()
+    assert inputs.min() >= 0 and targets.max() < length
+
+
+@given(**SIZES)
+def test_every_window_comes_once_in_every_epoch_and_none_overlap(length: int, time: int, batch: int) -> None:
+    if length <= time:
+        return
+    batches = made(length, batch, time)
+    needed = -(-3 * batches.windows // batch)
+    starts = np.concatenate([batches.batch(step)[0][:, 0] for step in range(needed)])
+    for epoch in range(3):
+        part = np.sort(starts[epoch * batches.windows : (epoch + 1) * batches.windows])
+        assert (np.diff(part) == time).all()  # so they are all different, and cover one stretch
+        assert batches.windows * time + 1 > length - 2 * time  # and leave out fewer than two windows' tokens
+
+
+def test_the_last_tokens_are_reached() -> None:
+    for length in range(5, 30):
+        batches = made(length, 1, 4)
+        seen = np.concatenate([batches.batch(step)[1].reshape(-1) for step in range(60 * batches.windows)])
+        assert set(seen.tolist()) == set(range(1, length))
+
+
+def test_offsets_differ_between_epochs_and_all_are_used() -> None:
+    batches = made(1000, 1, 8)
+    offsets = Counter(int(batches.batch(epoch * batches.windows)[0][0, 0]) % 8 for epoch in range(400))
+    assert sorted(offsets) == list(range(8))
+    assert min(offsets.values()) > 25  # 50 each, give or take 7
+
+
+def test_a_batch_goes_over_the_end_of_an_epoch() -> None:
+    batches = made(10, 7, 4)  # one window an epoch
+    assert batches.windows == 1
+    assert {len(set(batches.batch(step)[0][:, 0].tolist())) > 1 for step in range(5)} == {True}
+
+
+def test_a_batch_depends_on_its_step_alone() -> None:
+    one, other = made(), made()
+    forward = [one.batch(step)[0].tolist() for step in range(40)]
+    assert [other.batch(step)[0].tolist() for step in reversed(range(40))] == forward[::-1]
+    assert [next(other)[0].tolist() for _ in range(40)] == forward
+    assert (other.step, other.epoch) == (40, 40 * 3 // other.windows)
+
+
+def test_the_stream_is_not_drawn_from() -> None:
+    stream = Stream(3)
+    list(zip(range(20), Batches(ids(100), batch=3, time=4, stream=stream), strict=False))
+    assert stream.state == Stream(3).state
+
+
+def test_other_seeds_give_other_orders() -> None:
+    orders = {str([next(made(batch=1))[0].tolist() for _ in range(3)])}
+    for seed in range(5):
+        batches = Batches(ids(100), batch=1, time=4, stream=Stream(seed))
+        orders.add(str([next(batches)[0].tolist() for _ in range(3)]))
+    assert len(orders) == 6
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.int64, ">u2"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_arrays_are_fresh_int64_in_c_order_and_writable(dtype: Any, batch: int) -> None:
+    tokens = ids(100, dtype)
+    tokens.flags.writeable = False
+    for step_inputs, step_targets in (made().batch(0), *list(evaluation_windows(tokens, time=4, batch=batch))[::8]):
+        assert not np.shares_memory(step_inputs, step_targets)
+        for array in (step_inputs, step_targets):
+            assert array.dtype == np.int64 and array.flags.c_contiguous and array.flags.owndata and array.flags.writeable
+    assert Batches(tokens[::-1], batch=batch, time=4, stream=Stream(0)).batch(0)[0].dtype == np.int64
+
+
+def test_a_resumed_run_sees_the_same_batches() -> None:
+    batches = made()
+    for _ in range(17):
+        next(batches)
+    state = json.loads(json.dumps(batches.state))
+    resumed = Batches.from_state(ids(100), state)
+    assert resumed.step == 17
+    for _ in range(30):
+        assert [x.tobytes() for x in next(resumed)] == [x.tobytes() for x in next(batches)]
+    assert resumed.state == batches.state
+
+
+def test_a_state_of_other_tokens_or_of_nothing_is_refused() -> None:
+    state = made().state
+    with pytest.raises(ValueError, match=r"tokens has 100 ids, and not those that the state was taken from"):
+        Batches.from_state(ids(100) + 1, state)
+    with pytest.raises(ValueError, match=r"tokens has 104 ids, and not those that the state was taken from"):
+        Batches.from_state(ids(104), state)
+    for name in state:
+        for wrong in ({key: value for key, value in state.items() if key != name}, {**state, name: None}):
+            with pytest.raises(ValueError, match=r"state|another"):
+                Batches.from_state(ids(100), wrong)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "options", "error", "message"),
+    [
+        (ids(4), {}, ValueError, r"tokens has 4 ids: more than time=4 are needed"),
+        (ids(9).reshape(3, 3), {}, ValueError, r"tokens has shape \(3, 3\): one dimension"),
+        ([1, 2, 3], {}, TypeError, r"tokens is list: an array of integers"),
+        (ids(9, np.float32), {}, TypeError, r"tokens is an array of float32"),
+        (ids(9, np.uint64), {}, TypeError, r"tokens is an array of uint64"),
+        (ids(9), {"batch": 0}, ValueError, r"batch is 0: at least 1"),
+        (ids(9), {"time": 2.0}, TypeError, r"time is 2.0: a whole number"),
+        (ids(9), {"step": -1}, ValueError, r"step is -1: at least 0"),
+    ],
+)
+def test_what_cannot_be_cut_is_refused(tokens: Any, options: Any, error: Any, message: str) -> None:
+    with pytest.raises(error, match=message):
+        Batches(tokens, **{"batch": 2, "time": 4, "stream": Stream(0), **options})
+
+
+# evaluation
+
+
+@given(**SIZES)
+def test_evaluation_has_every_token_but_the_first_as_a_target_once_and_in_order(length: int, time: int, batch: int) -> None:
+    found = list(evaluation_windows(ids(length), time=time, batch=batch))
+    assert np.concatenate([targets.reshape(-1) for _, targets in found]).tolist() == list(range(1, length))
+    assert all((targets == inputs + 1).all() and len(inputs) <= batch and inputs.shape[1] <= time for inputs, targets in found)
+    assert all(inputs.shape == (batch, time) for inputs, _ in found[:-2])
+
+
+def test_evaluation_refuses_at_once_what_it_cannot_cut() -> None:
+    with pytest.raises(ValueError, match=r"tokens has 1 ids: at least two"):
+        evaluation_windows(ids(1), time=4, batch=2)
+    with pytest.raises(ValueError, match=r"batch is 0"):
+        evaluation_windows(ids(9), time=4, batch=0)
+
+
+# token files
+
+
+@pytest.mark.parametrize(("vocabulary", "dtype"), [(1, "<u2"), (65_536, "<u2"), (65_537, "<u4"), (2**32, "<u4")])
+def test_tokens_come_back_as_they_were(tmp_path: Path, vocabulary: int, dtype: str) -> None:
+    values = [0, vocabulary - 1, vocabulary // 2]
+    tokens = write_tokens(tmp_path / "tokens", [values, [], np.array(values, np.uint64)], vocabulary_size=vocabulary)
+    assert tokens.ids.tolist() == values * 2 and tokens.ids.dtype == dtype
+    assert (len(tokens), tokens.vocabulary_size, tokens.tokenizer) == (6, vocabulary, "")
+    assert not tokens.ids.flags.writeable and type(tokens.ids) is np.ndarray
+    tokens.verify()
+
+
+def test_the_file_is_what_is_documented(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", np.array([1, 258]), vocabulary_size=300, tokenizer="ab" * 32)
+    content = (tmp_path / "tokens").read_bytes()
+    assert content[:40] == b"samebits tokens\n" + struct.pack("<IIQQ", 1, 2, 300, 2)
+    assert content[40:104].hex() == tokens.digest + "ab" * 32
+    assert content[128:] == b"\x01\x00\x02\x01"
+    assert tokens.tokenizer == "ab" * 32
+    assert open_tokens(tmp_path / "tokens").digest == tokens.digest
+
+
+def test_large_parts_are_written_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samebits.text.tokens._BLOCK", 7)
+    tokens = write_tokens(tmp_path / "tokens", (ids(n) for n in (20, 0, 7, 1)), vocabulary_size=20)
+    assert tokens.ids.tolist() == [*range(20), *range(7), 0]
+    tokens.verify()
+
+
+def test_no_tokens_are_a_file_too(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", [], vocabulary_size=5)
+    tokens.verify()
+    assert len(tokens) == 0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "options", "error", "message"),
+    [
+        ([[0, 1], [2, 5, 1]], {}, ValueError, r"tokens\[3\] is 5: ids from 0 to 4 are needed"),
+        ([[0, -1]], {}, ValueError, r"tokens\[1\] is -1: ids from 0 to 4"),
+        ([[0.5]], {}, TypeError, r"part 0 of tokens has shape \(1,\) and dtype float64"),
+        ([1, 2], {}, TypeError, r"part 0 of tokens has shape \(\) and dtype int"),
+        ([[True]], {}, TypeError, r"dtype bool"),
+        (ids(4).reshape(2, 2), {}, TypeError, r"part 0 of tokens has shape \(2, 2\)"),
+        ([], {"vocabulary_size": 0}, ValueError, r"vocabulary_size is 0"),
+        ([], {"vocabulary_size": 2**32 + 1}, ValueError, r"vocabulary_size is 4294967297"),
+        ([], {"tokenizer": "gpt2"}, ValueError, r"tokenizer is 'gpt2': a digest"),
+    ],
+)
+def test_what_may_not_be_written_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, tokens: Any, options: Any, error: Any, message: str
+) -> None:
+    old = write_tokens(tmp_path / "tokens", [[1]], vocabulary_size=5)
+    with pytest.raises(error, match=message):
+        write_tokens(tmp_path / "tokens", tokens, **{"vocabulary_size": 5, **options})
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens"]
+    assert open_tokens(old.path).ids.tolist() == [1]
+
+
+def test_an_interrupted_iterator_leaves_nothing(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[list[int]]:
+        yield [1]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_tokens(tmp_path / "tokens", interrupted(), vocabulary_size=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 147), value=st.integers(0, 255), cut=st.integers(0, 148), more=st.binary(max_size=3))
+def test_a_mangled_or_truncated_file_is_refused(tmp_path: Path, place: int, value: int, cut: int, more: bytes) -> None:
+    path = tmp_path / "tokens"
+    if not path.exists():
+        write_tokens(path, ids(10), vocabulary_size=10)
+    content = path.read_bytes()
+    assert len(content) == 148
+    mangled = bytearray(content)
+    mangled[place] = value
+    for other in (bytes(mangled), content[:cut], content + more):
+        (tmp_path / "other").write_bytes(other)
+        if other == content:
+            open_tokens(tmp_path / "other").verify()
+            continue
+        with pytest.raises(TokenFileError, match=r"no token file|damaged|version"):
+            open_tokens(tmp_path / "other").verify()
+
+
+@pytest.mark.parametrize("count", [2**40, 2**63, 2**64 - 1])
+def test_a_header_that_promises_too_much_is_refused_before_anything_is_mapped(tmp_path: Path, count: int) -> None:
+    from samebits.text import tokens
+
+    path = tmp_path / "tokens"
+    path.write_bytes(tokens._signed(tokens._MAGIC, 1, 2, 5, count, bytes(32), bytes(32)) + bytes(10))
+    with pytest.raises(TokenFileError, match=r"has 138 bytes, but \d+ are needed"):
+        open_tokens(path)
+    path.write_bytes(tokens._signed(tokens._MAGIC, 1, 4, 5, 0, bytes(32), bytes(32)))
+    with pytest.raises(TokenFileError, match=r"4 bytes an id do not go with 5 different ids"):
+        open_tokens(path)
+
+
+def test_batches_of_a_file_are_those_of_the_array(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", ids(100), vocabulary_size=100)
+    batches = Batches.from_state(tokens.ids, made().state)
+    assert [x.tobytes() for x in next(batches)] == [x.tobytes() for x in next(made())]

