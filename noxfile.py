@@ -233,7 +233,7 @@ def parity(session: nox.Session) -> None:
     # the one thing that is not locked: a CPU build's hashes differ by index. pip takes it from PIP_FIND_LINKS where that has it
     session.install("torch==2.13.0")
     if session.posargs[:1] == ["bench"]:
-        for name in session.posargs[1:] or ["autograd", "text"]:
+        for name in session.posargs[1:] or ["autograd", "text", "nn"]:
             session.run("python", f"benchmarks/{name}.py")
     else:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or ["tests/parity"]))

@@ -148,7 +148,7 @@ def kernel(rule: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]:
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Tensor]:
-        described = Operation(function.__name__, joint=rule, twice=False)
+        described = Operation(function.__name__.strip("_"), joint=rule, twice=False)
         bind, _ = _binder(function)
 
         @wraps(function)

@@ -5,7 +5,6 @@ has no finite maximum has no softmax, and raises FloatingPointError.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -14,9 +13,10 @@ from samebits.autograd.operations import operation
 from samebits.autograd.ops.elementwise import exp, multiply, subtract
 from samebits.autograd.ops.reductions import sum as sum_
 from samebits.autograd.tensor import Tensor
-from samebits.core import Kernels, current
+from samebits.core import Numerics, current
 
-_BLOCK = 16384  # elements at a time, which stay in the cache
+_BLOCK = 32768  # elements at a time, which stay in the cache
+_SHORT = 64  # rows this short are quickly added up
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -31,8 +31,8 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 @operation(lambda g, out, axis: multiply(out, subtract(g, sum_(multiply(g, out), axis, keepdims=True))))
 def _softmax(x: Array, axis: int) -> Array:
-    def finish(kernels: Kernels, shifted: Array, powers: Array, out: Array) -> None:  # noqa: ARG001
-        out[...] = powers / _total(kernels, powers)
+    def finish(numerics: Numerics, shifted: Array, powers: Array, out: Array) -> None:  # noqa: ARG001
+        out[...] = np.divide(powers, _total(numerics, powers), out=powers)
 
     return _by_rows("softmax", finish, x, axis)
 
@@ -44,20 +44,29 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 @operation(lambda g, out, axis: subtract(g, multiply(exp(out), sum_(g, axis, keepdims=True))))
 def _log_softmax(x: Array, axis: int) -> Array:
-    def finish(kernels: Kernels, shifted: Array, powers: Array, out: Array) -> None:
-        total = _total(kernels, powers)
-        kernels.log(total, logarithm := np.empty_like(total))
-        out[...] = shifted - logarithm
+    def finish(numerics: Numerics, shifted: Array, powers: Array, out: Array) -> None:
+        total = _total(numerics, powers)
+        numerics.kernels.log(total, logarithm := np.empty_like(total))
+        out[...] = np.subtract(shifted, logarithm, out=shifted)
 
     return _by_rows("log_softmax", finish, x, axis)
 
 
-def _total(kernels: Kernels, powers: Array) -> Array:
-    return kernels.sum(powers.copy(), -1)[:, None]
+def _total(numerics: Numerics, powers: Array) -> Array:
+    """The sums of the rows. Steps of the halving tree are quicker in new arrays than in place, where their parts overlap."""
+    terms, kernels = powers, numerics.kernels
+    while numerics.name == "exact" and (terms is powers or terms.shape[1] > _SHORT):
+        length = terms.shape[1]
+        half = length // 2
+        sums = np.empty((len(terms), length - half), terms.dtype)
+        np.add(terms[:, :half], terms[:, length - half :], out=sums[:, :half])
+        sums[:, half:] = terms[:, half : length - half]
+        terms = sums
+    return kernels.sum(terms, -1)[:, None]
 
 
-def _by_rows(name: str, finish: Callable[[Kernels, Array, Array, Array], None], x: Array, axis: int) -> Array:
-    """``finish(kernels, x - max, e^(x - max), out)`` on blocks of rows along ``axis``."""
+def _by_rows(name: str, finish: Callable[[Numerics, Array, Array, Array], None], x: Array, axis: int) -> Array:
+    """``finish(numerics, x - max, e^(x - max), out)`` on blocks of rows along ``axis``."""
     numerics = current()
     if x.dtype.type not in numerics.dtypes:
         needed = " or ".join([dtype.__name__ for dtype in numerics.dtypes])
@@ -70,20 +79,19 @@ def _by_rows(name: str, finish: Callable[[Kernels, Array, Array, Array], None], 
     height = max(1, _BLOCK // max(1, moved.shape[-1]))
     with np.errstate(all="ignore"):
         for start in range(0, len(rows) if x.size else 0, height):
-            block = rows[start : start + height].astype(numerics.working(x.dtype))
-            block -= np.maximum.reduce(block, axis=-1, keepdims=True)
-            if numerics.name == "exact":
-                _refuse(name, block, moved, start)
+            part = rows[start : start + height].astype(numerics.working(x.dtype), copy=False)
+            top = np.maximum.reduce(part, axis=-1, keepdims=True)
+            if numerics.name == "exact" and not np.isfinite(top).all():
+                _refuse(name, top, moved, start)
+            block = part - top
             numerics.kernels.exp(block, powers := np.empty_like(block))
-            finish(numerics.kernels, block, powers, results[start : start + height])
+            finish(numerics, block, powers, results[start : start + height])
     return np.moveaxis(out, -1, axis)
 
 
-def _refuse(name: str, shifted: Array, x: Array, start: int) -> None:
-    bad: Any = np.isnan(shifted).any(axis=-1)
-    if bad.any():
-        row = start + int(np.argmax(bad))
-        place = ", ".join(map(str, np.unravel_index(row, x.shape[:-1]))) if x.ndim > 1 else ""
-        values = x.reshape(-1, x.shape[-1])[row]
-        worst = values[~(values < np.inf)][0] if not (values < np.inf).all() else values[0]
-        raise FloatingPointError(f"{name}: the row [{place}] has no finite maximum: {worst} is in it") from None
+def _refuse(name: str, top: Array, x: Array, start: int) -> None:
+    row = start + int(np.argmin(np.isfinite(top)))
+    place = ", ".join(map(str, np.unravel_index(row, x.shape[:-1]))) if x.ndim > 1 else ""
+    values = x.reshape(-1, x.shape[-1])[row]
+    worst = values[~(values < np.inf)][0] if not (values < np.inf).all() else values[0]
+    raise FloatingPointError(f"{name}: the row [{place}] has no finite maximum: {worst} is in it") from None

@@ -1,0 +1,67 @@
+"""Layers, losses, initialisers, optimisers and schedules with the same bits everywhere, on `samebits.autograd` and `samebits.core`."""
+
+from samebits.nn import initializer, schedule
+from samebits.nn.activation import gelu, glu, relu, sigmoid, silu, softmax, swiglu, tanh
+from samebits.nn.adamw import AdamW
+from samebits.nn.attention import attention
+from samebits.nn.block import TransformerBlock
+from samebits.nn.cache import CacheOverrunError, KeyValueCache
+from samebits.nn.clipping import clip_gradient_norm
+from samebits.nn.dropout import Dropout, dropout
+from samebits.nn.embedding import Embedding, embedding
+from samebits.nn.linear import Linear, linear
+from samebits.nn.lion import Lion
+from samebits.nn.loss import cross_entropy, mean_squared_error
+from samebits.nn.mlp import MLP, SwiGLU
+from samebits.nn.module import Module, parameter
+from samebits.nn.multihead import MultiHeadAttention
+from samebits.nn.muon import Muon
+from samebits.nn.normalization import BatchNorm, LayerNorm, RMSNorm, batch_norm, layer_norm, rms_norm
+from samebits.nn.optimizer import Optimizer
+from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
+from samebits.nn.sgd import SGD
+
+__all__ = [
+    "MLP",
+    "SGD",
+    "AdamW",
+    "BatchNorm",
+    "CacheOverrunError",
+    "Dropout",
+    "Embedding",
+    "KeyValueCache",
+    "LayerNorm",
+    "LearnedPositions",
+    "Linear",
+    "Lion",
+    "Module",
+    "MultiHeadAttention",
+    "Muon",
+    "Optimizer",
+    "RMSNorm",
+    "Rotary",
+    "SinusoidalPositions",
+    "SwiGLU",
+    "TransformerBlock",
+    "attention",
+    "batch_norm",
+    "clip_gradient_norm",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu",
+    "glu",
+    "initializer",
+    "layer_norm",
+    "linear",
+    "mean_squared_error",
+    "parameter",
+    "relu",
+    "rms_norm",
+    "schedule",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "swiglu",
+    "tanh",
+]

@@ -1,0 +1,257 @@
+"""Activations: the functions between linear layers that keep a network from being one linear map.
+
+    relu(x) = max(x, 0)      gelu(x) = x Phi(x)      silu(x) = x sigmoid(x)      swiglu(gate, up) = silu(gate) up
+
+Each is one fused kernel: in exact arithmetic float64 inside and one rounding, so at most 0.6 ulp from the true value. The
+gradients compute again what is cheap and keep nothing but the input. `relu`, `sigmoid`, `softmax` and `tanh` are autograd's.
+"""
+
+# ruff: noqa: PLR0917 - the arguments of formulas are positional
+
+from typing import Any, Literal
+
+import numpy as np
+
+from samebits.autograd import Tensor, kernel, relu, sigmoid, softmax, split, tanh
+from samebits.core import Kernels
+from samebits.nn.parts import Array, by_elements
+
+__all__ = ["gelu", "glu", "relu", "sigmoid", "silu", "softmax", "swiglu", "tanh"]
+
+_TWO_ROOTS = 1.5957691216057308  # 2 sqrt(2 / pi)
+_CUBIC = 0.044715
+_HALF_ROOT = 0.7071067811865476  # 1 / sqrt(2)
+_DENSITY = 0.3989422804014327  # 1 / sqrt(2 pi)
+_TAIL = -5.0  # below, 1 + erf has lost digits that float32 would show
+_FRACTIONS = 12  # give 1e-10 of the tail at 5, and more further out
+
+
+def gelu(x: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+    """The Gaussian error linear unit: x Phi(x), with Phi the distribution function of the normal distribution (Hendrycks and Gimpel, 2016).
+
+    Args:
+        x: Floating, any shape.
+        approximate: ``"tanh"`` for x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2, the form of GPT-2.
+
+    Returns:
+        A tensor of the same shape and dtype.
+
+    Raises:
+        ValueError: ``approximate`` is something else.
+
+    Example:
+        >>> gelu(Tensor([-1.0, 0.0, 1.0]))
+        Tensor([-0.15865526,  0.        ,  0.8413448 ])
+        >>> gelu(Tensor([-1.0, 0.0, 1.0]), "tanh")
+        Tensor([-0.15880801,  0.        ,  0.841192  ])
+    """
+    if approximate not in {"none", "tanh"}:
+        raise ValueError(f"gelu: approximate is {approximate!r}: 'none' or 'tanh' is needed")
+    return _gelu_tanh(x) if approximate == "tanh" else _gelu(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """The sigmoid linear unit, also called Swish: x sigmoid(x) (Ramachandran et al., 2017).
+
+    Example:
+        >>> silu(Tensor([-1.0, 0.0, 1.0]))
+        Tensor([-0.26894143,  0.        ,  0.7310586 ])
+    """
+    return _silu(x)
+
+
+def glu(x: Tensor, axis: int = -1) -> Tensor:
+    """A gated linear unit: a sigmoid(b), where a and b are the halves of x along ``axis`` (Dauphin et al., 2017).
+
+    Raises:
+        ValueError: The axis has odd length.
+
+    Example:
+        >>> glu(Tensor([1.0, 2.0, 0.0, 100.0]))
+        Tensor([0.5, 2. ])
+    """
+    if x.shape[axis] % 2:
+        raise ValueError(f"glu: axis {axis} of x has length {x.shape[axis]}: an even one is needed")
+    a, b = split(x, 2, axis)
+    return _gated(a, b)
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    """silu(gate) up, the gate of Llama's layers (Shazeer, 2020). Both have one shape, which is the result's.
+
+    Raises:
+        ValueError: The shapes differ.
+
+    Example:
+        >>> swiglu(Tensor([-1.0, 0.0, 1.0]), Tensor([10.0, 10.0, 10.0]))
+        Tensor([-2.6894143,  0.       ,  7.310586 ])
+    """
+    return _swiglu(gate, up)
+
+
+def _same_shape(function: str, **arrays: Array) -> None:
+    (a, b), (x, y) = arrays, arrays.values()
+    if x.shape != y.shape:
+        raise ValueError(f"{function}: {a} has shape {x.shape} and {b} has {y.shape}: one shape is needed")
+
+
+# The tanh form is x sigmoid(v) with v = 2 sqrt(2 / pi) (x + 0.044715 x^3): no cancellation, and one division.
+
+
+def _minus_v(x: Array, square: Array, out: Array) -> None:
+    """-v into ``out``, which may be the square of x."""
+    np.multiply(square, x.dtype.type(-_TWO_ROOTS * _CUBIC), out=out)
+    out -= x.dtype.type(_TWO_ROOTS)
+    out *= x
+
+
+def _gelu_tanh_formula(k: Kernels, out: Array, x: Array) -> None:
+    v = x * x
+    _minus_v(x, v, v)
+    k.exp(v, out)
+    out += x.dtype.type(1)
+    np.divide(x, out, out=out)
+
+
+def _gelu_tanh_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
+    """G s (1 + x v' (1 - s)), with s = sigmoid(v)."""
+    one = x.dtype.type(1)
+    np.multiply(x, x, out=out)
+    _minus_v(x, out, v := np.empty_like(x))
+    k.exp(v, s := np.empty_like(x))
+    s += one
+    np.divide(one, s, out=s)
+    out *= x.dtype.type(3 * _TWO_ROOTS * _CUBIC)
+    out += x.dtype.type(_TWO_ROOTS)
+    out *= x
+    _weigh(out, s, one)
+    out *= g
+
+
+def _weigh(q: Array, s: Array, one: Any) -> None:
+    """S (1 + q (1 - s)) in place of q; s stays. It is the derivative of x sigmoid(v), where q = x v'."""
+    q *= one - s
+    q += one
+    q *= s
+
+
+@kernel(lambda g, x: (by_elements("gelu", _gelu_tanh_gradient, g=g, x=x),))
+def _gelu_tanh(x: Array) -> tuple[Array, tuple[Array]]:
+    return by_elements("gelu", _gelu_tanh_formula, x=x), (x,)
+
+
+def _distribution(k: Kernels, x: Array, out: Array) -> None:
+    """Phi(x) into ``out``: (1 + erf(x / sqrt 2)) / 2, in the lower tail the density times a continued fraction.
+
+    Phi(-a) = phi(a) / (a + 1 / (a + 2 / (a + 3 / ...))) (Abramowitz and Stegun, 26.2.14).
+    """
+    k.erf(x * x.dtype.type(_HALF_ROOT), out)
+    out += x.dtype.type(1)
+    out *= x.dtype.type(0.5)
+    tail = np.flatnonzero(x < x.dtype.type(_TAIL))
+    if tail.size:
+        a = -x[tail]
+        fraction = a.copy()
+        for i in range(_FRACTIONS, 0, -1):
+            np.divide(x.dtype.type(i), fraction, out=fraction)
+            fraction += a
+        _density(k, a, density := np.empty_like(a))
+        out[tail] = density / fraction
+
+
+def _density(k: Kernels, x: Array, out: Array) -> None:
+    """phi(x) = e^(-x^2 / 2) / sqrt(2 pi)."""
+    square = x * x
+    square *= x.dtype.type(-0.5)
+    k.exp(square, out)
+    out *= x.dtype.type(_DENSITY)
+
+
+def _gelu_formula(k: Kernels, out: Array, x: Array) -> None:
+    _distribution(k, x, out)
+    out *= x
+
+
+def _gelu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
+    """G (Phi(x) + x phi(x))."""
+    _distribution(k, x, out)
+    _density(k, x, density := np.empty_like(x))
+    density *= x
+    out += density
+    out *= g
+
+
+@kernel(lambda g, x: (by_elements("gelu", _gelu_gradient, g=g, x=x),))
+def _gelu(x: Array) -> tuple[Array, tuple[Array]]:
+    return by_elements("gelu", _gelu_formula, x=x), (x,)
+
+
+def _one_plus_exp(k: Kernels, x: Array, out: Array) -> None:
+    """1 + e^-x."""
+    k.exp(np.negative(x), out)
+    out += x.dtype.type(1)
+
+
+def _silu_formula(k: Kernels, out: Array, x: Array) -> None:
+    _one_plus_exp(k, x, out)
+    np.divide(x, out, out=out)
+
+
+def _silu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
+    """G s (1 + x (1 - s))."""
+    one = x.dtype.type(1)
+    _one_plus_exp(k, x, s := np.empty_like(x))
+    np.divide(one, s, out=s)
+    np.copyto(out, x)
+    _weigh(out, s, one)
+    out *= g
+
+
+@kernel(lambda g, x: (by_elements("silu", _silu_gradient, g=g, x=x),))
+def _silu(x: Array) -> tuple[Array, tuple[Array]]:
+    return by_elements("silu", _silu_formula, x=x), (x,)
+
+
+def _gated_formula(k: Kernels, out: Array, a: Array, b: Array) -> None:
+    _one_plus_exp(k, b, out)
+    np.divide(a, out, out=out)
+
+
+def _gated_gradient(k: Kernels, to_a: Array, to_b: Array, g: Array, a: Array, b: Array) -> None:
+    """G s and g a s (1 - s), with s = sigmoid(b)."""
+    one = a.dtype.type(1)
+    _one_plus_exp(k, b, s := np.empty_like(b))
+    np.divide(one, s, out=s)
+    np.multiply(g, s, out=to_a)
+    np.subtract(one, s, out=to_b)
+    to_b *= a
+    to_b *= to_a
+
+
+@kernel(lambda g, a, b: by_elements("glu", _gated_gradient, results=2, g=g, a=a, b=b))
+def _gated(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
+    return by_elements("glu", _gated_formula, a=a, b=b), (a, b)
+
+
+def _swiglu_formula(k: Kernels, out: Array, gate: Array, up: Array) -> None:
+    _silu_formula(k, out, gate)
+    out *= up
+
+
+def _swiglu_gradient(k: Kernels, to_gate: Array, to_up: Array, g: Array, gate: Array, up: Array) -> None:
+    """G up s (1 + gate (1 - s)) and g gate s, with s = sigmoid(gate)."""
+    one = gate.dtype.type(1)
+    _one_plus_exp(k, gate, s := np.empty_like(gate))
+    np.divide(one, s, out=s)
+    np.copyto(to_gate, gate)
+    _weigh(to_gate, s, one)
+    to_gate *= up
+    to_gate *= g
+    np.multiply(gate, s, out=to_up)
+    to_up *= g
+
+
+@kernel(lambda g, gate, up: by_elements("swiglu", _swiglu_gradient, results=2, g=g, gate=gate, up=up))
+def _swiglu(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]:
+    _same_shape("swiglu", gate=gate, up=up)
+    return by_elements("swiglu", _swiglu_formula, gate=gate, up=up), (gate, up)

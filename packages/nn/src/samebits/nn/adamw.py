@@ -1,0 +1,90 @@
+"""`AdamW`: every parameter's step is scaled by the size of its own recent gradients."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, check_betas, constants, in_blocks, in_range, power
+
+__all__ = ["AdamW"]
+
+Array = npt.NDArray[Any]
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay, as in PyTorch.
+
+        m = beta_1 m + g                a sum of gradients, with the weights 1, beta, beta², ...
+        v = beta_2 v + g²               and of their squares
+        p = p - learning_rate * weight_decay * p
+        p = p - learning_rate * mean(m) / (sqrt(mean(v)) + eps)
+
+    where the mean divides by the sum of the weights, 1 + beta + ... + beta^(t-1) = (1 - beta^t) / (1 - beta): the papers' moments
+    with their bias corrected, for two products fewer. (The papers and PyTorch keep (1 - beta) m and (1 - beta) v.)
+
+    Kingma and Ba, 2015, arXiv:1412.6980, algorithm 1; Loshchilov and Hutter, 2019, arXiv:1711.05101, algorithm 2.
+
+    Args:
+        parameters: See `Optimizer`.
+        learning_rate: The step size: about how much a parameter changes in a step.
+        betas: How much of the means is kept at a step; from 0 to below 1.
+        eps: What bounds the step where gradients vanish.
+        weight_decay: What is lost of a parameter at a step, times the learning rate.
+
+    Example:
+        >>> from samebits.autograd import Tensor
+        >>> x = Tensor([1.0, -2.0], requires_grad=True)
+        >>> optimizer = AdamW([x], learning_rate=0.5, weight_decay=0.0)
+        >>> (x * x).sum().backward()
+        >>> optimizer.step()
+        >>> x
+        Tensor([ 0.5, -1.5], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, learning_rate=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    def kinds(self, options: SimpleNamespace) -> tuple[str, ...]:
+        check_betas(options.betas)
+        in_range("eps", options.eps)
+        in_range("weight_decay", options.weight_decay)
+        return "first_moment", "second_moment"
+
+    def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
+        options, (b1, b2) = slot.options, slot.options.betas
+        first = (1 - power(b1, slot.step)) / (1 - b1)  # the sums of the weights: 1 + beta + ... + beta^(t-1)
+        root = math.sqrt((1 - power(b2, slot.step)) / (1 - b2))
+        keep = 1 - rate * options.weight_decay
+        numbers = constants(p.dtype, b1, b2, keep, options.eps * root, rate * root / first)
+        for block in in_blocks(p, g, *slot.state.values()):
+            _adamw(block, numbers)
+
+
+def _adamw(block: list[Array], numbers: list[Array]) -> None:
+    """One step of a block, with the root of v's weights taken out of the fraction; ``t`` is scratch."""
+    p, g, m, v, t = block
+    beta_1, beta_2, keep, eps, size = numbers
+
+    m *= beta_1
+    m += g
+    v *= beta_2
+    np.multiply(g, g, out=t)
+    v += t
+
+    p *= keep
+    np.sqrt(v, out=t)
+    t += eps
+    np.divide(m, t, out=t)
+    t *= size
+    p -= t

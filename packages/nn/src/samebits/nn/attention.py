@@ -1,0 +1,378 @@
+"""Causal scaled-dot-product attention: softmax(q kᵀ / sqrt(D)) v, a few heads and rows at a time.
+
+Row t sees the keys 0 to its own position. The scores of a block of rows live in the cache, and nothing of size T x T is
+ever made; the backward pass computes them again from q, k and each row's log-sum-exp.
+
+In exact arithmetic a row depends on its own query and the keys and values it sees, and on nothing else: neither on how
+many keys come later, nor on other rows or sequences. So a prompt has the same bits alone and in a batch, at once and token
+by token. With w = e^(s - max s) over the keys a row sees, L its sum, and v_j = 2^(e_j) u_j, all |u_j| < 1:
+
+    L    is summed from w on multiples of 2^-36: exact in any order, and a masked key's 0 changes nothing
+    w v  is the product of w_j 2^(e_j), on a grid chosen by L and the largest e the row sees, with u_j on 2^-24
+
+Every partial sum of that product is a whole number below 2^53 of its units, so a float64 GEMM makes no rounding error. The
+rounding of key j and value j is a matter of key j and value j, so a cache keeps them already rounded (`cache`).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.autograd import Tensor, kernel
+from samebits.core import Numerics, Stream, current
+from samebits.core.grid import grid_constants, grid_vectors, refuse_non_finite
+from samebits.nn.cache import Context, context
+from samebits.nn.parts import floating, row_sums
+
+__all__ = ["LONGEST", "attend", "attention"]
+
+Array = npt.NDArray[Any]
+Offset = int | npt.NDArray[np.int64]
+
+LONGEST = 2**17  # keys: as many terms of the grid 2^-36 as can be summed exactly
+_BLOCK = 2**19  # bytes of scores at a time, about, in as many heads as it takes
+_ROWS = 32  # rows at a time. Sums over rows, in the backward pass, are taken by so many, so this is in the bits
+_LEFT, _RIGHT = 27, 26  # bits of the grids of a product of vectors: see core.linalg
+_WEIGHT = 29  # bits of the grid of weights; values have 24
+_MARGIN = np.array(1 + 2.0**-9)  # more than rounding adds to a sum of weights
+_POWER = np.array(1.5 * 2.0**16)  # adding and subtracting it rounds to multiples of 2^-36
+_MILD = 50  # scores whose powers, and sums of LONGEST of them, are far from the ends of float32
+_LEAST = np.array(-700.0)  # scores so far below the maximum, and masked ones: e^-700 is no float32, and 0 on the grid
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool = True,
+    offset: Offset | None = None,
+    *,
+    dropout: float = 0.0,
+    stream: Stream | None = None,
+) -> Tensor:
+    """softmax(q kᵀ / sqrt(D)) v (Vaswani et al., 2017, section 3.2.1), with queries in groups (Ainslie et al., 2023).
+
+    Args:
+        q: Queries, floating, (B, H, T, D).
+        k: Keys, (B, G, S, D), H a multiple of G: each key serves H / G heads that follow each other.
+        v: Values, (B, G, S, D).
+        causal: Whether query t sees the keys up to ``offset + t`` only, instead of all.
+        offset: The position of the first query among the keys, for all sequences or for each (B,); by default S - T, so that
+            the last query sees all keys.
+        dropout: With what probability a weight is set to 0; the others are divided by the probability to stay.
+        stream: Where dropout draws from; needed if there is any.
+
+    Returns:
+        (B, H, T, D). Its memory is that of (B, T, H, D), so that joining the heads needs no copy.
+
+    Raises:
+        FloatingPointError: In exact arithmetic, an infinity or a NaN in an argument, or in the gradient.
+        TypeError: The dtypes differ.
+        ValueError: The shapes do not fit, a query would have no key, there are more than 2^17 keys, or dropout has no stream.
+
+    Example:
+        >>> q, k, v = [Tensor(np.ones((1, 2, 3, 4))) for _ in range(3)]
+        >>> attention(q, k, v).shape
+        (1, 2, 3, 4)
+    """
+    floating("attention", **{name: x.data if isinstance(x, Tensor) else x for name, x in (("q", q), ("k", k), ("v", v))})
+    check_shapes(q.shape, k.shape, v.shape)
+    (batch, heads, time, _), keys = q.shape, k.shape[2]
+    places = checked_offset(keys - time if offset is None else offset, batch, keys) if causal and time else None
+    keep = None
+    if dropout:
+        if not 0 < dropout < 1:
+            raise ValueError(f"attention: dropout is {dropout}: a probability from 0 to 1, and not 1, is needed")
+        if stream is None:
+            raise ValueError("attention: dropout needs a stream to draw from: give stream=")
+        keep = stream.bernoulli(1 - dropout, (batch, heads, time, keys))
+    return _attention(q, k, v, _View(places, keep, 1 - dropout))
+
+
+def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
+    """Raise ValueError unless q is (B, H, T, D) and k and v are (B, G, S, D), with whole groups of heads."""
+    fits = len(q) == len(k) == 4 and k == v and (q[0], q[3]) == (k[0], k[3]) and q[1] % max(k[1], 1) == 0 and k[1] <= q[1]
+    if not fits:
+        raise ValueError(
+            f"attention: q {q}, k {k} and v {v} do not fit: (B, H, T, D), (B, G, S, D) and (B, G, S, D) are needed, H a multiple of G"
+        )
+    if k[2] > LONGEST:
+        raise ValueError(f"attention: k has {k[2]} keys: {LONGEST} at most can be summed exactly")
+    if q[2] and not k[2]:
+        raise ValueError(f"attention: q has {q[2]} queries and k no keys to see")
+
+
+def checked_offset(offset: Offset, batch: int, keys: int) -> npt.NDArray[np.int64]:
+    """The offsets of all sequences; ValueError if one is not the place of a key."""
+    places = np.broadcast_to(np.asarray(offset, np.int64), (batch,))
+    if ((places < 0) | (places >= keys)).any():
+        raise ValueError(f"attention: offset is {places.tolist()}: the queries must stand from 0 to {keys - 1} among {keys} keys")
+    return places
+
+
+# Blocks
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """Which keys rows see: up to ``offset + t`` (all if None), and of their weights those to ``keep``, divided by ``rest``."""
+
+    offset: npt.NDArray[np.int64] | None
+    keep: Array | None = None
+    rest: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Fresh:
+    """Keys and values that no cache has: a part's `Context` is made when it is asked for."""
+
+    k: Array
+    v: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.k.shape
+
+    def __getitem__(self, group: tuple[slice, slice]) -> Context:
+        return context(current(), self.k[group], self.v[group])
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some groups of heads and rows, and the keys they see."""
+
+    group: tuple[slice, slice]  # of (B, G)
+    rows: slice
+    keys: int
+    mask: Array | None  # True where a key is not seen: (b or 1, 1, 1, rows, keys from ``free`` on)
+    free: int  # keys that all rows see
+
+    def of(self, x: Array) -> Array:
+        """The block's part of x (B, G, R, T, ...)."""
+        return x[(*self.group, slice(None), self.rows)]
+
+    def kept(self, keep: Array, groups: int) -> Array:
+        """The block's part of ``keep`` (B, H, T, S), (b, g, R rows, keys)."""
+        return _flat(self.of(_grouped(keep, groups))[..., : self.keys])
+
+
+def _groups(q: Array, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
+    """Cut the (B, G) of ``shape``, that of the keys, into parts whose scores are about a block."""
+    batch, groups, keys, _ = shape
+    rows = q.shape[1] // max(1, groups) * min(q.shape[2], _ROWS)
+    many = max(1, _BLOCK // max(1, rows * keys * current().working(q.dtype).itemsize))
+    deep, wide = max(1, many // max(1, groups)), min(groups, many)
+    return ((slice(i, i + deep), slice(j, j + wide)) for i in range(0, batch, deep) for j in range(0, groups, wide))
+
+
+def _blocks(group: tuple[slice, slice], time: int, keys: int, offset: Array | None) -> Iterator[_Block]:
+    """Cut the rows of a group into blocks of _ROWS."""
+    places = None if offset is None else offset[group[0]]
+    for start in range(0, time, _ROWS):
+        stop = min(start + _ROWS, time)
+        if places is None:
+            yield _Block(group, slice(start, stop), keys, None, keys)
+            continue
+        low, high = int(places.min()), int(places.max())
+        seen, free = min(high + stop, keys), min(low + start + 1, keys)
+        mask = None
+        if free < seen:
+            limits = (places[:1] if low == high else places)[:, None] + np.arange(start, stop, dtype=np.int64)
+            mask = (np.arange(free, seen, dtype=np.int64) > limits[..., None])[:, None, None]
+        yield _Block(group, slice(start, stop), seen, mask, free)
+
+
+def _grouped(x: Array, groups: int) -> Array:
+    """(B, H, ...) as (B, G, R, ...), without a copy."""
+    return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+
+
+def _left(numerics: Numerics, x: Array, axis: Any = -1) -> Array:
+    """A left operand of `_product`: its rows, or with axis -2 its columns, on grids; in fast arithmetic itself."""
+    return _gridded(numerics, x, axis, _LEFT)
+
+
+def _right(numerics: Numerics, x: Array, axis: Any = -2) -> Array:
+    """A right operand of `_product`: its columns, or with axis -1 its rows, on grids."""
+    return _gridded(numerics, x, axis, _RIGHT)
+
+
+def _gridded(numerics: Numerics, x: Array, axis: Any, bits: int) -> Array:
+    if numerics.name != "exact":
+        return x
+    return grid_vectors(x.reshape(-1, *x.shape[-2:]), axis, bits).reshape(x.shape)
+
+
+def _product(numerics: Numerics, a: Array, b: Array) -> Array:
+    """A b, where in exact arithmetic both are on grids, so that no order of the sums makes an error (but in a zero's sign)."""
+    return np.matmul(a, b) if numerics.name == "exact" else numerics.matmul(a, b)
+
+
+def _scores(numerics: Numerics, q: Array, keys: Array, block: _Block) -> Array:
+    """Q kᵀ (b, g, R rows, keys) of left operands q, -inf where a key is not seen."""
+    scores = _product(numerics, q, keys.swapaxes(-1, -2))
+    if block.mask is not None:
+        split = scores.reshape(*scores.shape[:2], -1, block.rows.stop - block.rows.start, scores.shape[-1])
+        np.copyto(split[..., block.free :], scores.dtype.type(-math.inf), where=block.mask)
+    return scores
+
+
+def _flat(x: Array) -> Array:
+    """(b, g, R, rows, D) as (b, g, R rows, D)."""
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
+
+
+# Forward
+
+
+def attend(q: Array, seen: Context, offset: npt.NDArray[np.int64]) -> Array:
+    """Causal `attention` of queries (B, H, T, D) to a context, as a cache has it; nothing is kept for gradients."""
+    try:
+        return _forward(q, seen, _View(offset))[0]
+    except FloatingPointError:
+        refuse_non_finite("attention", q=q)
+
+
+def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Array]:
+    """The result of `attention` on arrays, and the log-sum-exp of every row's scores, (B, G, R, T)."""
+    numerics, (batch, heads, time, width), (groups, keys) = current(), q.shape, source.shape[1:3]
+    out = np.empty((batch, time, heads, width), q.dtype).transpose(0, 2, 1, 3)
+    q5, out5 = _grouped(q, groups), _grouped(out, groups)
+    logs = np.empty(q5.shape[:-1], numerics.working(q.dtype))
+    with np.errstate(all="ignore"):
+        for group in _groups(q, source.shape):
+            seen = source[group]
+            for block in _blocks(group, time, keys, view.offset):
+                rows = _left(numerics, _flat(block.of(q5)) * _scale(q))
+                weights = _scores(numerics, rows, seen.keys[..., : block.keys, :], block)
+                shift = _shift(numerics, weights)
+                _powers(numerics, weights, shift)
+                total = _totals(numerics, weights)
+                numerics.kernels.log(total, log := np.empty_like(total))
+                log += shift
+                if view.keep is not None:
+                    weights *= block.kept(view.keep, groups)
+                if numerics.name == "exact":
+                    _grid_weights(weights, total, seen, block, view.offset)
+                mixed = _product(numerics, weights, seen.values[..., : block.keys, :])
+                mixed /= total * total.dtype.type(view.rest)
+                target = block.of(out5)
+                target[...] = mixed.reshape(target.shape)
+                block.of(logs)[...] = log.reshape(target.shape[:-1])
+        out += q.dtype.type(0)
+    return out, logs
+
+
+def _scale(q: Array) -> Any:
+    return q.dtype.type(1 / math.sqrt(q.shape[-1]))
+
+
+def _shift(numerics: Numerics, scores: Array) -> Array:
+    """What to take from scores so that no power overflows: their rows' maxima, or in fast arithmetic 0 where that will do."""
+    if numerics.name == "fast" and scores.size and scores.max() <= _MILD and scores[..., 0].min() >= -_MILD:  # all see key 0
+        return np.zeros((), scores.dtype)
+    return np.asarray(np.maximum.reduce(scores, axis=-1, keepdims=True))
+
+
+def _powers(numerics: Numerics, scores: Array, shift: Array) -> None:
+    """e^(scores - shift) in place."""
+    if shift.ndim:
+        scores -= shift
+    if numerics.name == "exact":
+        np.maximum(scores, _LEAST, out=scores)
+    numerics.kernels.exp(scores, scores)
+
+
+def _totals(numerics: Numerics, weights: Array) -> Array:
+    """The sums of the rows (..., 1); in exact arithmetic weights are rounded to where these are exact in any order."""
+    if numerics.name == "exact":
+        weights += _POWER
+        weights -= _POWER
+    return _product(numerics, weights, np.ones((weights.shape[-1], 1), weights.dtype))
+
+
+def _grid_weights(weights: Array, total: Array, seen: Context, block: _Block, offset: Array | None) -> None:
+    """Weights times the sizes of the values, rounded to 29 bits below what their sum can be, in place."""
+    sizes: Any = seen.sizes
+    weights *= sizes[..., None, : block.keys]
+    exponents = ((total * _MARGIN).view(np.int64) >> np.int64(52)) - np.int64(1022)  # the sum is below 2^e, gridded too
+    peaks = _peaks(seen, block, offset)
+    exponents = exponents.reshape(*peaks.shape[:2], -1, peaks.shape[2]) + peaks[:, :, None]
+    constants = grid_constants(exponents.reshape(total.shape), _WEIGHT)
+    weights += constants
+    weights -= constants
+
+
+def _peaks(seen: Context, block: _Block, offset: Array | None) -> Array:
+    """The largest exponent of the values that each row of the block sees: (b, g, rows)."""
+    peaks: Any = seen.peaks
+    if offset is None:
+        return np.broadcast_to(peaks[..., -1:], (*peaks.shape[:2], block.rows.stop - block.rows.start))
+    places = offset[block.group[0], None] + np.arange(block.rows.start, block.rows.stop, dtype=np.int64)
+    places = np.minimum(places, np.int64(peaks.shape[-1] - 1))
+    return np.take_along_axis(peaks, places[:, None], axis=-1)
+
+
+# Backward
+
+
+def _attention_rule(g: Array, arrays: tuple[Array, ...], logs: Array, view: _View) -> tuple[Array, ...]:
+    numerics = floating("attention", gradient=g)
+    q, k, v, out = arrays
+    found = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+    with np.errstate(all="ignore"):
+        try:
+            for group in _groups(q, k.shape):
+                _backward(numerics, (g, q, k[group], v[group], out, logs), group, view, found)
+        except FloatingPointError:
+            refuse_non_finite("the gradient of attention", gradient=g, q=q, k=k, v=v)
+        found[0][...] += q.dtype.type(0)  # as for out: a product leaves the sign of a zero open
+    return found
+
+
+def _backward(
+    numerics: Numerics, arrays: tuple[Array, ...], group: tuple[slice, slice], view: _View, found: tuple[Array, ...]
+) -> None:
+    """The gradients of a group of heads: with p = e^(s - log-sum-exp), ds = p (g vᵀ - sum(g out)).
+
+    dv = pᵀ g        dq = ds k / sqrt(D)        dk = dsᵀ q / sqrt(D)
+    """
+    g, q, k, v, out, logs = arrays
+    groups, keys = found[1].shape[1:3]
+    g5, q5, out5, to_q5 = (_grouped(x, groups) for x in (g, q, out, found[0]))
+    k_rows, k_columns, v_rows = _right(numerics, k, -1), _right(numerics, k), _right(numerics, v, -1)
+    to_k, to_v = np.zeros_like(k_rows), np.zeros_like(v_rows)
+    for block in _blocks(group, q.shape[2], keys, view.offset):
+        rows, upward = _flat(block.of(q5)) * _scale(q), _flat(block.of(g5))
+        p = _scores(numerics, _left(numerics, rows), k_rows[..., : block.keys, :], block)
+        _powers(numerics, p, block.of(logs).reshape(*p.shape[:-1], 1))
+        ds = _product(numerics, _left(numerics, upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
+        spread = p
+        if view.keep is not None:
+            stay = block.kept(view.keep, groups) * p.dtype.type(1 / view.rest)
+            ds *= stay
+            spread = p * stay
+        products = np.multiply(upward, _flat(block.of(out5)), dtype=p.dtype)
+        ds -= row_sums(numerics, products.reshape(-1, products.shape[-1])).reshape(*p.shape[:-1], 1)
+        ds *= p
+        to_v[..., : block.keys, :] += _product(numerics, _left(numerics, spread, -2).swapaxes(-1, -2), _right(numerics, upward))
+        to_k[..., : block.keys, :] += _product(numerics, _left(numerics, ds, -2).swapaxes(-1, -2), _right(numerics, rows))
+        to_q = _product(numerics, _left(numerics, ds), k_columns[..., : block.keys, :])
+        to_q *= _scale(q)
+        part = block.of(to_q5)
+        part[...] = to_q.reshape(part.shape)
+    found[1][group] = to_k
+    found[2][group] = to_v
+
+
+@kernel(_attention_rule)
+def _attention(q: Array, k: Array, v: Array, view: _View) -> tuple[Array, tuple[Any, ...]]:
+    try:
+        out, logs = _forward(q, _Fresh(k, v), view)
+    except FloatingPointError:
+        refuse_non_finite("attention", q=q, k=k, v=v)
+    return out, ((q, k, v, out), logs, view)

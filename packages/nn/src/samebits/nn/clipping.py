@@ -1,0 +1,63 @@
+"""Gradient clipping: all gradients together are made shorter, where they are longer than a limit, and keep their direction."""
+
+import math
+from typing import NoReturn
+
+import numpy as np
+
+from samebits.autograd import Tensor
+from samebits.core import current
+from samebits.nn.optimizer import Parameters, in_range, named
+
+__all__ = ["clip_gradient_norm"]
+
+
+def clip_gradient_norm(parameters: Parameters, limit: float) -> float:
+    """Scale all gradients by ``limit / (norm + 1e-6)`` where that is below 1, in place.
+
+    The norm is that of all gradients as one vector: each tensor's, rounded to float32, whose squares are then summed exactly
+    (so in any order) and the root is taken. Pascanu et al., 2013, arXiv:1211.5063, algorithm 1.
+
+    Args:
+        parameters: Tensors, or (name, tensor) pairs; those without a gradient do not count.
+        limit: The largest norm to leave as it is.
+
+    Returns:
+        The norm before.
+
+    Raises:
+        FloatingPointError: A gradient is not finite; the message says which. No gradient is changed.
+        ValueError: ``limit`` is not positive and finite.
+
+    Example:
+        >>> x = Tensor([3.0, 4.0], requires_grad=True)
+        >>> (x * x).sum().backward()
+        >>> clip_gradient_norm([x], 1.0)
+        10.0
+        >>> x.grad
+        Tensor([0.5999999, 0.7999999])
+    """
+    in_range("limit", limit, positive=True)
+    gradients = [(name, tensor.grad) for name, tensor in named(parameters) if tensor.grad is not None]
+    norms = [float(current().norm(gradient.data)) for _, gradient in gradients]
+    norm = math.sqrt(math.fsum(one * one for one in norms))
+    if not math.isfinite(norm):
+        _refuse(gradients, norms)
+    factor = limit / (norm + 1e-6)
+    if factor < 1:
+        for _, gradient in gradients:
+            with gradient.edit() as array:
+                np.multiply(array, np.array(factor, array.dtype), out=array)
+    return norm
+
+
+def _refuse(gradients: list[tuple[str, Tensor]], norms: list[float]) -> NoReturn:
+    """Raise FloatingPointError for the first gradient that is not finite."""
+    for (name, gradient), norm in zip(gradients, norms, strict=True):
+        finite = np.isfinite(gradient.data)
+        if not finite.all():
+            place = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), gradient.shape))
+            raise FloatingPointError(f"the gradient of parameter {name!r} is {gradient.numpy()[place]} at {place}")
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"the gradient of parameter {name!r} has a norm beyond the range of {gradient.dtype}")
+    raise FloatingPointError("the gradients have a norm beyond the range of float64")

@@ -1,0 +1,203 @@
+"""The linear layer, y = x Wᵀ + b, and the grids of weights that do not change.
+
+    y = x Wᵀ + b        dx = g W        dW = gᵀ x        db = the sum of g over all rows
+
+In exact arithmetic a product rounds its right operand to a grid first (`samebits.core.prepare`). That is little beside the
+product of many rows, and nearly all there is to do for one row, as in generating text. So a weight that comes a second
+time, unchanged, is kept on its grid, in both directions, with the same bits. It is kept as float32, which has room for it,
+and made float64 a part at a time: for few rows, reading the weight from memory is what takes the time. Training with one
+batch a step changes every weight before it comes again, and keeps nothing.
+"""
+
+import math
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.autograd import Tensor, edits, kernel
+from samebits.core import Numerics, Prepared, Stream
+from samebits.core.grid import BUFFERS, grid_vectors, refuse_non_finite
+from samebits.nn.initializer import Initializer, kaiming_uniform
+from samebits.nn.module import Module, parameter
+from samebits.nn.parts import floating
+
+__all__ = ["MOST_KEPT", "Linear", "linear"]
+
+Array = npt.NDArray[Any]
+
+MOST_KEPT = 2**30
+"""Bytes of weights kept on their grids at most, 4 for an element and a direction; further weights are not kept."""
+
+_FEW = 16  # rows up to which a product is made part by part of the weight
+_PART = 2**17  # elements of a part: 1 MiB of float64
+_LEFT = 27  # bits of the grid of a left operand: see core.linalg
+_ZERO = np.array(0, np.float32)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The linear map x Wᵀ + b.
+
+    Args:
+        x: Floating, (..., inputs).
+        weight: (outputs, inputs), of the dtype of x; a tied output head gives an embedding's.
+        bias: (outputs,), or None.
+
+    Returns:
+        (..., outputs). In exact arithmetic the product is that of `samebits.core.matmul`, and adding the bias rounds again.
+
+    Raises:
+        FloatingPointError: In exact arithmetic, an infinity or a NaN in an argument, or in the gradient.
+        TypeError: The dtypes differ.
+        ValueError: The shapes do not fit.
+
+    Example:
+        >>> linear(Tensor([[1.0, 2.0]]), Tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), Tensor([0.5, 0.5, 0.5]))
+        Tensor([[1.5, 2.5, 3.5]])
+    """
+    return _linear(x, weight, bias, isinstance(weight, Tensor))
+
+
+def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) -> tuple[Array | None, ...]:
+    numerics = floating("linear", g=g)
+    rows, inputs = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    try:
+        grid = _grid(numerics, weight, transposed=False) if kept else None
+        to_x = numerics.matmul(g, weight if grid is None else _wide(grid))
+        to_weight = numerics.matmul(rows.T, inputs)
+    except FloatingPointError:
+        refuse_non_finite("the gradient of linear", gradient=g, weight=weight, x=x)
+    return to_x, to_weight, numerics.sum(rows, axis=0) if biased else None
+
+
+@kernel(_linear_rule)
+def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Array, tuple[Any, ...]]:
+    numerics = floating("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"linear: x {x.shape} and weight {weight.shape} do not fit: (..., inputs) and (outputs, inputs) are needed"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"linear: bias has shape {bias.shape}: {weight.shape[:1]} is needed, the outputs of weight")
+    try:
+        grid = _grid(numerics, weight, transposed=True) if kept else None
+        if grid is None:
+            out = numerics.matmul(x, weight.T)
+        elif x.size <= _FEW * weight.shape[1]:
+            out = _few_rows(x, grid)
+        else:
+            out = numerics.matmul(x, _wide(grid.T))
+    except FloatingPointError:
+        refuse_non_finite("linear", x=x, weight=weight)
+    if bias is not None:
+        if numerics.name == "exact" and not np.isfinite(bias).all():
+            refuse_non_finite("linear", bias=bias)
+        with np.errstate(all="ignore"):
+            out += bias
+    return out, (x, weight, bias is not None, kept)
+
+
+def _few_rows(x: Array, grid: Array) -> Array:
+    """The product of x (..., inputs) and a transposed weight on its grid, (outputs, inputs), with the bits of matmul."""
+    rows = x.reshape(-1, x.shape[-1])
+    out = np.empty((len(rows), len(grid)), np.float32)
+    step = max(1, _PART // grid.shape[1])
+    with np.errstate(all="ignore"):
+        left = grid_vectors(rows[None], -1, _LEFT, "left")[0]
+        for start in range(0, len(grid), step):
+            part = grid[start : start + step]
+            wide = BUFFERS.take("right", part.shape)
+            np.copyto(wide, part)
+            out[:, start : start + step] = np.matmul(left, wide.T)
+        out += _ZERO
+    return out.reshape(*x.shape[:-1], len(grid))
+
+
+# Weights on their grids
+
+
+@dataclass(eq=False)
+class _Weight:
+    """A weight in one direction, as it was at ``stamp``; on its ``grid`` once it has come a second time."""
+
+    array: weakref.ref[Array]
+    stamp: int
+    grid: Array | None = None
+
+
+_weights: dict[tuple[int, bool], _Weight] = {}
+
+
+def _grid(numerics: Numerics, weight: Array, *, transposed: bool) -> Array | None:
+    """The weight on the grid of a right operand, or of a transposed one; None if it is not kept.
+
+    It is float32, and nothing is lost: a float32 number rounded to multiples of a power of two needs no more bits. A weight
+    is known by its array and by when that was last edited; an entry goes when its array goes.
+    """
+    if numerics.name != "exact":
+        return None
+    key = id(weight), transposed
+    entry, stamp = _weights.get(key), edits.stamp_of(weight)
+    if entry is None or entry.array() is not weight or entry.stamp != stamp:
+        _weights[key] = _Weight(weakref.ref(weight, lambda gone: _forget(key, gone)), stamp)
+        return None
+    if entry.grid is None and weight.size * 4 + kept_bytes() <= MOST_KEPT:
+        values = numerics.prepare(weight.T if transposed else weight).values
+        with np.errstate(over="ignore"):
+            grid = (values.T if transposed else values).astype(np.float32)
+        if np.isfinite(grid).all():  # the largest of float32 may have been rounded up
+            entry.grid = grid
+    return entry.grid
+
+
+def _wide(grid: Array) -> Prepared:
+    return Prepared(grid.astype(np.float64))
+
+
+def _forget(key: tuple[int, bool], gone: weakref.ref[Array]) -> None:
+    """Drop the entry of an array that is gone, unless another has taken its place."""
+    entry = _weights.get(key)
+    if entry is not None and entry.array is gone:
+        del _weights[key]
+
+
+def kept_bytes() -> int:
+    """How many bytes of weights are kept on their grids."""
+    return sum([entry.grid.nbytes for entry in list(_weights.values()) if entry.grid is not None])
+
+
+class Linear(Module):
+    """A linear layer: y = x Wᵀ + b.
+
+    Args:
+        inputs: The length of the last axis of x.
+        outputs: The length of the last axis of y.
+        bias: Whether there is a b.
+        stream: Where the parameters are drawn from, each from the sub-stream of its name.
+        initialize: Draws the weight; by default uniform to ±1 / sqrt(inputs), as in PyTorch. The bias is then drawn so
+            too, otherwise it is zero.
+
+    Example:
+        >>> layer = Linear(3, 2, stream=Stream(0))
+        >>> layer(Tensor([[1.0, 2.0, 3.0]])).shape
+        (1, 2)
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, *, bias: bool = True, stream: Stream, initialize: Initializer | None = None
+    ) -> None:
+        if inputs < 1 or outputs < 1:
+            raise ValueError(f"Linear: inputs is {inputs} and outputs {outputs}: both must be at least 1")
+        self.inputs, self.outputs = inputs, outputs
+        self.weight = parameter((initialize or kaiming_uniform(math.sqrt(1 / 3)))(stream.split("weight"), (outputs, inputs)))
+        self.bias: Tensor | None = None
+        if bias:
+            bound = 1 / math.sqrt(inputs)
+            drawn = np.zeros(outputs, np.float32) if initialize else stream.split("bias").uniform(-bound, bound, (outputs,))
+            self.bias = parameter(drawn)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """X (..., inputs) -> (..., outputs)."""
+        return linear(x, self.weight, self.bias)

@@ -1,0 +1,180 @@
+"""Losses: one number for how far predictions are from what was wanted, to be made smaller.
+
+    cross_entropy(logits, targets) = mean over counted positions of  log(sum(e^logits)) - logits[target]
+
+It is one fused kernel. It keeps the logits and two numbers for each row; the gradient, (softmax(logits) - onehot) / count, is
+computed from these in the array that is returned, so that no other array of the logits' size is ever made.
+"""
+
+# ruff: noqa: PLR0917 - the arguments of rules are positional
+
+from typing import Any
+
+import numpy as np
+
+from samebits.autograd import Tensor, kernel
+from samebits.core import Numerics, current
+from samebits.nn.parts import ROWS, Array, Columns, by_elements, by_rows, floating, room, rounded, row_sums, scalar
+
+__all__ = ["cross_entropy", "mean_squared_error"]
+
+_LOW, _HIGH = 1e-30, 1e30  # between these, a sum of e^x has lost nothing in float32; others are taken about their maximum
+
+
+def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100) -> Tensor:
+    """The mean negative log-probability of the targets, in nats.
+
+    Args:
+        logits: Floating (..., V), for instance (B, T, V) or (N, V). -inf is a probability of 0.
+        targets: int64 (...), each from 0 to V - 1, or ``ignore_index`` for a position that does not count.
+        ignore_index: See there.
+
+    Returns:
+        A scalar tensor.
+
+    Raises:
+        IndexError: A target is out of range; the message has its position and value.
+        FloatingPointError: In exact arithmetic, the logits of a counted position have no finite maximum.
+        TypeError: ``targets`` are not int64, or ``logits`` not floating.
+        ValueError: The shapes do not fit, or no position counts.
+
+    Example:
+        >>> cross_entropy(Tensor([[0.0, 0.0], [5.0, -5.0]]), np.array([1, -100]))
+        Tensor(0.6931472)
+    """
+    return _cross_entropy(logits, targets, ignore_index)
+
+
+def mean_squared_error(prediction: Tensor, target: Any) -> Tensor:
+    """The mean of (prediction - target)^2 over all elements.
+
+    Args:
+        prediction: Floating, any shape.
+        target: Of the same shape and dtype; a tensor gets a gradient too if it requires one.
+
+    Returns:
+        A scalar tensor.
+
+    Raises:
+        ValueError: The shapes differ, or there are no elements.
+
+    Example:
+        >>> mean_squared_error(Tensor([1.0, 2.0]), Tensor([1.0, 4.0]))
+        Tensor(2.)
+    """
+    return _mean_squared_error(prediction, target if isinstance(target, Tensor) else Tensor(target))
+
+
+def _check_targets(logits: Array, targets: Any, ignore_index: int) -> tuple[Array, Array]:
+    """The targets in one row, and which of them count."""
+    if not isinstance(targets, np.ndarray | np.generic) or targets.dtype != np.int64:
+        given = getattr(targets, "dtype", type(targets).__name__)
+        raise TypeError(f"cross_entropy: targets must be an int64 array, not {given}")
+    if not logits.ndim or targets.shape != logits.shape[:-1]:
+        raise ValueError(
+            f"cross_entropy: targets {targets.shape} must have the shape of logits {logits.shape} without the last axis"
+        )
+    ids = np.array(targets).reshape(-1)  # a copy: the gradient needs it later
+    counted = ids != np.int64(ignore_index)
+    wrong = counted & ((ids < 0) | (ids >= logits.shape[-1]))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        place = ", ".join(str(int(i)) for i in np.unravel_index(first, targets.shape))
+        raise IndexError(
+            f"cross_entropy: targets[{place}] is {ids[first]}, but must be from 0 to {logits.shape[-1] - 1}, or {ignore_index}"
+        )
+    if not counted.any():
+        raise ValueError(f"cross_entropy: none of the {ids.size} targets counts: there is no mean")
+    return ids, counted
+
+
+@kernel(lambda g, *saved: (_cross_entropy_gradient(g, *saved),))
+def _cross_entropy(logits: Array, targets: Any, ignore_index: int) -> tuple[Any, tuple[Any, ...]]:
+    numerics = floating("cross_entropy", logits=logits)
+    kernels = numerics.kernels
+    ids, counted = _check_targets(logits, targets, ignore_index)
+    working, length = numerics.working(logits.dtype), logits.shape[-1]
+    rows = logits.reshape(-1, length)
+    shifts, totals = np.zeros(len(rows), working), np.empty(len(rows), working)  # the sum of e^(x - shift) of each row
+    with np.errstate(all="ignore"):
+        for part in by_rows(len(rows), length):
+            _total(numerics, rows[part].astype(working, copy=False), totals[part])
+        wild = np.flatnonzero(~((totals > _LOW) & (totals < _HIGH)))
+        for part in by_rows(len(wild), length):
+            some = wild[part]
+            block = rows[some].astype(working)
+            tops = np.maximum.reduce(block, axis=1)
+            if numerics.name == "exact":
+                _refuse(some[counted[some] & ~np.isfinite(tops)], logits)
+            shifts[some] = np.where(np.isfinite(tops), tops, working.type(0))
+            block -= shifts[some, None]
+            _total(numerics, block, sums := np.empty(len(some), working))
+            totals[some] = sums
+        kernels.log(totals, losses := np.empty_like(totals))
+        places = np.flatnonzero(counted)
+        losses = losses[places] - (rows[places, ids[places]] - shifts[places])
+        loss = kernels.sum(losses, 0) / working.type(len(places))
+        return scalar(loss, logits.dtype), (logits, shifts, totals, ids, counted)
+
+
+def _total(numerics: Numerics, block: Array, out: Array) -> None:
+    numerics.kernels.exp(block, powers := np.empty_like(block))
+    out[...] = row_sums(numerics, powers)
+
+
+def _refuse(places: Array, logits: Array) -> None:
+    """Raise for the first of these rows, if there is one: its maximum is not finite."""
+    if len(places):
+        values = logits.reshape(-1, logits.shape[-1])[places[0]]
+        worst = values[~(values < np.inf)][0] if not (values < np.inf).all() else values[0]
+        place = ", ".join(str(int(i)) for i in np.unravel_index(int(places[0]), logits.shape[:-1]))
+        raise FloatingPointError(f"cross_entropy: the row logits[{place}] has no finite maximum: {worst} is in it") from None
+
+
+def _cross_entropy_gradient(g: Any, logits: Array, shifts: Array, totals: Array, ids: Array, counted: Array) -> Array:
+    """(e^(x - shift) / total - onehot) g / count in counted rows, 0 in others."""
+    numerics, working, length = current(), totals.dtype, logits.shape[-1]
+    out = np.empty(logits.shape, logits.dtype)
+    rows, results = logits.reshape(-1, length), out.reshape(-1, length)
+    share = working.type(g) / working.type(np.count_nonzero(counted))
+    with np.errstate(all="ignore"):
+        for part in by_rows(len(rows), length):
+            block, target = rows[part].astype(working, copy=False), room(results[part], working)
+            shifted = block - shifts[part, None] if shifts[part].any() else block
+            numerics.kernels.exp(shifted, target)
+            target *= share / totals[part, None]
+            places = np.flatnonzero(counted[part])
+            target[places, ids[part][places]] -= share
+            if len(places) < len(target):
+                target[~counted[part]] = 0
+            rounded(target, results[part])
+    return out
+
+
+def _mean_squared_error_gradient(g: Any, a: Array, b: Array) -> tuple[Array, Array]:
+    def formula(_: Any, to_a: Array, to_b: Array, x: Array, y: Array) -> None:
+        np.subtract(x, y, out=to_a)
+        to_a *= to_a.dtype.type(2 * float(g) / a.size)
+        np.negative(to_a, out=to_b)
+
+    return by_elements("mean_squared_error", formula, results=2, prediction=a, target=b)  # type: ignore[no-any-return]
+
+
+@kernel(_mean_squared_error_gradient)
+def _mean_squared_error(prediction: Array, target: Array) -> tuple[Any, tuple[Array, Array]]:
+    a, b = np.asarray(prediction), np.asarray(target)
+    numerics = floating("mean_squared_error", prediction=a, target=b)
+    if a.shape != b.shape or not a.size:
+        raise ValueError(
+            f"mean_squared_error: prediction has shape {a.shape} and target {b.shape}: one shape, not empty, is needed"
+        )
+    x, y = a.reshape(-1, 1), b.reshape(-1, 1)
+    working = numerics.working(a.dtype)
+    squares = Columns(numerics, 1, working)
+    with np.errstate(all="ignore"):
+        for part in by_rows(a.size, 1, ROWS):
+            distance = x[part].astype(working)
+            distance -= y[part]
+            distance *= distance
+            squares.add(distance)
+        return scalar(squares.total()[0] / working.type(a.size), a.dtype), (a, b)

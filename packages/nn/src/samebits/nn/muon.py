@@ -1,0 +1,111 @@
+"""`Muon`: the momentum of a matrix, made orthogonal, is its step: no direction of the matrix is left behind.
+
+    G = U S Vᵀ   ->   U Vᵀ, nearly, by a few Newton-Schulz steps: products of matrices alone
+
+It is for the weights between layers; embeddings, output heads, biases and gains stay with `AdamW`.
+"""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.core import current
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_range
+
+__all__ = ["Muon", "orthogonalized"]
+
+Array = npt.NDArray[Any]
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, so that small singular values rise quickly
+
+
+class Muon(Optimizer):
+    """Momentum orthogonalised by Newton-Schulz, as in PyTorch (which computes it in bfloat16).
+
+        m = momentum * m + (1 - momentum) * g
+        p = p - learning_rate * weight_decay * p
+        p = p - learning_rate * sqrt(max(1, rows / columns)) * orthogonalized((1 - momentum) * g + momentum * m)
+
+    or, without nesterov, ``orthogonalized(m)``. Jordan et al., 2024, Muon: an optimizer for hidden layers in neural networks,
+    https://kellerjordan.github.io/posts/muon.
+
+    Args:
+        parameters: See `Optimizer`; matrices alone.
+        learning_rate: The step size.
+        momentum: How much of the momentum is kept at a step; from 0 to below 1.
+        nesterov: Whether to step from where the momentum leads.
+        weight_decay: What is lost of a parameter at a step, times the learning rate.
+        iterations: How many Newton-Schulz steps; with 5 the singular values end between 0.7 and 1.2.
+
+    Raises:
+        ValueError: A parameter is no matrix, or an option is out of range.
+        FloatingPointError: A gradient is not finite.
+
+    Example:
+        >>> from samebits.autograd import Tensor
+        >>> x = Tensor([[1.0, 0.0], [0.0, -2.0]], requires_grad=True)
+        >>> optimizer = Muon([x], learning_rate=0.5, weight_decay=0.0)
+        >>> (x * x).sum().backward()
+        >>> optimizer.step()
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: float = 1e-3,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        weight_decay: float = 0.1,
+        iterations: int = 5,
+    ) -> None:
+        options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "iterations": iterations}
+        super().__init__(parameters, learning_rate=learning_rate, **options)
+        for slot in self.slots:
+            if slot.tensor.ndim != 2 or not slot.tensor.size:
+                raise ValueError(f"parameter {slot.name!r} has shape {slot.tensor.shape}: Muon needs matrices, give it to AdamW")
+
+    def kinds(self, options: SimpleNamespace) -> tuple[str, ...]:
+        in_range("momentum", options.momentum, below=1)
+        in_range("weight_decay", options.weight_decay)
+        in_range("iterations", options.iterations, positive=True)
+        return ("momentum",)
+
+    def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
+        options, m = slot.options, slot.state["momentum"]
+        keep, new = constants(p.dtype, options.momentum, 1 - options.momentum)
+        m *= keep
+        m += g * new
+        direction = orthogonalized(g * new + m * keep if options.nesterov else m, options.iterations)
+        rows, columns = p.shape
+        keep, size = constants(p.dtype, 1 - rate * options.weight_decay, rate * math.sqrt(max(1, rows / columns)))
+        p *= keep
+        p -= direction * size
+
+
+def orthogonalized(x: Array, iterations: int = 5) -> Array:
+    """A matrix with the singular vectors of ``x`` and singular values near 1, of the same shape and dtype.
+
+    ``X = x / max(norm(x), 1e-7)``; then, ``iterations`` times, ``A = X Xᵀ`` and ``X = a X + (b A + c A A) X``, which
+    takes each singular value s to ``a s + b s³ + c s⁵``.
+
+    Raises:
+        FloatingPointError: ``x`` is not finite.
+
+    Example:
+        >>> orthogonalized(np.array([[3, 0, 0], [0, 5, 0]], np.float32)).round(1)
+        array([[0.7, 0. , 0. ],
+               [0. , 1. , 0. ]], dtype=float32)
+    """
+    numerics = current()
+    a, b, c, least = constants(x.dtype, *COEFFICIENTS, 1e-7)
+    wide = x.shape[0] <= x.shape[1]
+    x = x if wide else x.T
+    x = x / np.maximum(numerics.norm(x), least)
+    for _ in range(iterations):
+        squared = numerics.matmul(x, x.T)
+        x = a * x + numerics.matmul(b * squared + c * numerics.matmul(squared, squared), x)
+    return x if wide else np.ascontiguousarray(x.T)

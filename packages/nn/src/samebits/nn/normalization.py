@@ -1,0 +1,337 @@
+"""Normalisation: activations brought to mean 0 and variance 1, or to root mean square 1, then scaled and shifted.
+
+    y = (x - mean) / sqrt(variance + eps) * weight + bias      mean and variance (over n, not n - 1):
+
+`layer_norm` takes them over the channels of each position, `batch_norm` over all positions for each channel; `rms_norm`
+takes the mean as 0. Channels are the last axis. Kernels are fused: in exact arithmetic float64 inside and one rounding;
+for the gradients they keep x and two numbers for each row (or channel), and compute the rest again.
+"""
+
+# ruff: noqa: PLR0917 - the arguments of kernels and rules are positional
+
+from typing import Any
+
+import numpy as np
+
+from samebits.autograd import Tensor, kernel
+from samebits.core import Numerics, current
+from samebits.nn.module import Module, parameter
+from samebits.nn.parts import ROWS, Array, Columns, by_rows, floating, room, rounded, row_sums
+
+__all__ = ["BatchNorm", "LayerNorm", "RMSNorm", "batch_norm", "layer_norm", "rms_norm"]
+
+
+def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Layer normalisation (Ba, Kiros and Hinton, 2016).
+
+    Args:
+        x: Floating (..., C).
+        weight: (C,), or None for ones.
+        bias: (C,), or None for zeros.
+        eps: Added to the variance.
+
+    Returns:
+        A tensor of the shape and dtype of ``x``.
+
+    Raises:
+        ValueError: ``weight`` or ``bias`` has not the shape (C,), or ``x`` has no axes.
+        TypeError: They have not the dtype of ``x``.
+
+    Example:
+        >>> layer_norm(Tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]))
+        Tensor([[-1.2247357,  0.       ,  1.2247357],
+                [-1.2247448,  0.       ,  1.2247448]])
+    """
+    return _normalize(x, weight, bias, eps, "layer_norm")
+
+
+def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
+    """Root mean square normalisation (Zhang and Sennrich, 2019): x / sqrt(mean(x^2) + eps) * weight; otherwise as `layer_norm`.
+
+    Example:
+        >>> rms_norm(Tensor([3.0, 4.0]))
+        Tensor([0.8485278, 1.1313704])
+    """
+    return _normalize(x, weight, None, eps, "rms_norm")
+
+
+def batch_norm(
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    *,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Batch normalisation (Ioffe and Szegedy, 2015).
+
+    Args:
+        x: Floating (..., C): the channels are last, where PyTorch has them second.
+        weight: (C,), or None for ones.
+        bias: (C,), or None for zeros.
+        running_mean: (C,). In training it is moved by ``momentum`` towards the mean of the batch; otherwise it is the mean.
+        running_var: (C,), likewise for the variance, of which it takes the unbiased estimate (over n - 1).
+        training: Whether mean and variance are those of the batch.
+        momentum: How far running values move, from 0 to 1.
+        eps: Added to the variance.
+
+    Returns:
+        A tensor of the shape and dtype of ``x``.
+
+    Raises:
+        ValueError: A vector has not the shape (C,); in training, the batch has less than two positions; otherwise, a running
+            value is missing.
+        TypeError: A vector has not the dtype of ``x``.
+
+    Example:
+        >>> batch_norm(Tensor([[1.0, 10.0], [3.0, 10.0]]))
+        Tensor([[-0.999995,  0.      ],
+                [ 0.999995,  0.      ]])
+    """
+    values, running = _array(x), {"running_mean": running_mean, "running_var": running_var}
+    arrays = {name: None if tensor is None else _array(tensor) for name, tensor in running.items()}
+    numerics = _check_channels("batch_norm", values, weight=weight, bias=bias, **arrays)
+    working = numerics.working(values.dtype)
+    if not training:
+        missing = [name for name, array in arrays.items() if array is None]
+        if missing:
+            raise ValueError(f"batch_norm: {missing[0]} is None: outside of training it is needed")
+        mean, variance = [np.asarray(array).astype(working) for array in arrays.values()]
+        return _batch_norm(x, weight, bias, mean, variance, eps, training)
+    count = values.size // values.shape[-1]
+    if count < 2:
+        raise ValueError(f"batch_norm: x has shape {values.shape}: training needs at least two values for each channel")
+    mean, variance = _statistics(numerics, values.reshape(-1, values.shape[-1]))
+    unbiased = variance * working.type(count / (count - 1))
+    for tensor, found in ((running_mean, mean), (running_var, unbiased)):
+        if tensor is not None:
+            with tensor.edit() as array:
+                rounded(array.astype(working) * working.type(1 - momentum) + found * working.type(momentum), array)
+    return _batch_norm(x, weight, bias, mean, variance, eps, training)
+
+
+def _array(x: Any) -> Array:
+    return np.asarray(x.data if isinstance(x, Tensor) else x)
+
+
+def _check_channels(function: str, x: Array, **vectors: Any) -> Numerics:
+    """The arithmetic of the moment, if the shapes and dtypes fit."""
+    if not x.ndim:
+        raise ValueError(f"{function}: x has no axis of channels: its shape is ()")
+    if not x.shape[-1]:
+        raise ValueError(f"{function}: x has no channels: its shape is {x.shape}")
+    given = {name: _array(vector) for name, vector in vectors.items() if vector is not None}
+    for name, vector in given.items():
+        if vector.shape != x.shape[-1:]:
+            raise ValueError(
+                f"{function}: {name} has shape {vector.shape}: {x.shape[-1:]} is needed, the channels of x {x.shape}"
+            )
+    return floating(function, x=x, **given)
+
+
+def _vectors(working: Any, weight: Array | None, bias: Array | None, channels: int) -> tuple[Array, Array]:
+    """Factors and shifts in the working dtype."""
+    factors = np.ones(channels, working) if weight is None else weight.astype(working)
+    return factors, np.zeros(channels, working) if bias is None else bias.astype(working)
+
+
+def _narrowed(sums: Columns, x: Array) -> Array:
+    """The sums in the dtype of x, zeros positive."""
+    out = np.empty(x.shape[-1], x.dtype)
+    rounded(sums.total(), out)
+    out += x.dtype.type(0)
+    return out
+
+
+def _normalize_gradient(
+    g: Array, x: Array, weight: Array | None, means: Array | None, scales: Array, biased: bool
+) -> tuple[Array | None, ...]:
+    """With h = (x - mean) s and a = g weight: the gradient of x is s (a - mean(a) - h mean(a h)), without mean(a) in `rms_norm`."""
+    numerics, working, channels = current(), scales.dtype, x.shape[-1]
+    out = np.empty(x.shape, x.dtype)
+    rows, gradients, results = [array.reshape(-1, channels) for array in (x, g, out)]
+    factors, _ = _vectors(working, weight, None, channels)
+    count = working.type(channels)
+    to_weight, to_bias = Columns(numerics, channels, working), Columns(numerics, channels, working)
+    with np.errstate(all="ignore"):
+        for part in by_rows(len(rows), channels, ROWS):
+            gradient, scale = gradients[part].astype(working, copy=False), scales[part, None]
+            h, target = rows[part].astype(working, copy=False), room(results[part], working)
+            if means is not None:
+                h = h - means[part, None]
+            h = h * scale
+            product = gradient * h
+            shares = row_sums(numerics, product, factors)[:, None] / count
+            if weight is not None:
+                to_weight.add(product)
+            np.multiply(gradient, factors, out=target)
+            if means is not None:
+                target -= row_sums(numerics, target)[:, None] / count
+            h *= shares
+            target -= h
+            target *= scale
+            rounded(target, results[part])
+            if biased:
+                to_bias.add(gradient)
+    return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
+
+
+@kernel(_normalize_gradient)
+def _normalize(x: Array, weight: Array | None, bias: Array | None, eps: float, function: str) -> tuple[Array, tuple[Any, ...]]:
+    numerics = _check_channels(function, x, weight=weight, bias=bias)
+    working, channels = numerics.working(x.dtype), x.shape[-1]
+    out = np.empty(x.shape, x.dtype)
+    rows, results = x.reshape(-1, channels), out.reshape(-1, channels)
+    factors, shifts = _vectors(working, weight, bias, channels)
+    count = working.type(channels)
+    means = np.empty(len(rows), working) if function == "layer_norm" else None
+    scales = np.empty(len(rows), working)
+    with np.errstate(all="ignore"):
+        for part in by_rows(len(rows), channels):
+            values, target = rows[part].astype(working, copy=False), room(results[part], working)
+            if means is not None:
+                means[part] = row_sums(numerics, values) / count
+                values = np.subtract(values, means[part, None], out=target)
+            variances = row_sums(numerics, values * values) / count
+            scales[part] = working.type(1) / np.sqrt(variances + working.type(eps))
+            np.multiply(values, scales[part, None], out=target)
+            if weight is not None:
+                target *= factors
+            if bias is not None:
+                target += shifts
+            rounded(target, results[part])
+    return out, (x, weight, means, scales, bias is not None)
+
+
+def _statistics(numerics: Numerics, rows: Array) -> tuple[Array, Array]:
+    """Mean and variance of each column, in the working dtype."""
+    length = rows.shape[1]
+    working = numerics.working(rows.dtype)
+    count = working.type(len(rows))
+    sums, squares = Columns(numerics, length, working), Columns(numerics, length, working)
+    with np.errstate(all="ignore"):
+        for part in by_rows(len(rows), length, ROWS):
+            sums.add(rows[part].astype(working, copy=False))
+        mean = sums.total() / count
+        for part in by_rows(len(rows), length, ROWS):
+            centred = rows[part].astype(working, copy=False) - mean
+            centred *= centred
+            squares.add(centred)
+        return mean, squares.total() / count
+
+
+def _batch_norm_gradient(
+    g: Array, x: Array, weight: Array | None, biased: bool, mean: Array, scale: Array, training: bool
+) -> tuple[Array | None, ...]:
+    """With h = (x - mean) s: s weight (g - mean(g) - h mean(g h)); without the means where mean and s are constants."""
+    numerics, working, channels = current(), scale.dtype, x.shape[-1]
+    out = np.empty(x.shape, x.dtype)
+    rows, gradients, results = [array.reshape(-1, channels) for array in (x, g, out)]
+    to_weight, to_bias = Columns(numerics, channels, working), Columns(numerics, channels, working)
+    with np.errstate(all="ignore"):
+        for part in by_rows(len(rows), channels, ROWS):
+            gradient = gradients[part].astype(working)
+            h = (rows[part].astype(working, copy=False) - mean) * scale
+            h *= gradient
+            to_weight.add(h)
+            to_bias.add(gradient)
+        count = working.type(max(1, len(rows)))
+        shares, shift = to_weight.total() / count, to_bias.total() / count
+        factors = scale if weight is None else scale * weight
+        for part in by_rows(len(rows), channels, ROWS):
+            gradient = gradients[part].astype(working)
+            if training:
+                h = (rows[part].astype(working, copy=False) - mean) * scale
+                h *= shares
+                gradient -= shift
+                gradient -= h
+            gradient *= factors
+            rounded(gradient, results[part])
+    return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
+
+
+@kernel(_batch_norm_gradient)
+def _batch_norm(
+    x: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, eps: float, training: bool
+) -> tuple[Array, tuple[Any, ...]]:
+    channels, working = x.shape[-1], mean.dtype
+    out = np.empty(x.shape, x.dtype)
+    rows, results = x.reshape(-1, channels), out.reshape(-1, channels)
+    factors, shifts = _vectors(working, weight, bias, channels)
+    with np.errstate(all="ignore"):
+        scale = working.type(1) / np.sqrt(variance + working.type(eps))
+        for part in by_rows(len(rows), channels, ROWS):
+            values = rows[part].astype(working, copy=False) - mean
+            values *= scale
+            values *= factors
+            values += shifts
+            rounded(values, results[part])
+    return out, (x, weight, bias is not None, mean, scale, training)
+
+
+class LayerNorm(Module):
+    """`layer_norm` with its weight (C,), at first ones, and bias (C,), at first zeros.
+
+    Args:
+        channels: C.
+        eps: Added to the variance.
+        bias: Whether there is one.
+
+    Example:
+        >>> LayerNorm(2)(Tensor([[1.0, 3.0]])).numpy()
+        array([[-0.999995,  0.999995]], dtype=float32)
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, bias: bool = True) -> None:
+        self.eps = eps
+        self.weight = parameter(np.ones(channels, np.float32))
+        self.bias = parameter(np.zeros(channels, np.float32)) if bias else None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """X (..., C) normalised."""
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(Module):
+    """`rms_norm` with its weight (C,), at first ones.
+
+    Args:
+        channels: C.
+        eps: Added to the mean square.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        self.eps = eps
+        self.weight = parameter(np.ones(channels, np.float32))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """X (..., C) normalised."""
+        return rms_norm(x, self.weight, self.eps)
+
+
+class BatchNorm(Module):
+    """`batch_norm` with weight and bias (C,), and buffers for the running mean and variance, at first 0 and 1.
+
+    Args:
+        channels: C.
+        eps: Added to the variance.
+        momentum: How far the running values move with each batch.
+
+    Example:
+        >>> layer = BatchNorm(1)
+        >>> layer(Tensor([[0.0], [10.0]])).shape, layer.running_mean
+        ((2, 1), Tensor([0.5]))
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        self.eps, self.momentum = eps, momentum
+        self.weight, self.bias = parameter(np.ones(channels, np.float32)), parameter(np.zeros(channels, np.float32))
+        self.running_mean, self.running_var = Tensor(np.zeros(channels, np.float32)), Tensor(np.ones(channels, np.float32))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """X (..., C) normalised; in training the running values move."""
+        options: Any = {"training": self.training, "momentum": self.momentum, "eps": self.eps}
+        return batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, **options)

@@ -1,0 +1,197 @@
+"""Positions: how a model knows where a token stands, which attention alone does not show it.
+
+    LearnedPositions       x + a learned row for each position                       (GPT-2)
+    SinusoidalPositions    x + sines and cosines of the position                     (Vaswani et al., 2017, section 3.5)
+    Rotary                 queries and keys turned by angles that grow with it       (Su et al., 2021, section 3.2.2)
+
+All angles are position * base^(-2i / channels) for pairs i of channels. Their tables are float64, made of core's kernels,
+and grow with the longest text seen; a row depends on its position alone.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.autograd import Tensor, kernel, ops
+from samebits.core import Stream, exponential, logarithm, trigonometry
+from samebits.nn.initializer import Initializer, normal
+from samebits.nn.module import Module, parameter
+from samebits.nn.parts import floating, rounded
+
+__all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions", "rotate"]
+
+Array = npt.NDArray[Any]
+Offset = int | npt.NDArray[np.int64]
+
+
+def angles(positions: int, channels: int, base: float) -> npt.NDArray[np.float64]:
+    """Position * base^(-2i / channels), (positions, channels / 2)."""
+    logarithm.log(np.array([base]), exponent := np.empty(1))
+    powers = np.arange(0, channels, 2, dtype=np.int64) * (-exponent / channels)
+    exponential.exp(powers, frequencies := np.empty_like(powers))
+    return np.arange(positions, dtype=np.int64)[:, None] * frequencies
+
+
+def sines(positions: int, channels: int, base: float) -> tuple[Array, Array]:
+    """The cosines and sines of the angles, float64 (positions, channels / 2) each."""
+    turns = angles(positions, channels, base).reshape(-1)
+    trigonometry.cos(turns, cosine := np.empty_like(turns))
+    trigonometry.sin(turns, sine := np.empty_like(turns))
+    return cosine.reshape(positions, -1), sine.reshape(positions, -1)
+
+
+class LearnedPositions(Module):
+    """Adds a learned row to each token: x + weight[position].
+
+    Args:
+        entries: The number of positions.
+        channels: The length of a row.
+        stream: Where the weight is drawn from.
+        initialize: Draws the weight; by default normal with standard deviation 1, as in PyTorch's embeddings.
+
+    Example:
+        >>> LearnedPositions(16, 4, stream=Stream(0))(Tensor(np.zeros((1, 3, 4)))).shape
+        (1, 3, 4)
+    """
+
+    def __init__(self, entries: int, channels: int, *, stream: Stream, initialize: Initializer | None = None) -> None:
+        if entries < 1 or channels < 1:
+            raise ValueError(f"LearnedPositions: entries is {entries} and channels {channels}: both must be at least 1")
+        self.entries, self.channels = entries, channels
+        self.weight = parameter((initialize or normal())(stream.split("weight"), (entries, channels)))
+
+    def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
+        """X (B, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,).
+
+        Raises:
+            ValueError: A token stands behind the last position, or the shapes do not fit.
+        """
+        places = _places("LearnedPositions", x, self.channels, offset)
+        if places.size and int(places.max()) >= self.entries:
+            raise ValueError(f"LearnedPositions: a token stands at {int(places.max())}: positions end at {self.entries - 1}")
+        if len(places) == 1:  # one slice, whose gradient is a sum over the batch
+            start = int(places[0, 0]) if places.size else 0
+            return x + self.weight[start : start + x.shape[1]]
+        return x + ops.take(self.weight, places, 0)
+
+
+class SinusoidalPositions(Module):
+    """Adds sin(position / base^(2i / channels)) to channel 2i and the cosine to channel 2i + 1; nothing is learned.
+
+    Args:
+        channels: The length of the last axis, even.
+        base: The longest wave is 2 pi times this.
+
+    Example:
+        >>> SinusoidalPositions(4)(Tensor(np.zeros((1, 2, 4))))
+        Tensor([[[0.        , 1.        , 0.        , 1.        ],
+                 [0.84147096, 0.5403023 , 0.00999983, 0.99995   ]]])
+    """
+
+    def __init__(self, channels: int, *, base: float = 10000.0) -> None:
+        self.channels, self.base = _checked("SinusoidalPositions", channels, base)
+        self._table: Array = np.empty((0, channels))
+
+    def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
+        """X (B, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,)."""
+        places = _places("SinusoidalPositions", x, self.channels, offset)
+        needed = int(places.max(initial=-1)) + 1
+        if needed > len(self._table):
+            cosine, sine = sines(max(needed, 2 * len(self._table)), self.channels, self.base)
+            self._table = np.stack([sine, cosine], axis=-1).reshape(-1, self.channels)
+        return x + self._table[places].astype(x.dtype)
+
+
+class Rotary(Module):
+    """Turns queries and keys, so that their products depend on how far apart they stand.
+
+    Channel i and channel i + channels / 2 are turned as a point in a plane, by position * base^(-2i / channels): the order
+    of Llama's weights.
+
+    Args:
+        channels: Those of a head, even.
+        base: The longest wave is 2 pi times this.
+
+    Example:
+        >>> Rotary(2)(Tensor([[[[1.0, 0.0], [1.0, 0.0]]]]))
+        Tensor([[[[1.        , 0.        ],
+                  [0.5403023 , 0.84147096]]]])
+    """
+
+    def __init__(self, channels: int, *, base: float = 10000.0) -> None:
+        self.channels, self.base = _checked("Rotary", channels, base)
+        self._tables: dict[np.dtype[Any], tuple[Array, Array]] = {}
+
+    def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
+        """X (B, H, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,)."""
+        if x.ndim != 4 or x.shape[3] != self.channels:
+            raise ValueError(f"Rotary: x has shape {x.shape}: (B, H, T, {self.channels}) is needed")
+        starts = [int(i) for i in np.atleast_1d(offset)]
+        if min(starts, default=0) < 0 or len(starts) not in {1, x.shape[0]}:
+            raise ValueError(
+                f"Rotary: offset is {offset}: a place from 0 on is needed, of all sequences or of each of {x.shape[0]}"
+            )
+        working = floating("Rotary", x=x.data).working(x.dtype)
+        cosine, sine = self._grown(max(starts, default=0) + x.shape[2], working)
+        return rotate(x, cosine, sine, starts)
+
+    def _grown(self, positions: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+        """The tables, of at least so many positions."""
+        known = self._tables.get(dtype)
+        if known is None or len(known[0]) < positions:
+            cosine, sine = sines(max(positions, 2 * len(known[0]) if known else 0), self.channels, self.base)
+            known = self._tables[dtype] = cosine.astype(dtype), sine.astype(dtype)
+        return known
+
+
+def _rotate_rule(g: Array, cosine: Array, sine: Array, starts: list[int]) -> tuple[Array]:
+    return (_rotated(g, cosine, -sine, starts),)
+
+
+@kernel(_rotate_rule)
+def rotate(x: Array, cosine: Array, sine: Array, starts: list[int]) -> tuple[Array, tuple[Any, ...]]:
+    """(a cos - b sin, b cos + a sin) for the halves a and b of the last axis of x (B, H, T, D).
+
+    Tables (positions, D / 2) are of the working dtype; ``starts`` has the first row of each sequence, or one for all.
+    """
+    return _rotated(x, cosine, sine, starts), (cosine, sine, starts)
+
+
+def _rotated(x: Array, cosine: Array, sine: Array, starts: list[int]) -> Array:
+    out = np.empty_like(x)
+    time, half = x.shape[2], x.shape[3] // 2
+    step = 1 if len(starts) > 1 else max(1, 32768 // max(1, x[:1].size))
+    with np.errstate(all="ignore"):
+        for i in range(0, len(x), step):
+            part = x[i : i + step]
+            a, b = part[..., :half], part[..., half:]
+            start = starts[i if len(starts) > 1 else 0]
+            c, s = cosine[start : start + time], sine[start : start + time]
+            turned = a * c
+            turned -= b * s
+            rounded(turned, out[i : i + step, ..., :half])
+            np.multiply(b, c, out=turned)
+            turned += a * s
+            rounded(turned, out[i : i + step, ..., half:])
+    return out
+
+
+def _checked(layer: str, channels: int, base: float) -> tuple[int, float]:
+    if channels < 2 or channels % 2:
+        raise ValueError(f"{layer}: channels is {channels}: an even number is needed")
+    if not base > 1:
+        raise ValueError(f"{layer}: base is {base}: more than 1 is needed")
+    return channels, float(base)
+
+
+def _places(layer: str, x: Tensor, channels: int, offset: Offset) -> npt.NDArray[np.int64]:
+    """The position of each token: (1, T), or (B, T) if the sequences have offsets of their own."""
+    starts = np.asarray(offset, np.int64)
+    if x.ndim != 3 or x.shape[2] != channels or starts.shape not in {(), (x.shape[0],)}:
+        raise ValueError(
+            f"{layer}: x has shape {x.shape} and offset {starts.shape}: (B, T, {channels}) is needed, and a number or one a sequence"
+        )
+    if (starts < 0).any():
+        raise ValueError(f"{layer}: offset is {offset}: a place from 0 on is needed")
+    return starts.reshape(-1, 1) + np.arange(x.shape[1], dtype=np.int64)

@@ -1,0 +1,319 @@
+"""Attention: the formula and its gradients, and the law that a token's result depends on what it sees and on nothing else.
+
+The law is tried bit for bit: every prefix, every split into cached pieces, prompts alone and padded in a batch, and keys in
+another order, which sums without rounding errors cannot notice.
+"""
+
+import importlib
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from samebits.autograd import GraphError, Tensor, gradient_check, gradients, no_grad
+from samebits.core import Stream, numerics
+from samebits.nn.attention import attention
+from samebits.nn.cache import CacheOverrunError, KeyValueCache
+from samebits.nn.multihead import MultiHeadAttention
+from samebits.nn.positions import Rotary
+
+
+def normal(*shape: int, name: str = "normal") -> Any:
+    return np.asarray(Stream(0).split(name).normal(size=shape))
+
+
+def inputs(*sizes: int, spread: float = 0.0) -> Any:
+    """q, k and v for B, H, G, T, S and D; with a spread, values of very different sizes."""
+    batch, heads, groups, time, keys, width = sizes
+    q, k, v = (
+        normal(batch, heads, time, width, name="q"),
+        normal(batch, groups, keys, width, name="k"),
+        normal(batch, groups, keys, width, name="v"),
+    )
+    sizes = np.exp(spread * normal(batch, groups, keys, 1, name="sizes").astype(np.float64))
+    return [q, k, (v * sizes).astype(np.float32)]
+
+
+call: Any = attention
+
+
+def naive(q: Any, k: Any, v: Any, *, causal: bool = True) -> Any:
+    """The formula in float64, with the whole matrix."""
+    q, k, v = (np.asarray(x, np.float64) for x in (q, k, v))
+    k, v = (np.repeat(x, q.shape[1] // k.shape[1], axis=1) for x in (k, v))
+    scores = q @ k.swapaxes(-1, -2) / np.sqrt(q.shape[-1])
+    time, keys = scores.shape[-2:]
+    if causal:
+        scores = np.where(np.arange(keys) > np.arange(time)[:, None] + keys - time, -np.inf, scores)
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True) @ v
+
+
+def exact(*arrays: Any, **options: Any) -> Any:
+    return call(*map(Tensor, arrays), **options).numpy()
+
+
+SHAPES = [(2, 4, 4, 37, 37, 16), (2, 4, 2, 33, 70, 8), (1, 3, 1, 1, 130, 64), (3, 1, 1, 5, 5, 3), (1, 2, 2, 300, 300, 24)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("causal", [True, False])
+def test_values_are_those_of_the_formula(shape: Any, causal: bool) -> None:
+    arrays = inputs(*shape)
+    right = naive(*arrays, causal=causal)
+    # float32 rounds q and the result at 6e-8, and 53 bits are shared among all weights and values of a row
+    np.testing.assert_allclose(exact(*arrays, causal=causal), right, rtol=0, atol=4e-7 * np.abs(right).max())
+    with numerics("fast"):
+        np.testing.assert_allclose(exact(*arrays, causal=causal), right, rtol=0, atol=3e-6 * np.abs(right).max())
+
+
+def test_gradients_are_those_of_central_differences() -> None:
+    for shape in ((1, 2, 2, 5, 5, 3), (2, 4, 2, 3, 6, 2), (1, 1, 1, 40, 40, 1)):
+        gradient_check(attention, *inputs(*shape))
+    gradient_check(lambda q, k, v: attention(q, k, v, causal=False), *inputs(1, 2, 1, 4, 6, 3))
+    gradient_check(lambda q, k, v: attention(q, k, v, offset=np.array([1, 2])), *inputs(2, 2, 1, 3, 6, 3))
+    gradient_check(lambda q, k, v: attention(q, k, v, dropout=0.4, stream=Stream(5)), *inputs(2, 4, 2, 4, 6, 3))
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 2, 70, 70, 16), (1, 2, 2, 33, 64, 8)])
+def test_exact_gradients_are_the_float64_gradients_rounded(shape: Any) -> None:
+    arrays, g = inputs(*shape), normal(*shape[:2], shape[3], shape[5], name="g")
+
+    def run(dtype: Any) -> Any:
+        tensors = [Tensor(x.astype(dtype), requires_grad=True) for x in arrays]
+        return [x.numpy() for x in gradients(call(*tensors), tensors, Tensor(g.astype(dtype)))]
+
+    found = run(np.float32)
+    with numerics("fast"):
+        right = run(np.float64)
+    for mine, expected in zip(found, right, strict=True):
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=5e-7 * np.abs(expected).max())
+
+
+# The law
+
+
+@pytest.mark.parametrize("shape", [(2, 4, 2, 100, 100, 8), (1, 2, 2, 70, 70, 16)])
+def test_every_prefix_and_every_suffix_has_the_bits_of_the_whole(shape: Any) -> None:
+    q, k, v = inputs(*shape, spread=4.0)
+    whole = exact(q, k, v)
+    for t in range(1, shape[3]):
+        assert exact(q[:, :, :t], k[:, :, :t], v[:, :, :t]).tobytes() == whole[:, :, :t].tobytes()
+    for t in (1, 31, 32, 33, 69):
+        assert exact(q[:, :, t:], k, v).tobytes() == whole[:, :, t:].tobytes()
+        assert exact(q[:, :, t : t + 2], k, v, offset=t).tobytes() == whole[:, :, t : t + 2].tobytes()
+
+
+def test_what_comes_later_cannot_change_a_bit_however_large() -> None:
+    q, k, v = inputs(1, 2, 2, 50, 50, 8)
+    whole = exact(q, k, v)
+    k[:, :, 20:] *= np.float32(1e15)
+    v[:, :, 20:] *= np.float32(1e30)
+    assert exact(q, k, v)[:, :, :20].tobytes() == whole[:, :, :20].tobytes()
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40), st.sampled_from([0.0, 3.0, 12.0]))
+@settings(max_examples=30)
+def test_the_order_of_the_keys_cannot_change_a_bit(seed: int, keys: int, spread: float) -> None:
+    q, k, v = inputs(1, 4, 2, 3, keys, 5, spread=spread)
+    order = Stream(seed).permutation(keys)
+    assert exact(q * 5, k[:, :, order], v[:, :, order], causal=False).tobytes() == exact(q * 5, k, v, causal=False).tobytes()
+
+
+@pytest.mark.parametrize("block", [1, 1000, 2**30])
+def test_a_block_of_any_size_gives_the_same_bits(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays, g = inputs(3, 4, 2, 70, 80, 8), normal(3, 4, 70, 8, name="g")
+
+    def run() -> bytes:
+        tensors = [Tensor(x, requires_grad=True) for x in arrays]
+        out = call(*tensors, dropout=0.2, stream=Stream(1))
+        return b"".join(x.numpy().tobytes() for x in (out, *gradients(out, tensors, Tensor(g))))
+
+    expected = run()
+    monkeypatch.setattr(importlib.import_module("samebits.nn.attention"), "_BLOCK", block)
+    assert run() == expected
+
+
+def test_sequences_and_heads_do_not_influence_each_other() -> None:
+    q, k, v = inputs(3, 4, 4, 20, 20, 8, spread=5.0)
+    whole = exact(q, k, v)
+    for i in range(3):
+        part = slice(i, i + 1)
+        assert exact(q[part], k[part], v[part]).tobytes() == whole[part].tobytes()
+        assert exact(q[:, part], k[:, part], v[:, part]).tobytes() == whole[:, part].tobytes()
+
+
+def test_grouped_queries_have_the_bits_of_repeated_keys_and_values() -> None:
+    q, k, v = inputs(2, 6, 2, 40, 40, 8, spread=3.0)
+    assert exact(q, k, v).tobytes() == exact(q, np.repeat(k, 3, axis=1), np.repeat(v, 3, axis=1)).tobytes()
+
+
+def layer(**options: Any) -> MultiHeadAttention:
+    return MultiHeadAttention(24, 4, stream=Stream(2), rotary=Rotary(6), **options)
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.sampled_from([1, 2, 4]))
+@settings(max_examples=20)
+def test_every_split_into_cached_pieces_has_the_bits_of_the_whole(pieces: list[int], groups: int) -> None:
+    attend, length = layer(key_value_heads=groups), sum(pieces)
+    x = normal(2, length, 24)
+    with no_grad():
+        whole, cache, start = attend(Tensor(x)).numpy(), attend.cache(2, length), 0
+        for piece in pieces:
+            found = attend(Tensor(x[:, start : start + piece]), cache).numpy()
+            assert found.tobytes() == whole[:, start : start + piece].tobytes()
+            start += piece
+    assert cache.lengths.tolist() == [length, length]
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=4).filter(any), st.integers(1, 4))
+@settings(max_examples=20)
+def test_prompts_of_any_lengths_have_the_same_bits_alone_and_padded_in_a_batch(lengths: list[int], steps: int) -> None:
+    attend, longest = layer(key_value_heads=2), max(lengths)
+    x = normal(len(lengths), longest + steps, 24)
+    with no_grad():
+        cache = attend.cache(len(lengths), longest + steps)
+        padded = np.where(np.arange(longest)[None, :, None] < np.array(lengths)[:, None, None], x[:, :longest], np.float32(7))
+        first = attend(Tensor(padded), cache, np.array(lengths)).numpy()
+        later = [
+            attend(Tensor(np.stack([x[i, n + s] for i, n in enumerate(lengths)])[:, None]), cache).numpy() for s in range(steps)
+        ]
+        for i, n in enumerate(lengths):
+            alone = attend(Tensor(x[i : i + 1, : n + steps])).numpy()[0]
+            assert first[i, :n].tobytes() == alone[:n].tobytes()
+            for s in range(steps):
+                assert later[s][i, 0].tobytes() == alone[n + s].tobytes()
+
+
+# Ends of the range
+
+
+def test_extreme_scores_and_values() -> None:
+    q, k, v = inputs(1, 2, 2, 9, 9, 4)
+    for scale in (1e-30, 1e4, 1e15):
+        found = exact(q * np.float32(scale), k * np.float32(scale), v)
+        right = naive(q * np.float32(scale), k * np.float32(scale), v)
+        np.testing.assert_allclose(found, right, rtol=0, atol=3e-5)  # q is rounded, and large scores with it
+    for scale in (1e-45, 1e-30, 3e37):
+        small = (v * np.float64(scale)).astype(np.float32)
+        right = naive(q, k, small)
+        np.testing.assert_allclose(exact(q, k, small), right, rtol=1e-6, atol=1e-6 * np.abs(right).max() + 2e-45)
+    assert not exact(q, k, v * 0).any()
+
+
+def test_many_keys_are_summed_without_error() -> None:
+    q, k, v = inputs(1, 1, 1, 1, 20000, 2)
+    right = naive(q * 0, k, v)
+    np.testing.assert_allclose(exact(q * 0, k, v), right, rtol=0, atol=1e-8)
+
+
+def test_nothing_of_size_time_by_time_is_made() -> None:
+    tensors = [Tensor(x, requires_grad=True) for x in inputs(1, 12, 12, 768, 768, 2)]
+    tracemalloc.start()
+    try:
+        out = call(*tensors)
+        forward = tracemalloc.get_traced_memory()[1]
+        out.backward(np.ones(out.shape, np.float32))
+        both = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert forward < 12 * 2**20  # all scores in float32 would be 27 MiB
+    assert both < 16 * 2**20
+
+
+def test_large_scores_do_not_overflow_in_fast_arithmetic() -> None:
+    q, k, v = inputs(1, 2, 2, 9, 9, 4)
+    with numerics("fast"):
+        for scale in (1, 30, -30, 1e4):
+            found, right = exact(q * np.float32(scale), k, v), naive(q * np.float32(scale), k, v)
+            np.testing.assert_allclose(found, right, rtol=0, atol=3e-7 * max(10, abs(scale)))  # scores are rounded
+
+
+def test_empty_arrays() -> None:
+    assert exact(*inputs(0, 2, 2, 3, 3, 4)).shape == (0, 2, 3, 4)
+    assert exact(*inputs(2, 2, 2, 0, 3, 4)).shape == (2, 2, 0, 4)
+    tensors = [Tensor(x, requires_grad=True) for x in inputs(2, 2, 2, 0, 3, 4)]
+    call(*tensors).sum().backward()
+    assert tensors[1].grad is not None and not tensors[1].grad.numpy().any()
+
+
+# Dropout, errors
+
+
+def test_dropout_drops_weights_and_keeps_their_mean() -> None:
+    q, k, v = inputs(1, 4, 4, 200, 200, 8)
+    ones = np.ones_like(v)
+    found = exact(q * 0, k, ones, causal=False, dropout=0.25, stream=Stream(3))
+    assert 0.95 < found.mean() < 1.05 and found.std() > 0.01
+    again = exact(q * 0, k, ones, causal=False, dropout=0.25, stream=Stream(3))
+    assert again.tobytes() == found.tobytes()
+    attend = layer(dropout=0.5)
+    x = Tensor(normal(1, 5, 24))
+    assert attend.eval()(x).numpy().tobytes() == layer()(x).numpy().tobytes()
+    with pytest.raises(ValueError, match="dropout needs a stream"):
+        attend.train()(x)
+
+
+def test_errors_name_the_argument() -> None:
+    q, k, v = inputs(2, 4, 2, 3, 3, 8)
+    for arrays in ((q[:, :3], k, v), (q, k, v[..., :4]), (q[..., :4], k, v), (q[0], k, v), (q[:1], k, v)):
+        with pytest.raises(ValueError, match=r"attention: q .* do not fit"):
+            exact(*arrays)
+    with pytest.raises(ValueError, match=r"offset is \[-1, -1\]: the queries must stand from 0 to 1 among 2 keys"):
+        exact(q, k[:, :, :2], v[:, :, :2])
+    with pytest.raises(ValueError, match="no keys"):
+        exact(q, k[:, :, :0], v[:, :, :0])
+    with pytest.raises(ValueError, match="dropout is 1"):
+        exact(q, k, v, dropout=1, stream=Stream(0))
+    with pytest.raises(TypeError, match="k is int64"):
+        exact(q, k.astype(np.int64), v)
+    for name, position in (("q", (1, 3, 2, 7)), ("k", (0, 1, 2, 0)), ("v", (1, 0, 1, 5))):
+        bad = {"q": q.copy(), "k": k.copy(), "v": v.copy()}
+        bad[name][position] = np.inf
+        with pytest.raises(FloatingPointError, match=rf"attention: {name}\[{', '.join(map(str, position))}\] is inf"):
+            exact(*bad.values())
+    with pytest.raises(FloatingPointError, match=r"the gradient of attention: gradient\[0, 0, 0, 0\] is nan"):
+        attention(Tensor(q, requires_grad=True), Tensor(k), Tensor(v)).backward(np.full(q.shape, np.nan, np.float32))
+    with pytest.raises(ValueError, match="channels is 24, heads 5"):
+        MultiHeadAttention(24, 5, stream=Stream(0))
+    with pytest.raises(ValueError, match="rotary has 4 channels: 6 are needed"):
+        MultiHeadAttention(24, 4, rotary=Rotary(4), stream=Stream(0))
+    with pytest.raises(ValueError, match=r"x has shape \(2, 24\)"):
+        layer()(Tensor(normal(2, 24)))
+    with pytest.raises(ValueError, match="counts are for a cache"):
+        layer()(Tensor(normal(2, 3, 24)), counts=[1, 2])
+
+
+def test_a_cache_refuses_what_it_has_no_room_for_and_stays_as_it_was() -> None:
+    attend = layer()
+    cache = attend.cache(2, 8)
+    with no_grad():
+        attend(Tensor(normal(2, 5, 24)), cache, [5, 3])
+        with pytest.raises(CacheOverrunError, match="4 tokens after 5 of sequence 0 are more than the capacity of 8"):
+            attend(Tensor(normal(2, 4, 24)), cache)
+        assert cache.lengths.tolist() == [5, 3]
+        attend(Tensor(normal(2, 4, 24)), cache, [3, 4])
+        with pytest.raises(ValueError, match=r"counts is \[3, 5\]"):
+            attend(Tensor(normal(2, 4, 24)), cache, [3, 5])
+        with pytest.raises(ValueError, match=r"float32 \(2, 4, T, 6\) is needed"):
+            cache.append(normal(1, 4, 4, 6), normal(1, 4, 4, 6))
+    with no_grad(), pytest.raises(ValueError, match="no sequence has a token yet"):
+        attend(Tensor(normal(2, 4, 24)), attend.cache(2, 8), [0, 0])
+    with pytest.raises(GraphError, match="no_grad"):
+        attend(Tensor(normal(2, 1, 24)), attend.cache(2, 8))
+    with numerics("fast"), no_grad(), pytest.raises(RuntimeError, match="made in exact arithmetic and used in fast"):
+        attend(Tensor(normal(2, 1, 24)), cache)
+    with pytest.raises(ValueError, match="all must be at least 1"):
+        KeyValueCache(1, 0, 8, 4)
+
+
+def test_a_cache_in_fast_arithmetic_is_near_the_whole() -> None:
+    x = normal(2, 9, 24)
+    with numerics("fast"), no_grad():
+        attend = layer(key_value_heads=2)
+        cache, whole = attend.cache(2, 9), attend(Tensor(x)).numpy()
+        found = np.concatenate([attend(Tensor(x[:, i : i + 3]), cache).numpy() for i in (0, 3, 6)], axis=1)
+    np.testing.assert_allclose(found, whole, rtol=0, atol=2e-6)

@@ -1,0 +1,61 @@
+"""What dropout promises: a mask from the stream and nothing else, the mean kept, and nothing at all outside of training."""
+
+import numpy as np
+import pytest
+
+from samebits.autograd import Tensor, gradient_check, gradients
+from samebits.core import Stream
+from samebits.nn import parts
+from samebits.nn.dropout import Dropout, dropout
+
+
+def test_gradients_are_those_of_central_differences() -> None:
+    gradient_check(lambda x: dropout(x, 0.3, Stream(0)), np.ones((4, 5)))
+
+
+def test_what_is_kept_is_what_the_stream_says_scaled_up() -> None:
+    x = np.asarray(Stream(1).normal(size=(40, 50)))
+    kept = Stream(2).bernoulli(0.75, (40, 50))
+    found = dropout(Tensor(x), 0.25, Stream(2)).numpy()
+    np.testing.assert_array_equal(found, np.where(kept, (x / 0.75).astype(np.float32), 0))
+    assert 0.2 < 1 - kept.mean() < 0.3  # 2000 draws: within five standard deviations
+
+
+def test_the_gradient_has_the_mask_of_the_value() -> None:
+    x = Tensor(np.ones(1000, np.float32), requires_grad=True)
+    output = dropout(x, 0.5, Stream(3))
+    (g,) = gradients(output, [x], np.ones(1000, np.float32))
+    assert g.numpy().tobytes() == output.numpy().tobytes()
+
+
+def test_blocks_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = Tensor(Stream(1).normal(size=(30, 70)))
+    expected = dropout(x, 0.1, Stream(2)).numpy().tobytes()
+    for block in (7, 1000, 10**6):
+        monkeypatch.setattr(parts, "BLOCK", block)
+        assert dropout(x, 0.1, Stream(2)).numpy().tobytes() == expected
+
+
+def test_the_layer_does_nothing_outside_of_training_or_with_p_0() -> None:
+    x = Tensor([1.0, 2.0])
+    assert Dropout(0.5).eval()(x) is x
+    assert Dropout(0.0)(x) is x
+    assert Dropout(0.5)(x, Stream(0)).tolist() == dropout(x, 0.5, Stream(0)).tolist()
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0)])
+def test_empty_and_scalar_shapes(shape: tuple[int, ...]) -> None:
+    assert dropout(Tensor(np.ones(shape, np.float32)), 0.5, Stream(0)).shape == shape
+
+
+def test_bad_arguments_are_named() -> None:
+    x = Tensor([1.0])
+    with pytest.raises(ValueError, match=r"Dropout: training needs a stream to draw from"):
+        Dropout(0.5)(x)
+    for p in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"dropout: p is .*: a probability from 0 to 1, and not 1, is needed"):
+            dropout(x, p, Stream(0))
+        with pytest.raises(ValueError, match=r"Dropout: p is"):
+            Dropout(p)
+    with pytest.raises(TypeError, match=r"dropout: x is int64: float32 is needed"):
+        dropout(Tensor([1]), 0.5, Stream(0))

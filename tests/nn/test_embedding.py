@@ -1,0 +1,61 @@
+"""What embedding promises: rows by id, sums of their gradients, and refusals that say where and what."""
+
+import numpy as np
+import pytest
+
+from samebits.autograd import Tensor, gradient_check, gradients
+from samebits.core import Stream, embedding_gradient
+from samebits.nn.embedding import Embedding, embedding
+
+
+def test_gradients_are_those_of_central_differences() -> None:
+    gradient_check(lambda w: embedding(np.array([[0, 2], [2, 2]]), w), np.ones((3, 4)))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (2, 3), (2, 0, 3)])
+def test_rows_by_id_and_sums_of_their_gradients(shape: tuple[int, ...]) -> None:
+    weight = Tensor(Stream(0).normal(size=(5, 3)), requires_grad=True)
+    ids = np.asarray(Stream(1).integers(5, size=shape))
+    output = embedding(ids, weight)
+    assert output.numpy().tobytes() == weight.numpy()[ids].tobytes()
+    g = np.asarray(Stream(2).normal(size=(*shape, 3)))
+    (found,) = gradients(output, [weight], g)
+    assert found.numpy().tobytes() == embedding_gradient(ids, g, 5).tobytes()
+
+
+def test_changing_the_ids_later_changes_no_gradient() -> None:
+    weight, ids = Tensor(np.zeros((3, 1), np.float32), requires_grad=True), np.array([0, 1])
+    output = embedding(ids, weight)
+    ids[:] = 2
+    assert gradients(output, [weight], np.ones((2, 1), np.float32))[0].tolist() == [[1.0], [1.0], [0.0]]
+
+
+def test_ids_may_be_a_tensor() -> None:
+    weight = Tensor([[1.0], [2.0]], requires_grad=True)
+    output = embedding(Tensor([1, 1]), weight)
+    output.sum().backward()
+    assert weight.grad is not None
+    assert (output.tolist(), weight.grad.tolist()) == ([[2.0], [2.0]], [[0.0], [2.0]])
+
+
+def test_the_layer_draws_its_weight_from_a_stream_of_its_own() -> None:
+    layer = Embedding(7, 3, stream=Stream(4))
+    assert layer.weight.numpy().tobytes() == np.asarray(Stream(4).split("weight").normal(size=(7, 3))).tobytes()
+    zeros = Embedding(7, 3, stream=Stream(4), initialize=lambda _, shape: np.zeros(shape, np.float32))
+    assert not zeros(np.array([6])).numpy().any()
+
+
+def test_bad_arguments_are_named() -> None:
+    weight = Tensor(np.zeros((5, 2), np.float32))
+    with pytest.raises(IndexError, match=r"embedding: ids\[1, 0\] is 5, but must be from 0 to 4"):
+        embedding(np.array([[0, 1], [5, -1]]), weight)
+    with pytest.raises(IndexError, match=r"embedding: ids is -1"):
+        embedding(np.int64(-1), weight)
+    with pytest.raises(TypeError, match=r"embedding: ids must be an int64 array, not int32"):
+        embedding(np.zeros(3, np.int32), weight)
+    with pytest.raises(TypeError, match=r"embedding: ids must be an int64 array, not list"):
+        embedding([0, 1], weight)
+    with pytest.raises(ValueError, match=r"embedding: weight has shape \(5,\): two axes are needed"):
+        embedding(np.array([0]), Tensor(np.zeros(5, np.float32)))
+    with pytest.raises(TypeError, match=r"embedding: weight is int64: float32 is needed"):
+        embedding(np.array([0]), Tensor([[1]]))

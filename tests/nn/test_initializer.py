@@ -1,0 +1,70 @@
+"""Initialisers: the spread they promise, from the stream they get."""
+
+import math
+
+import numpy as np
+import pytest
+
+from samebits.core import Stream
+from samebits.nn import initializer
+
+SHAPE = (300, 200)  # outputs, inputs
+
+SPREADS = {
+    "normal": (initializer.normal(std=0.3, mean=1.0), 1.0, 0.3, math.inf),
+    "truncated_normal": (initializer.truncated_normal(std=0.5), 0.0, 0.5 * 0.879626, 1.0),  # of one cut at 2 std
+    "uniform": (initializer.uniform(-1.0, 3.0), 1.0, 4 / math.sqrt(12), 2.0),
+    "xavier_uniform": (initializer.xavier_uniform(), 0.0, math.sqrt(2 / 500), math.sqrt(6 / 500)),
+    "xavier_normal": (initializer.xavier_normal(gain=2.0), 0.0, 2 * math.sqrt(2 / 500), math.inf),
+    "kaiming_uniform": (initializer.kaiming_uniform(), 0.0, math.sqrt(2 / 200), math.sqrt(6 / 200)),
+    "kaiming_uniform as in linear layers": (
+        initializer.kaiming_uniform(gain=math.sqrt(1 / 3)),
+        0.0,
+        math.sqrt(1 / 3 / 200),
+        math.sqrt(1 / 200),
+    ),
+    "kaiming_normal": (initializer.kaiming_normal(gain=1.0, fan="outputs"), 0.0, math.sqrt(1 / 300), math.inf),
+    "scaled_residual": (initializer.scaled_residual(layers=8), 0.0, 0.02 / 4, math.inf),
+}
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_mean_spread_and_bounds_are_those_of_the_formula(name):
+    make, mean, std, bound = SPREADS[name]
+    x = make(Stream(3), SHAPE)
+    assert x.shape == SHAPE and x.dtype == np.float32 and x.flags.c_contiguous
+    wide = x.astype(np.float64)
+    assert abs(wide.mean() - mean) < 5 * std / math.sqrt(x.size)  # five standard errors
+    assert abs(wide.std() / std - 1) < 0.015
+    assert np.abs(wide - mean).max() <= bound * (1 + 2**-23)
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_the_stream_alone_decides(name):
+    make, *_ = SPREADS[name]
+    assert np.array_equal(make(Stream(1), (4, 6)), make(Stream(1), (4, 6)))
+    assert not np.array_equal(make(Stream(1), (4, 6)), make(Stream(2), (4, 6)))
+
+
+def test_zeros_and_ones_draw_nothing():
+    stream = Stream(0)
+    assert initializer.zeros(stream, (2, 3)).tolist() == [[0] * 3] * 2
+    assert initializer.ones(stream, (3,)).tolist() == [1] * 3
+    assert stream.state == Stream(0).state
+
+
+def test_a_scalar_is_an_array_without_axes():
+    assert isinstance(initializer.normal()(Stream(0), ()), np.ndarray)
+
+
+def test_a_spread_by_inputs_needs_a_matrix():
+    for make in (initializer.xavier_uniform(), initializer.xavier_normal(), initializer.kaiming_uniform()):
+        with pytest.raises(ValueError, match=r"shape is \(3,\): a weight of \(outputs, inputs\)"):
+            make(Stream(0), (3,))
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(ValueError, match="fan is 'in'"):
+        initializer.kaiming_uniform(fan="in")(Stream(0), SHAPE)
+    with pytest.raises(ValueError, match="layers is 0"):
+        initializer.scaled_residual(0)

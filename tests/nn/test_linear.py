@@ -1,0 +1,185 @@
+"""The linear layer: its formula and gradients, and weights kept on their grids, which no one can notice but by the clock."""
+
+import gc
+import importlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samebits import core
+from samebits.autograd import Tensor, gradient_check, no_grad
+from samebits.core import Stream, numerics
+from samebits.nn.linear import Linear, kept_bytes, linear
+
+
+def normal(*shape: int, name: str = "normal") -> Any:
+    return np.asarray(Stream(0).split(name).normal(size=shape))
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3), (2, 4, 3), (0, 3)])
+@pytest.mark.parametrize("biased", [True, False])
+def test_values_are_products_and_sums_in_any_shape(shape: tuple[int, ...], biased: bool) -> None:
+    x, weight, bias = normal(*shape), normal(5, 3), normal(5) if biased else None
+    found = linear(Tensor(x), Tensor(weight), None if bias is None else Tensor(bias)).numpy()
+    product = core.matmul(x, weight.T)
+    assert found.tobytes() == (product if bias is None else product + bias).tobytes()
+
+
+def test_gradients_are_those_of_central_differences() -> None:
+    gradient_check(linear, normal(2, 4, 3), normal(5, 3), normal(5))
+    gradient_check(linear, normal(4, 3), normal(5, 3))
+    gradient_check(linear, normal(3), normal(5, 3), normal(5))
+
+
+def test_gradients_in_exact_arithmetic_are_exact_sums_over_all_rows() -> None:
+    x, weight, bias = [Tensor(a, requires_grad=True) for a in (normal(2, 40, 3), normal(5, 3), normal(5))]
+    g = normal(2, 40, 5, name="gradient")
+    linear(x, weight, bias).backward(g)
+    rows = g.reshape(80, 5)
+    for tensor, expected in (
+        (x, core.matmul(g, weight.numpy())),
+        (weight, core.matmul(rows.T, x.numpy().reshape(80, 3))),
+        (bias, core.sum(rows, axis=0)),
+    ):
+        assert tensor.grad is not None
+        assert tensor.grad.numpy().tobytes() == expected.tobytes()
+
+
+def repeated(weight: Tensor, times: int = 3) -> None:
+    """Every result, forwards and backwards, is that of a fresh copy of the weight."""
+    for rows in [4, 40] * times:  # few and many
+        x, g = normal(rows, 6), normal(rows, 5, name="gradient")
+        inputs = Tensor(x, requires_grad=True)
+        out = linear(inputs, weight)
+        assert out.numpy().tobytes() == core.matmul(x, weight.numpy().T.copy()).tobytes()
+        out.backward(g)
+        assert inputs.grad is not None
+        assert inputs.grad.numpy().tobytes() == core.matmul(g, weight.numpy().copy()).tobytes()
+
+
+def test_a_weight_that_changes_is_never_stale() -> None:
+    layer = Linear(6, 5, bias=False, stream=Stream(1))
+    repeated(layer.weight)
+    with layer.weight.edit() as array:
+        array[...] = array * np.float32(3)
+    repeated(layer.weight)
+    layer.weight[0] = 1.0
+    repeated(layer.weight)
+    layer.load_state_dict({"weight": normal(5, 6)})
+    repeated(layer.weight)
+    shared = layer.weight.detach()
+    with shared.edit() as array:
+        array[...] = array + np.float32(1)
+    repeated(layer.weight)
+    layer.weight = Tensor(normal(5, 6, name="other"), requires_grad=True)
+    repeated(layer.weight)
+
+
+def test_a_weight_stays_right_through_steps_of_an_optimizer() -> None:
+    from samebits.nn.sgd import SGD
+
+    layer = Linear(6, 5, bias=False, stream=Stream(1))
+    optimizer = SGD([layer.weight], learning_rate=0.1)
+    for _ in range(4):
+        repeated(layer.weight, 2)
+        optimizer.step()
+
+
+def test_arrays_that_anyone_may_write_to_are_not_kept() -> None:
+    weight = normal(5, 6)
+    for _ in range(4):
+        out: Any = linear(normal(4, 6), weight)
+        assert out.tobytes() == core.matmul(normal(4, 6), weight.T).tobytes()
+        weight += np.float32(1)
+
+
+def test_a_weight_is_kept_when_it_comes_a_second_time_and_goes_with_its_tensor() -> None:
+    gc.collect()
+    before = kept_bytes()
+    weight = Tensor(normal(50, 60))
+    with no_grad():
+        linear(Tensor(normal(1, 60)), weight)
+        assert kept_bytes() == before
+        for _ in range(3):
+            linear(Tensor(normal(1, 60)), weight)
+            assert kept_bytes() == before + 50 * 60 * 4
+    del weight
+    gc.collect()
+    assert kept_bytes() == before
+
+
+def test_no_more_is_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("samebits.nn.linear"), "MOST_KEPT", kept_bytes() + 5 * 6 * 4)
+    before, weights = kept_bytes(), [Tensor(normal(5, 6, name=str(i))) for i in range(3)]
+    for weight in weights:
+        repeated(weight)
+    assert kept_bytes() <= before + 5 * 6 * 4
+
+
+@pytest.mark.parametrize("outputs", [1, 100, 3000])
+def test_few_rows_by_a_kept_weight_have_the_bits_of_matmul(outputs: int) -> None:
+    weight = Tensor(normal(outputs, 100))
+    for rows in (1, 2, 16, 17):
+        x = normal(rows, 100, name=str(rows)) * np.exp(normal(rows, 1)).astype(np.float32)
+        for _ in range(2):
+            assert linear(Tensor(x), weight).numpy().tobytes() == core.matmul(x, weight.numpy().T).tobytes()
+    assert linear(Tensor(x[0]), weight).numpy().tobytes() == core.matmul(x[0], weight.numpy().T).tobytes()
+
+
+def test_the_largest_weights_are_not_kept() -> None:
+    weight, x = Tensor(np.full((2, 600), np.finfo(np.float32).max)), normal(1, 600)
+    for _ in range(3):
+        assert linear(Tensor(x), weight).numpy().tobytes() == core.matmul(x, weight.numpy().T).tobytes()
+
+
+@given(st.integers(1, 9), st.integers(0, 8))
+def test_a_row_does_not_depend_on_the_others(rows: int, row: int) -> None:
+    x, layer = normal(9, 6), Linear(6, 5, stream=Stream(2))
+    part = slice(row, row + rows)
+    assert layer(Tensor(x[part])).numpy().tobytes() == layer(Tensor(x)).numpy()[part].tobytes()
+
+
+def test_fast_arithmetic_is_near_exact() -> None:
+    x, layer = Tensor(normal(9, 6)), Linear(6, 5, stream=Stream(2))
+    exact = layer(x).numpy()
+    with numerics("fast"):
+        np.testing.assert_allclose(layer(x).numpy(), exact, rtol=1e-5, atol=1e-6)  # a few roundings of float32
+
+
+def test_initial_values_are_pytorchs_default_or_what_is_asked_for() -> None:
+    layer = Linear(100, 50, stream=Stream(0))
+    for tensor in layer.parameters():
+        assert 0.08 < float(np.abs(tensor.numpy()).max()) <= 0.1
+    chosen = Linear(100, 50, stream=Stream(0), initialize=lambda _, shape: np.full(shape, 2, np.float32))
+    assert chosen.bias is not None and not chosen.bias.numpy().any() and (chosen.weight.numpy() == 2).all()
+    unbiased = Linear(100, 50, bias=False, stream=Stream(0))
+    assert [name for name, _ in unbiased.named_tensors()] == ["weight"]
+    assert unbiased.weight.numpy().tobytes() == layer.weight.numpy().tobytes()
+
+
+def test_errors_name_the_argument() -> None:
+    x, weight = normal(4, 3), normal(5, 3)
+    with pytest.raises(ValueError, match=r"x \(4, 3\) and weight \(3, 5\) do not fit"):
+        linear(Tensor(x), Tensor(weight.T))
+    with pytest.raises(ValueError, match=r"bias has shape \(3,\): \(5,\) is needed"):
+        linear(Tensor(x), Tensor(weight), Tensor(normal(3)))
+    with pytest.raises(TypeError, match="weight is int64"):
+        linear(Tensor(x), Tensor(np.ones((5, 3), np.int64)))
+    with pytest.raises(ValueError, match="inputs is 0"):
+        Linear(0, 3, stream=Stream(0))
+    x[2, 1] = np.nan
+    with pytest.raises(FloatingPointError, match=r"linear: x\[2, 1\] is nan"):
+        linear(Tensor(x), Tensor(weight))
+    bad = weight.copy()
+    bad[4, 0] = np.inf
+    for _ in range(2):
+        with pytest.raises(FloatingPointError, match=r"linear: weight\[4, 0\] is inf"):
+            linear(Tensor(normal(4, 3)), Tensor(bad))
+    with pytest.raises(FloatingPointError, match=r"linear: bias\[1\] is inf"):
+        linear(Tensor(normal(4, 3)), Tensor(weight), Tensor(np.array([0, np.inf, 0, 0, 0], np.float32)))
+    out = linear(Tensor(normal(4, 3), requires_grad=True), Tensor(weight))
+    with pytest.raises(FloatingPointError, match=r"the gradient of linear: gradient\[0, 0\] is nan"):
+        out.backward(np.full((4, 5), np.nan, np.float32))

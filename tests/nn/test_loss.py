@@ -1,0 +1,146 @@
+"""What losses promise: the mean over counted targets, gradients, clear refusals, and no influence of the blocks."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samebits.autograd import Tensor, gradient_check, gradients
+from samebits.core import Stream, numerics
+from samebits.nn import parts
+from samebits.nn.loss import cross_entropy, mean_squared_error
+
+Array = np.ndarray[Any, Any]
+
+
+def normal(*shape: int, name: str = "x", scale: float = 1.0) -> Array:
+    return np.asarray(Stream(0).split(name).normal(0, scale, size=shape))
+
+
+def ids(*shape: int, vocabulary: int) -> Array:
+    found = Stream(0).split("ids").integers(vocabulary, size=shape)
+    found.reshape(-1)[::5] = -100
+    return found
+
+
+def naive(logits: Array, targets: Array) -> float:
+    """The definition, in Python's floats, about the maximum of each row."""
+    terms = []
+    for row, target in zip(logits.reshape(-1, logits.shape[-1]).tolist(), targets.reshape(-1).tolist(), strict=True):
+        if target != -100:
+            top = max(row)
+            terms.append(math.log(math.fsum(math.exp(x - top) for x in row)) + top - row[target])
+    return math.fsum(terms) / len(terms)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_cross_entropy_is_the_mean_over_counted_targets_to_0_6_ulp(scale: float) -> None:
+    for shape in ((7, 9), (2, 50, 81), (3, 1000)):
+        logits, targets = normal(*shape, scale=scale), ids(*shape[:-1], vocabulary=shape[-1])
+        right = naive(logits, targets)
+        assert abs(float(cross_entropy(Tensor(logits), targets)) - right) <= 0.6 * np.spacing(np.float32(right))
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_gradients_are_those_of_central_differences(scale: float) -> None:
+    gradient_check(lambda x: cross_entropy(x, ids(2, 3, vocabulary=5)), normal(2, 3, 5, scale=scale))
+    gradient_check(lambda x: cross_entropy(x, np.array([1, 7]), 7), normal(2, 4))
+    gradient_check(mean_squared_error, normal(3, 4), normal(3, 4, name="y"))
+
+
+def test_the_gradient_is_softmax_less_onehot_to_0_6_ulp() -> None:
+    logits, targets = normal(20, 30, scale=3), ids(20, vocabulary=30)
+    x = Tensor(logits, requires_grad=True)
+    cross_entropy(x, targets).backward()
+    powers = np.exp(logits.astype(np.float64))
+    right = powers / powers.sum(-1, keepdims=True)
+    right[np.arange(20), np.where(targets < 0, 0, targets)] -= 1
+    right[targets < 0] = 0
+    right /= np.count_nonzero(targets >= 0)
+    assert x.grad is not None
+    found = x.grad.numpy().astype(np.float64)
+    # a difference from 1 keeps the float64 error of 1e-16, so what is below 1e-7 is compared with that
+    assert (np.abs(found - right) / np.spacing(np.maximum(np.abs(right), 1e-7).astype(np.float32))).max() <= 0.6
+    assert not found[targets < 0].any()
+
+
+def bits(logits: Array, targets: Array) -> list[bytes]:
+    x = Tensor(logits, requires_grad=True)
+    output = cross_entropy(x, targets)
+    return [output.numpy().tobytes(), gradients(output, [x])[0].numpy().tobytes()]
+
+
+def test_blocks_and_memory_layout_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, targets = normal(50, 81, scale=20), ids(50, vocabulary=81)  # some rows are taken about their maximum, some are not
+    x, y = normal(3000), normal(3000, name="y")
+    expected, error = bits(logits, targets), mean_squared_error(Tensor(x), Tensor(y)).numpy().tobytes()
+    for block in (10, 1000, 10**6):
+        monkeypatch.setattr(parts, "BLOCK", block)
+        assert bits(logits, targets) == expected
+        assert mean_squared_error(Tensor(x), Tensor(y)).numpy().tobytes() == error
+    assert bits(np.asfortranarray(logits), targets) == expected
+
+
+def test_a_second_pass_over_a_retained_graph_finds_the_same() -> None:
+    x = Tensor(normal(4, 5), requires_grad=True)
+    loss = cross_entropy(x, ids(4, vocabulary=5))
+    first, second = [gradients(loss, [x], retain_graph=True)[0].numpy().tobytes() for _ in range(2)]
+    assert first == second
+
+
+def test_changing_the_targets_later_changes_no_gradient() -> None:
+    x, targets = Tensor(normal(4, 5), requires_grad=True), np.array([0, 1, 2, 3])
+    loss = cross_entropy(x, targets)
+    expected = gradients(loss, [x], retain_graph=True)[0].tolist()
+    targets[:] = 4
+    assert gradients(loss, [x])[0].tolist() == expected
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_far_logits_lose_nothing(mode: Any) -> None:
+    with numerics(mode):
+        logits = Tensor(np.array([[1000, 1000], [-1000, -1000], [0, -np.inf], [3e38, -3e38]], np.float32), requires_grad=True)
+        loss = cross_entropy(logits, np.array([0, 1, 0, 0]))
+        loss.backward()
+    assert float(loss) == pytest.approx(math.log(2) / 2)
+    assert logits.grad is not None
+    np.testing.assert_allclose(logits.grad.numpy(), np.array([[-1, 1], [1, -1], [0, 0], [0, 0]]) / 8, atol=1e-7)
+
+
+def test_what_is_ignored_may_be_anything() -> None:
+    logits = Tensor(np.array([[np.nan, np.inf], [0, 0]], np.float32), requires_grad=True)
+    loss = cross_entropy(logits, np.array([-100, 0]))
+    loss.backward()
+    assert float(loss) == pytest.approx(math.log(2))
+    assert logits.grad is not None
+    assert logits.grad.tolist() == [[0, 0], [-0.5, 0.5]]
+
+
+def test_mean_squared_error_to_0_6_ulp() -> None:
+    for shape in ((), (1,), (1000,), (30, 50)):
+        x, y = normal(*shape), normal(*shape, name="y")
+        differences = [a - b for a, b in zip(np.ravel(x).tolist(), np.ravel(y).tolist(), strict=True)]
+        right = math.fsum(d * d for d in differences) / len(differences)
+        assert abs(float(mean_squared_error(Tensor(x), Tensor(y))) - right) <= 0.6 * np.spacing(np.float32(right))
+
+
+def test_bad_arguments_are_named() -> None:
+    x = Tensor(normal(2, 3, 4))
+    with pytest.raises(IndexError, match=r"cross_entropy: targets\[1, 2\] is 4, but must be from 0 to 3, or -100"):
+        cross_entropy(x, np.array([[0, 1, 2], [3, 0, 4]]))
+    with pytest.raises(IndexError, match=r"targets\[0, 0\] is -1"):
+        cross_entropy(x, np.full((2, 3), -1))
+    with pytest.raises(ValueError, match=r"targets \(2,\) must have the shape of logits \(2, 3, 4\) without the last axis"):
+        cross_entropy(x, np.array([0, 1]))
+    with pytest.raises(ValueError, match=r"none of the 6 targets counts"):
+        cross_entropy(x, np.full((2, 3), -100))
+    with pytest.raises(TypeError, match=r"targets must be an int64 array, not int32"):
+        cross_entropy(x, np.zeros((2, 3), np.int32))
+    with pytest.raises(TypeError, match=r"logits is int64: float32 is needed"):
+        cross_entropy(Tensor([[1, 2]]), np.array([0]))
+    with pytest.raises(ValueError, match=r"prediction has shape \(2,\) and target \(3,\): one shape, not empty, is needed"):
+        mean_squared_error(Tensor([1.0, 2.0]), Tensor([1.0, 2.0, 3.0]))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(FloatingPointError, match=rf"the row logits\[1\] has no finite maximum: {bad} is in it"):
+            cross_entropy(Tensor(np.array([[0, 0], [0, bad]], np.float32)), np.array([0, 0]))

@@ -1,0 +1,75 @@
+"""Schedules: their formulas, at their ends too, and what they refuse."""
+
+import math
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samebits.nn import schedule
+
+COSINE = partial(schedule.cosine, peak=0.6, final=0.06, warmup=10, steps=100)
+STABLE = partial(schedule.warmup_stable_decay, peak=0.6, final=0.06, warmup=10, decay=20, steps=100)
+
+
+def test_warm_up_rises_to_the_peak_and_never_starts_at_zero():
+    for rate in (partial(schedule.linear_warmup, peak=0.6, warmup=10), COSINE, STABLE):
+        assert [rate(step) for step in range(10)] == [0.6 * (step + 1) / 10 for step in range(10)]
+        assert rate(9) == rate(10) == 0.6
+
+
+def test_no_warm_up_starts_at_the_peak():
+    assert schedule.linear_warmup(0, peak=0.5, warmup=0) == 0.5
+    assert schedule.cosine(0, peak=0.5, steps=3) == 0.5
+    assert schedule.warmup_stable_decay(0, peak=0.5, steps=3, decay=1) == 0.5
+
+
+def test_cosine_is_its_formula():
+    for step in range(10, 101):
+        expected = 0.06 + 0.54 * (1 + math.cos(math.pi * (step - 10) / 90)) / 2
+        assert math.isclose(COSINE(step), expected, rel_tol=1e-15)  # a few roundings
+    assert math.isclose(COSINE(55), 0.33, rel_tol=1e-15)
+
+
+def test_stable_is_flat_then_a_line():
+    assert {STABLE(step) for step in range(9, 81)} == {0.6}
+    assert math.isclose(STABLE(90), 0.33, rel_tol=1e-15)
+
+
+def test_after_the_last_step_the_final_rate_stays():
+    for rate in (COSINE, STABLE):
+        assert rate(100) == rate(1000) == 0.06
+    assert schedule.cosine(0, peak=1.0, steps=0) == 0.0
+
+
+@given(st.integers(0, 300), st.integers(0, 50), st.integers(0, 50), st.floats(0, 1), st.floats(0, 1))
+def test_rates_are_python_floats_between_zero_and_the_peak(step, warmup, decay, a, b):
+    final, peak = sorted((a, b))
+    for rate in (
+        schedule.constant(step, peak=peak),
+        schedule.linear_warmup(step, peak=peak, warmup=warmup),
+        schedule.cosine(step, peak=peak, final=final, warmup=warmup, steps=200),
+        schedule.warmup_stable_decay(step, peak=peak, final=final, warmup=warmup, decay=decay, steps=200),
+    ):
+        assert type(rate) is float
+        assert 0 <= rate <= peak * (1 + 2**-50)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: schedule.constant(-1, peak=1.0), "step is -1: it must not be negative"),
+        (lambda: schedule.constant(0, peak=math.nan), "peak is nan: a finite learning rate"),
+        (lambda: schedule.linear_warmup(0, peak=1.0, warmup=-2), "warmup is -2"),
+        (lambda: schedule.cosine(0, peak=1.0, steps=5, warmup=6), "warmup is 6, more than all steps, which are 5"),
+        (lambda: schedule.cosine(0, peak=1.0, steps=5, final=-1.0), "final is -1.0"),
+        (
+            lambda: schedule.warmup_stable_decay(0, peak=1.0, steps=5, warmup=3, decay=3),
+            "warmup is 3 and decay 3, more than all steps, which are 5",
+        ),
+    ],
+)
+def test_what_no_schedule_can_mean_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
