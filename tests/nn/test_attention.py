@@ -250,6 +250,9 @@ def test_dropout_drops_weights_and_keeps_their_mean() -> None:
     assert 0.95 < found.mean() < 1.05 and found.std() > 0.01
     again = exact(q * 0, k, ones, causal=False, dropout=0.25, stream=Stream(3))
     assert again.tobytes() == found.tobytes()
+    for p in (np.arange(1, 9) / 10).astype(np.float32):
+        given = [exact(q, k, v, dropout=one, stream=Stream(3)).tobytes() for one in (p, float(p))]
+        assert given[0] == given[1]
     attend = layer(dropout=0.5)
     x = Tensor(normal(1, 5, 24))
     assert attend.eval()(x).numpy().tobytes() == layer()(x).numpy().tobytes()
@@ -264,6 +267,12 @@ def test_errors_name_the_argument() -> None:
             exact(*arrays)
     with pytest.raises(ValueError, match=r"offset is \[-1, -1\]: the queries must stand from 0 to 1 among 2 keys"):
         exact(q, k[:, :, :2], v[:, :, :2])
+    for offset in (1.5, [0, 1, 2], True):
+        with pytest.raises(ValueError, match="a whole number is needed, or one for each of 2 sequences"):
+            exact(q, k, v, offset=offset)
+    for arrays in ((q, k[:, :0], v[:, :0]), (q[:, :0], k[:, :0], v[:, :0]), (q[..., :0], k[..., :0], v[..., :0])):
+        with pytest.raises(ValueError, match=r"attention: q .* do not fit"):
+            exact(*arrays)
     with pytest.raises(ValueError, match="no keys"):
         exact(q, k[:, :, :0], v[:, :, :0])
     with pytest.raises(ValueError, match="dropout is 1"):
@@ -292,6 +301,7 @@ def test_a_cache_refuses_what_it_has_no_room_for_and_stays_as_it_was() -> None:
     cache = attend.cache(2, 8)
     with no_grad():
         attend(Tensor(normal(2, 5, 24)), cache, [5, 3])
+        assert attend(Tensor(normal(2, 0, 24)), cache).shape == (2, 0, 24)
         with pytest.raises(CacheOverrunError, match="4 tokens after 5 of sequence 0 are more than the capacity of 8"):
             attend(Tensor(normal(2, 4, 24)), cache)
         assert cache.lengths.tolist() == [5, 3]

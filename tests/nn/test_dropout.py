@@ -1,5 +1,7 @@
 """What dropout promises: a mask from the stream and nothing else, the mean kept, and nothing at all outside of training."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,12 @@ def test_what_is_kept_is_what_the_stream_says_scaled_up() -> None:
     found = dropout(Tensor(x), 0.25, Stream(2)).numpy()
     np.testing.assert_array_equal(found, np.where(kept, (x / 0.75).astype(np.float32), 0))
     assert 0.2 < 1 - kept.mean() < 0.3  # 2000 draws: within five standard deviations
+
+
+def test_a_probability_that_is_a_numpy_number_is_taken_as_pythons() -> None:
+    x = Tensor(np.asarray(Stream(1).normal(size=(40, 50))))
+    p: Any = np.float32(0.3)
+    assert dropout(x, p, Stream(2)).numpy().tobytes() == dropout(x, float(p), Stream(2)).numpy().tobytes()
 
 
 def test_the_gradient_has_the_mask_of_the_value() -> None:

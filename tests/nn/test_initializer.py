@@ -68,3 +68,13 @@ def test_unknown_options_are_refused():
         initializer.kaiming_uniform(fan="in")(Stream(0), SHAPE)
     with pytest.raises(ValueError, match="layers is 0"):
         initializer.scaled_residual(0)
+
+
+def test_options_that_are_numpy_numbers_are_taken_as_pythons():
+    gain = np.float32(1.3)
+    for make in (initializer.xavier_uniform, initializer.xavier_normal, initializer.kaiming_uniform, initializer.kaiming_normal):
+        assert make(gain)(Stream(0), SHAPE).tobytes() == make(float(gain))(Stream(0), SHAPE).tobytes()
+    found = [
+        initializer.scaled_residual(3, std)(Stream(0), SHAPE).tobytes() for std in (np.float32(0.02), float(np.float32(0.02)))
+    ]
+    assert found[0] == found[1]

@@ -78,6 +78,19 @@ def test_a_weight_that_changes_is_never_stale() -> None:
     repeated(layer.weight)
 
 
+def test_a_kept_weight_cannot_be_written_to_behind_edit_and_edits_reach_who_shares_it() -> None:
+    weight = Tensor(normal(5, 6), requires_grad=True)
+    shared = weight.detach()
+    repeated(weight)
+    with pytest.raises(ValueError, match="read-only"):
+        weight.data -= np.float32(1)
+    before = weight.numpy().copy()
+    shared[...] = before + np.float32(1)
+    assert weight.numpy().tobytes() == (before + np.float32(1)).tobytes()
+    weight.data -= np.float32(1)  # it is not kept now
+    repeated(weight)
+
+
 def test_a_weight_stays_right_through_steps_of_an_optimizer() -> None:
     from samebits.nn.sgd import SGD
 
@@ -164,6 +177,8 @@ def test_errors_name_the_argument() -> None:
     x, weight = normal(4, 3), normal(5, 3)
     with pytest.raises(ValueError, match=r"x \(4, 3\) and weight \(3, 5\) do not fit"):
         linear(Tensor(x), Tensor(weight.T))
+    with pytest.raises(ValueError, match=r"x \(4, 0\) and weight \(5, 0\) do not fit"):
+        linear(Tensor(x[:, :0]), Tensor(weight[:, :0]))
     with pytest.raises(ValueError, match=r"bias has shape \(3,\): \(5,\) is needed"):
         linear(Tensor(x), Tensor(weight), Tensor(normal(3)))
     with pytest.raises(TypeError, match="weight is int64"):

@@ -59,6 +59,7 @@ def test_a_module_that_holds_its_parent_is_walked_once():
     model = Model()
     model.blocks[0].parent = model
     assert [name for name, _ in model.named_tensors()] == NAMES
+    assert "├ blocks.0: Linear: weight (2, 2), bias (2)\n│ └ parent: Model, as above\n" in repr(model)
 
 
 def test_a_frozen_parameter_is_a_buffer():

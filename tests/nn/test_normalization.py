@@ -142,3 +142,13 @@ def test_bad_arguments_are_named() -> None:
         batch_norm(Tensor(np.ones((1, 3), np.float32)))
     with pytest.raises(ValueError, match=r"batch_norm: running_var is None: outside of training it is needed"):
         batch_norm(x, running_mean=Tensor(np.ones(3, np.float32)), training=False)
+
+
+def test_a_momentum_that_is_a_numpy_number_is_taken_as_pythons() -> None:
+    momentum: Any = np.float32(0.1)
+    found = []
+    for one in (momentum, float(momentum)):
+        running = Tensor(normal(500, name="running"))
+        batch_norm(Tensor(normal(4, 500)), running_mean=running, momentum=one)
+        found.append(running.numpy().tobytes())
+    assert found[0] == found[1]

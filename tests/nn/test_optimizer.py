@@ -167,6 +167,35 @@ def test_a_wrong_state_is_refused_and_changes_nothing():
     assert all(np.array_equal(array, before[name]) for name, array in one.state_dict().items())
 
 
+def test_a_negative_step_is_refused_and_changes_nothing():
+    tensors, one = make(AdamW)
+    train(tensors, one, 1)
+    state = {name: array * -1 for name, array in one.state_dict().items()}
+    with pytest.raises(ValueError, match=r"0\.step is -1: it must be at least 0"):
+        one.load_state_dict(state)
+    assert one.state_dict()["0.step"] == 1 and np.array_equal(one.state_dict()["0.first_moment"], -state["0.first_moment"])
+
+
+def test_options_that_are_numpy_numbers_are_taken_as_pythons():
+    b1, b2, decay = np.float32(0.9), np.float32(0.999), np.float32(0.1)  # 1 - b2 differs between versions of NumPy
+    given, as_arrays = make(AdamW, betas=(b1, b2), weight_decay=decay)
+    plain, as_floats = make(AdamW, betas=(float(b1), float(b2)), weight_decay=float(decay))
+    train(given, as_arrays, 3)
+    train(plain, as_floats, 3)
+    assert all(a.numpy().tobytes() == b.numpy().tobytes() for a, b in zip(given, plain, strict=True))
+    assert all(type(x) is float for x in (*as_arrays.slots[0].options.betas, as_arrays.slots[0].options.weight_decay))
+
+
+def test_muon_names_a_gradient_that_is_not_finite_and_keeps_its_momentum():
+    tensors, one = make(Muon)
+    train(tensors, one, 1)
+    before = one.state_dict()["0.momentum"]
+    tensors[0].grad = Tensor(np.full(SHAPES[0], np.nan, np.float32))
+    with pytest.raises(FloatingPointError, match="the gradient of parameter '0' cannot be made orthogonal"):
+        one.step()
+    assert one.state_dict()["0.momentum"].tobytes() == before.tobytes()
+
+
 def test_without_axes_and_without_elements():
     tensors = [parameter(2.0), parameter(np.zeros((0, 3), np.float32))]
     one = AdamW(tensors, learning_rate=0.5, weight_decay=0.0)
@@ -267,6 +296,12 @@ def test_a_norm_above_the_limit_is_brought_to_it():
     assert abs(norm / expected - 1) < 2**-24  # each tensor's norm is rounded to float32
     for g, f in zip(gradients, found, strict=True):
         np.testing.assert_allclose(f, g / (expected + 1e-6), rtol=2e-7)
+
+
+def test_a_limit_that_is_a_numpy_number_is_taken_as_pythons():
+    g = normal("g", 100)
+    for limit in (np.linspace(0.1, 2, 20) / 3).astype(np.float32):
+        assert clipped(limit, g)[1][0].tobytes() == clipped(float(limit), g)[1][0].tobytes()
 
 
 def test_a_norm_below_the_limit_changes_nothing():

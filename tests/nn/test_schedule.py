@@ -3,6 +3,7 @@
 import math
 from functools import partial
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,6 +55,14 @@ def test_rates_are_python_floats_between_zero_and_the_peak(step, warmup, decay, 
     ):
         assert type(rate) is float
         assert 0 <= rate <= peak * (1 + 2**-50)
+
+
+def test_rates_that_are_numpy_numbers_are_taken_as_pythons():
+    peak, final = np.float32(3e-4), np.float32(1e-5)  # products in float32 are rounded to it from NumPy 2 on
+    for rate in (schedule.cosine, partial(schedule.warmup_stable_decay, decay=5)):
+        for step in range(12):
+            plain = rate(step, peak=float(peak), final=float(final), warmup=3, steps=10)
+            assert rate(step, peak=peak, final=final, warmup=3, steps=10) == plain
 
 
 @pytest.mark.parametrize(

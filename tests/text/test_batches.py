@@ -180,6 +180,11 @@ def test_tokens_come_back_as_they_were(tmp_path: Path, vocabulary: int, dtype: s
     tokens.verify()
 
 
+def test_open_files_can_be_compared_and_are_equal_to_themselves_alone(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", ids(5), vocabulary_size=5)
+    assert tokens == tokens and tokens != open_tokens(tmp_path / "tokens")  # noqa: PLR0124
+
+
 def test_the_file_is_what_is_documented(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens", np.array([1, 258]), vocabulary_size=300, tokenizer="ab" * 32)
     content = (tmp_path / "tokens").read_bytes()

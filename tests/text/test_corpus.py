@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,6 +99,18 @@ def test_a_split_by_position_cuts_no_character(text: str, share: float) -> None:
         return
     assert train.text + held.text == text
     assert int(whole.size * share) - held.size < 4
+
+
+def test_a_split_by_position_goes_on_before_a_document_that_begins_inside_a_character() -> None:
+    whole = made(b"x" * 100, b"y" * 100, b"\x80" + b"z" * 9)
+    train, held = whole.split(0.5, by="position")
+    assert (train.size, held.size) == (105, 105) and held.documents[-1] == whole.documents[-1]
+
+
+def test_a_share_means_the_same_as_a_numpy_number() -> None:
+    whole = made(*(bytes(1) for _ in range(2000)))  # float32 times 2000 is rounded to float32 from NumPy 2 on
+    share: Any = np.float32(0.01)
+    assert whole.split(share, by="position")[1].size == whole.split(float(share), by="position")[1].size
 
 
 def test_a_split_by_documents_takes_the_wanted_share_and_less_than_a_document_more() -> None:
@@ -242,13 +255,26 @@ def test_links_and_pipes_are_left_out_with_a_note_but_path_may_be_a_link(folder:
     os.mkfifo(folder / "pipe.txt")
     with pytest.warns(UserWarning, match="3 notes"):
         found = read(folder / "again", "*.txt")
-    assert sorted(found.notes) == [
+    assert found.notes == (
         "again: a symbolic link, left out",
         "one.txt: a symbolic link, left out",
         "pipe.txt: no regular file, left out",
-    ]
+    )
     assert len(found) == 4
     assert read(folder / "one.py").documents == (Document("one.py", b"code"),)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_notes_are_in_the_order_of_paths_whatever_the_system_lists_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("z.txt", "y.txt", "empty.txt"):
+        (folder / name).symlink_to(folder / "b.txt") if name != "empty.txt" else (folder / name).touch()
+    walk = os.walk
+    for order in (sorted, lambda names: sorted(names, reverse=True)):
+        monkeypatch.setattr(
+            os, "walk", lambda top, onerror, order=order: ((a, b, order(c)) for a, b, c in walk(top, onerror=onerror))
+        )
+        with pytest.warns(UserWarning, match="3 notes"):
+            assert [note.split(":")[0] for note in read(folder).notes] == ["empty.txt", "y.txt", "z.txt"]
 
 
 def test_nothing_to_read_is_an_error_that_says_why(folder: Path) -> None:

@@ -149,7 +149,15 @@ def test_ids_that_are_none_are_refused(ids: Any, error: type[Exception], message
         (lambda: ByteTokenizer("<|end|>"), TypeError, "special_tokens is the text"),
         (lambda: ByteTokenizer([""]), ValueError, "special_tokens has ''"),
         (lambda: ByteTokenizer(["\udcff"]), ValueError, "special_tokens has '.udcff'"),
-        (lambda: ByteTokenizer(["a", "a"]), ValueError, "there is no token of id 256: 257 tokens need the ids 0 to 256"),
+        (lambda: ByteTokenizer(["a", "a"]), ValueError, "special_tokens are .*: each is needed once"),
+        (lambda: ByteTokenizer([1]), TypeError, "special_tokens has 1: texts are needed"),  # type: ignore[list-item]
+        (lambda: CharacterTokenizer(b"ab"), TypeError, "characters is of type bytes: str is needed"),  # type: ignore[arg-type]
+        (lambda: BytePairTokenizer([], ids=[0] * 256), ValueError, "ids give b'!' and b'.xad' the same id, 0"),
+        (
+            lambda: BytePairTokenizer.from_ranks({bytes([b]): b for b in range(256)} | {b"ab": 255}),
+            ValueError,
+            "ids give b'.xff' and b'ab' the same id, 255",
+        ),
         (lambda: ByteTokenizer({"a": 300}), ValueError, "there is no token of id 256"),
         (lambda: BytePairTokenizer([(1, 2)], ids=range(256)), ValueError, "ids are 256: 257 are needed"),
         (lambda: BytePairTokenizer.train(["a"], 257, ["a", "b"]), ValueError, "vocabulary_size is 257: at least 258"),

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["note", "owner", "stamp_of"]
+__all__ = ["freeze", "note", "owner", "stamp_of", "thaw"]
 
 Array = npt.NDArray[Any]
 
 last = 0
 _edited: dict[int, tuple[weakref.ref[Array], int]] = {}
+_frozen: dict[int, weakref.ref[Array]] = {}
 
 
 def owner(array: Array) -> Array:
@@ -34,6 +35,20 @@ def note(array: Array, stamp: int) -> None:
     key = id(whole)
     _edited[key] = weakref.ref(whole, lambda _: _edited.pop(key, None)), stamp
     last = max(last, stamp)
+
+
+def freeze(array: Array) -> None:
+    """Make the array read-only until it is edited: for who keeps what was computed from it."""
+    if array.flags.writeable:
+        key = id(array)
+        array.flags.writeable = False
+        _frozen[key] = weakref.ref(array, lambda _: _frozen.pop(key, None))
+
+
+def thaw(array: Array) -> None:
+    """Take back `freeze`."""
+    if _frozen.pop(id(array), None) is not None:
+        array.flags.writeable = True
 
 
 def stamp_of(array: Array) -> int:

@@ -163,6 +163,7 @@ class Tensor:
         if not self.is_leaf:
             raise GraphError(f"this tensor was computed by {self.node.name} and cannot be edited: use detach() and a copy")  # type: ignore[union-attr]
         data = np.asarray(self.data)
+        edits.thaw(data)
         self.data = data if data.flags.writeable else data.copy()
         if self.node is not None:
             self.node.value = self._pictured()

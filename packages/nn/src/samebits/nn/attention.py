@@ -1,7 +1,7 @@
 """Causal scaled-dot-product attention: softmax(q kᵀ / sqrt(D)) v, a few heads and rows at a time.
 
 Row t sees the keys 0 to its own position. The scores of a block of rows live in the cache, and nothing of size T x T is
-ever made; the backward pass computes them again from q, k and each row's log-sum-exp.
+ever made, but for dropout's mask; the backward pass computes them again from q, k and each row's log-sum-exp.
 
 In exact arithmetic a row depends on its own query and the keys and values it sees, and on nothing else: neither on how
 many keys come later, nor on other rows or sequences. So a prompt has the same bits alone and in a batch, at once and token
@@ -89,13 +89,14 @@ def attention(
             raise ValueError(f"attention: dropout is {dropout}: a probability from 0 to 1, and not 1, is needed")
         if stream is None:
             raise ValueError("attention: dropout needs a stream to draw from: give stream=")
+        dropout = float(dropout)
         keep = stream.bernoulli(1 - dropout, (batch, heads, time, keys))
     return _attention(q, k, v, _View(places, keep, 1 - dropout))
 
 
 def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
     """Raise ValueError unless q is (B, H, T, D) and k and v are (B, G, S, D), with whole groups of heads."""
-    fits = len(q) == len(k) == 4 and k == v and (q[0], q[3]) == (k[0], k[3]) and q[1] % max(k[1], 1) == 0 and k[1] <= q[1]
+    fits = len(q) == len(k) == 4 and k == v and (q[0], q[3]) == (k[0], k[3]) and min(q[1], k[1], q[3]) >= 1 and q[1] % k[1] == 0
     if not fits:
         raise ValueError(
             f"attention: q {q}, k {k} and v {v} do not fit: (B, H, T, D), (B, G, S, D) and (B, G, S, D) are needed, H a multiple of G"
@@ -108,7 +109,10 @@ def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> 
 
 def checked_offset(offset: Offset, batch: int, keys: int) -> npt.NDArray[np.int64]:
     """The offsets of all sequences; ValueError if one is not the place of a key."""
-    places = np.broadcast_to(np.asarray(offset, np.int64), (batch,))
+    given = np.asarray(offset)
+    if given.dtype.kind not in "iu" or given.shape not in {(), (1,), (batch,)}:
+        raise ValueError(f"attention: offset is {offset}: a whole number is needed, or one for each of {batch} sequences")
+    places = np.broadcast_to(given.astype(np.int64), (batch,))
     if ((places < 0) | (places >= keys)).any():
         raise ValueError(f"attention: offset is {places.tolist()}: the queries must stand from 0 to {keys - 1} among {keys} keys")
     return places

@@ -61,7 +61,7 @@ def context(numerics: Numerics, k: Array, v: Array) -> Context:
     values = v * _power_of_two(-exponents)[..., None]
     values += _VALUE
     values -= _VALUE
-    keys = grid_vectors(k.reshape(-1, *k.shape[2:]), -1, _BITS).reshape(k.shape)
+    keys = grid_vectors(k.reshape(k.shape[0] * k.shape[1], *k.shape[2:]), -1, _BITS).reshape(k.shape)
     return Context(keys, values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
 
 

@@ -37,7 +37,7 @@ def clip_gradient_norm(parameters: Parameters, limit: float) -> float:
         >>> x.grad
         Tensor([0.5999999, 0.7999999])
     """
-    in_range("limit", limit, positive=True)
+    limit = in_range("limit", limit, positive=True)
     gradients = [(name, tensor.grad) for name, tensor in named(parameters) if tensor.grad is not None]
     norms = [float(current().norm(gradient.data)) for _, gradient in gradients]
     norm = math.sqrt(math.fsum(one * one for one in norms))

@@ -38,7 +38,7 @@ def dropout(x: Tensor, p: float, stream: Stream) -> Tensor:
     """
     if not 0 <= p < 1:
         raise ValueError(f"dropout: p is {p}: a probability from 0 to 1, and not 1, is needed")
-    kept = np.empty(x.shape, np.bool_)
+    kept, p = np.empty(x.shape, np.bool_), float(p)
     flat = kept.reshape(-1)
     for part in by_rows(flat.size, 1):  # a word is eight bytes, so not all at once
         flat[part] = stream.bernoulli(1 - p, part.stop - part.start)

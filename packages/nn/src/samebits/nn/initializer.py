@@ -75,7 +75,8 @@ def truncated_normal(std: float = 1.0, mean: float = 0.0, cut: float = 2.0) -> I
         >>> bool(abs(truncated_normal(std=0.02)(Stream(0), (1000,))).max() <= 0.04)
         True
     """
-    return lambda stream, shape: np.asarray(stream.truncated_normal(mean, std, mean - cut * std, mean + cut * std, shape))
+    mean, reach = float(mean), float(cut) * float(std)
+    return lambda stream, shape: np.asarray(stream.truncated_normal(mean, std, mean - reach, mean + reach, shape))
 
 
 def uniform(low: float = 0.0, high: float = 1.0) -> Initializer:
@@ -97,7 +98,7 @@ def xavier_uniform(gain: float = 1.0) -> Initializer:
         >>> bool(abs(xavier_uniform()(Stream(0), (50, 100))).max() <= 0.2)
         True
     """
-    return lambda stream, shape: _symmetric(stream, shape, gain * math.sqrt(2 / sum(_fans(shape))))
+    return lambda stream, shape: _symmetric(stream, shape, float(gain) * math.sqrt(2 / sum(_fans(shape))))
 
 
 def xavier_normal(gain: float = 1.0) -> Initializer:
@@ -107,7 +108,7 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         >>> xavier_normal()(Stream(0), (50, 100)).shape
         (50, 100)
     """
-    return lambda stream, shape: np.asarray(stream.normal(0.0, gain * math.sqrt(2 / sum(_fans(shape))), shape))
+    return lambda stream, shape: np.asarray(stream.normal(0.0, float(gain) * math.sqrt(2 / sum(_fans(shape))), shape))
 
 
 def kaiming_uniform(gain: float = math.sqrt(2), fan: Literal["inputs", "outputs"] = "inputs") -> Initializer:
@@ -120,7 +121,7 @@ def kaiming_uniform(gain: float = math.sqrt(2), fan: Literal["inputs", "outputs"
         >>> bool(abs(kaiming_uniform()(Stream(0), (50, 24))).max() <= 0.5)
         True
     """
-    return lambda stream, shape: _symmetric(stream, shape, gain / math.sqrt(_fan(fan, shape)))
+    return lambda stream, shape: _symmetric(stream, shape, float(gain) / math.sqrt(_fan(fan, shape)))
 
 
 def kaiming_normal(gain: float = math.sqrt(2), fan: Literal["inputs", "outputs"] = "inputs") -> Initializer:
@@ -130,7 +131,7 @@ def kaiming_normal(gain: float = math.sqrt(2), fan: Literal["inputs", "outputs"]
         >>> kaiming_normal()(Stream(0), (50, 24)).shape
         (50, 24)
     """
-    return lambda stream, shape: np.asarray(stream.normal(0.0, gain / math.sqrt(_fan(fan, shape)), shape))
+    return lambda stream, shape: np.asarray(stream.normal(0.0, float(gain) / math.sqrt(_fan(fan, shape)), shape))
 
 
 def scaled_residual(layers: int, std: float = 0.02) -> Initializer:
@@ -145,7 +146,7 @@ def scaled_residual(layers: int, std: float = 0.02) -> Initializer:
     """
     if layers < 1:
         raise ValueError(f"layers is {layers}: at least one is needed")
-    return normal(std / math.sqrt(2 * layers))
+    return normal(float(std) / math.sqrt(2 * layers))
 
 
 def _symmetric(stream: Stream, shape: Shape, std: float) -> Array:

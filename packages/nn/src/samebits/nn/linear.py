@@ -75,7 +75,7 @@ def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) ->
 @kernel(_linear_rule)
 def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Array, tuple[Any, ...]]:
     numerics = floating("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
-    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1]:
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or not weight.shape[1]:
         raise ValueError(
             f"linear: x {x.shape} and weight {weight.shape} do not fit: (..., inputs) and (outputs, inputs) are needed"
         )
@@ -149,6 +149,7 @@ def _grid(numerics: Numerics, weight: Array, *, transposed: bool) -> Array | Non
             grid = (values.T if transposed else values).astype(np.float32)
         if np.isfinite(grid).all():  # the largest of float32 may have been rounded up
             entry.grid = grid
+            edits.freeze(weight)  # whoever would write to `data` itself leaves no note
     return entry.grid
 
 

@@ -112,7 +112,7 @@ class Module:
 
     def __repr__(self) -> str:
         """The tree: what each module is, its options, and its tensors with their shapes."""
-        lines = _describe(self)
+        lines = _describe(self, ())
         lines[0] = lines[0].replace(type(self).__name__, f"{type(self).__name__}  {self.parameter_count():,} parameters", 1)
         return "\n".join(lines)
 
@@ -158,8 +158,10 @@ def _walk(path: str, part: Tensor | Module, seen: set[int]) -> Iterator[tuple[st
             yield from _walk(f"{path}.{name}" if path else name, below, seen)
 
 
-def _describe(module: Module) -> list[str]:
-    """The lines of a module's picture."""
+def _describe(module: Module, above: tuple[Module, ...]) -> list[str]:
+    """The lines of a module's picture; one that is below itself is only named there."""
+    if any(module is one for one in above):
+        return [f"{type(module).__name__}, as above"]
     notes = [f"{name}={x!r}" for name, x in vars(module).items() if isinstance(x, int | float | str) and name != "training"]
     lines, below = [], []
     for name, part in _own(module):
@@ -169,7 +171,7 @@ def _describe(module: Module) -> list[str]:
             shape = ", ".join(map(str, part.shape))
             notes.append(f"{name} ({shape})" if part.requires_grad else f"{name} ({shape}) buffer")
     for i, (name, part) in enumerate(below):
-        first, *others = _describe(part)
+        first, *others = _describe(part, (*above, module))
         last = i == len(below) - 1
         lines += [f"{'└' if last else '├'} {name}: {first}", *[f"{' ' if last else '│'} {line}" for line in others]]
     return [f"{type(module).__name__}: {', '.join(notes)}" if notes else type(module).__name__, *lines]

@@ -42,7 +42,7 @@ class Muon(Optimizer):
 
     Raises:
         ValueError: A parameter is no matrix, or an option is out of range.
-        FloatingPointError: A gradient is not finite.
+        FloatingPointError: In exact arithmetic, a gradient is not finite; that parameter and its momentum stay as they were.
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -77,9 +77,12 @@ class Muon(Optimizer):
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
         options, m = slot.options, slot.state["momentum"]
         keep, new = constants(p.dtype, options.momentum, 1 - options.momentum)
-        m *= keep
-        m += g * new
-        direction = orthogonalized(g * new + m * keep if options.nesterov else m, options.iterations)
+        moved = m * keep + g * new
+        try:
+            direction = orthogonalized(g * new + moved * keep if options.nesterov else moved, options.iterations)
+        except FloatingPointError as error:
+            raise FloatingPointError(f"the gradient of parameter {slot.name!r} cannot be made orthogonal: {error}") from error
+        m[...] = moved
         rows, columns = p.shape
         keep, size = constants(p.dtype, 1 - rate * options.weight_decay, rate * math.sqrt(max(1, rows / columns)))
         p *= keep

@@ -94,7 +94,7 @@ def batch_norm(
     values, running = _array(x), {"running_mean": running_mean, "running_var": running_var}
     arrays = {name: None if tensor is None else _array(tensor) for name, tensor in running.items()}
     numerics = _check_channels("batch_norm", values, weight=weight, bias=bias, **arrays)
-    working = numerics.working(values.dtype)
+    working, momentum = numerics.working(values.dtype), float(momentum)
     if not training:
         missing = [name for name, array in arrays.items() if array is None]
         if missing:

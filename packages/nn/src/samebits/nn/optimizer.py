@@ -57,7 +57,8 @@ class Optimizer:
             unknown = [name for name in group if name not in defaults and name != "parameters"]
             if unknown or "parameters" not in group:
                 raise ValueError(f"a group has {', '.join(group)}: it must have parameters, and may have {', '.join(defaults)}")
-            merged = SimpleNamespace(**{**defaults, **{name: group[name] for name in group if name != "parameters"}})
+            own = {name: group[name] for name in group if name != "parameters"}
+            merged = SimpleNamespace(**{name: _plain(value) for name, value in {**defaults, **own}.items()})
             in_range("learning_rate", merged.learning_rate, positive=True)
             kinds = self.kinds(merged)
             for name, tensor in named(group["parameters"], first=len(self.slots)):
@@ -111,6 +112,8 @@ class Optimizer:
         """
         found = fitting(type(self).__name__, dict(self._named_state()), state)
         for slot in self.slots:
+            in_range(f"{slot.name}.step", int(found[f"{slot.name}.step"]))
+        for slot in self.slots:
             slot.step = int(found[f"{slot.name}.step"])
             for kind, array in slot.state.items():
                 array[...] = found[f"{slot.name}.{kind}"]
@@ -162,6 +165,13 @@ def in_range(name: str, value: float, *, below: float = math.inf, positive: bool
     if not 0 <= value < below or (positive and not value):
         raise ValueError(f"{name} is {value}: it must be {'above' if positive else 'at least'} 0 and below {below}")
     return float(value)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number, also in a tuple, as Python's: what NumPy's give with others changes with its version."""
+    if isinstance(value, tuple | list):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def check_betas(betas: tuple[float, float]) -> None:

@@ -8,7 +8,8 @@ Steps count from 0. A warm-up of n steps rises linearly to the peak at step n - 
          |  /          `-.__         warmup_stable_decay: flat, then a line
          +--------------------> step
 
-The arithmetic is float64 and our own, cosine included, so every machine takes the same steps.
+The arithmetic is float64, whatever kind of number the rates are, and our own, cosine included, so every machine takes
+the same steps.
 """
 
 import math
@@ -39,7 +40,7 @@ def linear_warmup(step: int, *, peak: float, warmup: int) -> float:
         [0.25, 0.5, 0.75, 1.0, 1.0]
     """
     _check(step, peak=peak, warmup=warmup)
-    return peak * (step + 1) / warmup if step < warmup else float(peak)
+    return float(peak) * (step + 1) / warmup if step < warmup else float(peak)
 
 
 def cosine(step: int, *, peak: float, steps: int, warmup: int = 0, final: float = 0.0) -> float:
@@ -103,7 +104,7 @@ def warmup_stable_decay(step: int, *, peak: float, steps: int, decay: int, warmu
 
 def _between(final: float, peak: float, part: float) -> float:
     """``part`` of the way from ``final`` to ``peak``: both are met exactly."""
-    return final * (1 - part) + peak * part
+    return float(final) * (1 - part) + float(peak) * part
 
 
 def _check(step: int, *, steps: int | None = None, warmup: int = 0, decay: int = 0, **rates: float) -> None:

@@ -162,7 +162,7 @@ class Corpus:
             raise ValueError(f"validation is {validation}: a share above 0 and below 1 is needed")
         if by not in {"documents", "position"}:
             raise ValueError(f"by is {by!r}: 'documents' or 'position' is needed")
-        wanted = int(self.size * validation)
+        wanted = int(self.size * float(validation))  # a NumPy number would be multiplied in its own precision
         parts = (_split_documents if by == "documents" else _split_position)(self.documents, wanted)
         if not all(parts):
             raise ValueError(f"{self} cannot be split {by=} with {validation=}: one of the parts would be empty")
@@ -191,7 +191,7 @@ def _split_position(documents: tuple[Document, ...], wanted: int) -> Parts:
     while first and wanted > 0:
         document = first.pop()
         cut = max(0, len(document.content) - wanted)
-        while cut < len(document.content) and document.content[cut] & 0xC0 == 0x80:  # inside a character
+        while 0 < cut < len(document.content) and document.content[cut] & 0xC0 == 0x80:  # inside a character
             cut += 1
         wanted -= len(document.content)
         if cut < len(document.content):

@@ -37,8 +37,12 @@ class Tokenizer(ABC):
         if isinstance(special_tokens, str):
             raise TypeError(f"special_tokens is the text {special_tokens!r}: a list of texts is needed")
         if not isinstance(special_tokens, Mapping):
+            if len(set(special_tokens)) < len(special_tokens):
+                raise ValueError(f"special_tokens are {list(special_tokens)!r}: each is needed once")
             special_tokens = dict(zip(special_tokens, range(len(tokens), len(tokens) + len(special_tokens)), strict=True))
         for name in special_tokens:
+            if not isinstance(name, str):
+                raise TypeError(f"special_tokens has {name!r}: texts are needed")
             if not name or first_surrogate(name) is not None:
                 raise ValueError(f"special_tokens has {name!r}: a text that is not empty and can be written in UTF-8 is needed")
         every = {**tokens, **{id_: name.encode() for name, id_ in special_tokens.items()}}

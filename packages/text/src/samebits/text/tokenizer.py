@@ -58,7 +58,11 @@ class BytePairTokenizer(Tokenizer):
         self.ids = tuple(range(len(spellings)) if ids is None else ids)
         if len(self.ids) != len(spellings):
             raise ValueError(f"ids are {len(self.ids)}: {len(spellings)} are needed, one for each byte and each merge")
-        super().__init__(dict(zip(self.ids, spellings, strict=True)), special_tokens)
+        owners = dict(zip(self.ids, spellings, strict=True))
+        for id_, spelling in zip(self.ids, spellings, strict=True):
+            if owners[id_] != spelling:
+                raise ValueError(f"ids give {spelling!r} and {owners[id_]!r} the same id, {id_}")
+        super().__init__(owners, special_tokens)
         self._words = _Words(self._encode_word)
 
     @classmethod
@@ -132,19 +136,19 @@ class BytePairTokenizer(Tokenizer):
     def _encode(self, text: str) -> Int64:
         broken = first_surrogate(text)
         if broken is not None:
-            return self._encodefirst_surrogate(text, broken)
+            return self._encode_broken(text, broken)
         ids = bytearray()
         for piece in words(text):
             ids += b"".join(map(self._words.__getitem__, piece))
         return np.frombuffer(ids, np.int64)
 
-    def _encodefirst_surrogate(self, text: str, broken: int) -> Int64:
+    def _encode_broken(self, text: str, broken: int) -> Int64:
         """The ids of a text whose character number ``broken`` stands for a byte that is not UTF-8: `_encode_bytes` of tiktoken.
 
         Where the last word before it begins with white space, tokens of nothing else before that belong to it too.
         """
         whole = list(chain.from_iterable(words(text[:broken])))
-        ids = [list(np.frombuffer(self._words[word], np.int64).tolist()) for word in whole]
+        ids = [np.frombuffer(self._words[word], np.int64).tolist() for word in whole]
         flat = list(chain.from_iterable(ids))
         kept = len(flat) - len(ids[-1]) if ids else 0
         if ids and not self._tokens[flat[kept]].strip(_SPACE):
@@ -207,6 +211,8 @@ class CharacterTokenizer(Tokenizer):
     """
 
     def __init__(self, characters: str, special_tokens: Special = ()) -> None:
+        if not isinstance(characters, str):
+            raise TypeError(f"characters is of type {type(characters).__name__}: str is needed")
         self.characters = escaped(characters)
         self._codes = _codes(characters)
         self._order = np.argsort(self._codes, kind="stable")

@@ -74,7 +74,7 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
         model = {"type": "BPE", "unk_token": None, **dict.fromkeys(_UNUSED[:3]), **dict.fromkeys(_UNUSED[3:], False)}
     else:
         raise TypeError(f"tokenizer is of type {type(tokenizer).__name__}: no format of a file is known for it")
-    for clash in special.keys() & set(names.values()):
+    for clash in sorted(special.keys() & set(names.values())):
         raise ValueError(f"the special token {clash!r} is spelled like an ordinary one: no file can hold both")
     names |= {id_: name for name, id_ in special.items()}
     model |= {"samebits_digest": tokenizer.digest, "vocab": {names[id_]: id_ for id_ in range(len(names))}}

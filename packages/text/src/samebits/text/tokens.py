@@ -38,7 +38,7 @@ class TokenFileError(ValueError):
     """What is no token file, or a damaged one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tokens:
     """An open token file: the ids (N,), uint16 or uint32, memory-mapped and read-only, and what its header says."""
 
