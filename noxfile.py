@@ -2,6 +2,7 @@
 
 ./nox                                          all cells, then the grid
 ./nox -s "tests(python='3.12', numpy='2.3')"   one cell;  -p 3.13 a row;  -t numpy-2.5 a column
+./nox -s train                                 a language model, and whether its bits are those published
 ./nox -s lint                                  everything that reads the code without running it
 ./nox -l                                       the other sessions
 """
@@ -71,15 +72,10 @@ def selection(arguments: Sequence[str]) -> argparse.Namespace:
 SELECTED = selection(sys.argv[1:])
 
 
-def install(session: nox.Session, *names: str, texts: Sequence[str] = (), wheels: bool = False) -> None:
-    """Install locked requirements, every file checked against its hash; then the project's own wheels.
-
-    ``texts`` are locks of packages that are read and not imported: what these depend on does not install everywhere.
-    """
-    for locks_of, only in ((names, []), (texts, ["--no-deps"])):
-        files = [argument for name in locks_of for argument in ("-r", f"requirements/{name}.txt")]
-        if files:
-            session.install("--require-hashes", "--only-binary", ":all:", *only, *files)
+def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
+    """Install locked requirements, every file checked against its hash; then the project's own wheels."""
+    files = [argument for name in names for argument in ("-r", f"requirements/{name}.txt")]
+    session.install("--require-hashes", "--no-deps", "--only-binary", ":all:", *files)  # a lock has all that is needed
     if wheels:
         built = sorted(DIST.glob("*.whl"))
         if not built:
@@ -149,7 +145,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     if whole:
         record.write(REPORTS / "cells")
     try:
-        install(session, f"numpy-{numpy}", "test", "lab", texts=["corpora"], wheels=True)
+        install(session, f"numpy-{numpy}", "test", "lab", "corpora", wheels=True)
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
@@ -212,10 +208,18 @@ def check(session: nox.Session) -> None:
     session.run("samebits", "check", *session.posargs)
 
 
+@nox.session(default=False, requires=["build"], python=newest_python() if "train" in SELECTED.sessions else None)
+def train(session: nox.Session) -> None:
+    """Train a language model, let it write, and compare its bits with those published; -- --help says what else it can do."""
+    plot = "plot-3.11" if session.python == "3.11" else "plot"
+    install(session, f"numpy-{newest_numpy(session)}", "lab", "corpora", plot, wheels=True)
+    session.run("samebits", "train", *session.posargs, interrupt_timeout=600)  # Ctrl-C ends the step and saves
+
+
 @nox.session(default=False, requires=["build"])
 def bless(session: nox.Session) -> None:
     """Write the golden digests anew, on purpose, and print what changed."""
-    install(session, f"numpy-{newest_numpy(session)}", texts=["corpora"], wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "corpora", wheels=True)
     session.run("python", "tests/golden/bless.py")
 
 
@@ -228,13 +232,13 @@ def exhaustive(session: nox.Session) -> None:
 
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
-    """Compare with the peers: values, gradients, token ids; -- bench [NAME ...] prints speed and memory beside theirs."""
-    install(session, "numpy-2.4", "test", "parity", texts=["corpora", "vocabularies"], wheels=True)
+    """Compare with the peers: values, gradients, token ids; -- bench NAME prints speed and memory of a floor beside theirs."""
+    install(session, "numpy-2.4", "test", "parity", "corpora", "vocabularies", wheels=True)
     # the one thing that is not locked: a CPU build's hashes differ by index. pip takes it from PIP_FIND_LINKS where that has it
     session.install("torch==2.13.0")
     if session.posargs[:1] == ["bench"]:
-        for name in session.posargs[1:] or ["autograd", "text", "nn"]:
-            session.run("python", f"benchmarks/{name}.py")
+        name, *arguments = session.posargs[1:] or ["autograd"]
+        session.run("python", f"benchmarks/{name}.py", *arguments)
     else:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or ["tests/parity"]))
 
@@ -243,7 +247,7 @@ def parity(session: nox.Session) -> None:
 def benchmark(session: nox.Session) -> None:
     """Measure speed side by side with the peers: -- core, or another script of benchmarks/ that needs no more than NumPy."""
     name, *arguments = session.posargs or ["core"]
-    install(session, f"numpy-{newest_numpy(session)}", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "corpora", wheels=True)
     session.run("python", f"benchmarks/{name}.py", *arguments)
 
 

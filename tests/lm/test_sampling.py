@@ -1,0 +1,113 @@
+"""Sampling: every cut keeps what it says, and what is drawn follows the distribution that is left."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from samebits.core import Stream
+from samebits.lm.sampling import Sampling
+
+LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12).map(lambda x: np.array(x, np.float32))
+
+
+def naive(logits, sampling):
+    """The distribution that is left, by the definitions, in Python floats: id -> probability before the cuts."""
+    scaled = [float(x) / sampling.temperature for x in logits]
+    weights = [np.exp(x - max(scaled)) for x in scaled]
+    order = sorted(range(len(scaled)), key=lambda i: (-scaled[i], i))
+    kept = order[: sampling.top_k] if sampling.top_k else order
+    total = sum(weights[i] for i in kept)
+    if sampling.top_p is not None:
+        kept = [i for n, i in enumerate(kept) if sum(weights[j] for j in kept[:n]) / total < sampling.top_p]
+    if sampling.min_p:
+        kept = [i for i in kept if weights[i] >= sampling.min_p * weights[kept[0]]]
+    return kept
+
+
+@given(LOGITS, st.sampled_from([0.1, 0.7, 1.0, 3.0]), st.none() | st.integers(1, 15), st.sampled_from([None, 0.1, 0.5, 0.93]))
+def test_what_stays_is_what_the_definitions_keep(logits, temperature, k, p) -> None:
+    sampling = Sampling(temperature, top_k=k, top_p=p, min_p=0.013)
+    ids, weights = sampling.distribution(logits)
+    expected = naive(logits, sampling)
+    scaled = np.sort(logits.astype(np.float64) / temperature)
+    # where two logits differ by less than float32 can tell apart after division, their order is a matter of rounding
+    if np.diff(scaled).min(initial=1) > 1e-4:
+        near = {0.1, 0.5, 0.93} if p else set()
+        sums = np.cumsum([np.exp(x - scaled[-1]) for x in scaled[::-1]][: k or None])
+        if not any(abs(s / sums[-1] - edge) < 1e-4 for s in sums for edge in near):
+            assert abs(len(ids) - len(expected)) == 0 and ids.tolist() == expected[: len(ids)]
+    assert len(ids) == len(weights) >= 1 and (weights > 0).any() and (np.diff(weights) <= 0).all()
+
+
+def test_nothing_is_cut_unless_it_is_asked_for() -> None:
+    ids, weights = Sampling(temperature=2.0).distribution(np.array([1.0, 3.0, 2.0], np.float32))
+    assert ids.tolist() == [0, 1, 2]
+    expected = np.exp([0.5, 1.5, 1.0]) / np.exp([0.5, 1.5, 1.0]).sum()
+    assert np.abs(weights - expected).max() < 1e-7
+
+
+def test_the_lower_id_is_first_among_equals() -> None:
+    logits = np.array([1.0, 2.0, 2.0, 2.0], np.float32)
+    assert Sampling(temperature=0).choose(logits, Stream(0)) == 1
+    assert Sampling(top_k=2).distribution(logits)[0].tolist() == [1, 2]
+
+
+def test_greedy_choice_draws_nothing() -> None:
+    stream = Stream(0)
+    before = stream.state
+    Sampling(temperature=0).choose(np.array([1.0, 2.0], np.float32), stream)
+    assert stream.state == before
+    Sampling().choose(np.array([1.0, 2.0], np.float32), stream)
+    assert stream.state != before
+
+
+def test_draws_follow_the_distribution() -> None:
+    logits, stream = np.log(np.array([0.1, 0.2, 0.7], np.float32)), Stream(1).split("draws")
+    counts = np.bincount([Sampling().choose(logits, stream) for _ in range(2000)], minlength=3)
+    assert np.abs(counts / 2000 - [0.1, 0.2, 0.7]).max() < 0.04  # four standard deviations
+
+
+def test_what_was_seen_becomes_less_likely() -> None:
+    sampling = Sampling(temperature=0, repetition_penalty=2.0)
+    logits = np.array([3.0, 2.0, -1.0, -1.5], np.float32)
+    assert sampling.choose(logits, Stream(0)) == 0
+    assert sampling.choose(logits, Stream(0), [0, 0]) == 1
+    assert sampling.choose(logits, Stream(0), {0, 1}) == 0  # 1.5, 1.0, -1.0, -1.5
+    assert Sampling(temperature=0, repetition_penalty=4.0).choose(np.array([-1.0, -2.0], np.float32), Stream(0), [0]) == 1
+    assert logits.tolist() == [3.0, 2.0, -1.0, -1.5]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_refused(bad: float) -> None:
+    logits = np.array([0.0, bad], np.float32)
+    with pytest.raises(FloatingPointError):
+        Sampling().choose(logits, Stream(0))
+    if np.isnan(bad):
+        with pytest.raises(FloatingPointError, match="a logit is NaN"):
+            Sampling(temperature=0).choose(logits, Stream(0))
+
+
+def test_what_is_masked_is_never_drawn() -> None:
+    logits, stream = np.array([-np.inf, 0.0, -np.inf], np.float32), Stream(2)
+    assert {Sampling().choose(logits, stream) for _ in range(50)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", -1.0),
+        ("temperature", float("nan")),
+        ("top_k", 0),
+        ("top_k", 1.5),
+        ("top_p", 0.0),
+        ("top_p", 1.1),
+        ("min_p", -0.1),
+        ("repetition_penalty", 0.0),
+        ("temperature", True),
+        ("temperature", "hot"),
+    ],
+)
+def test_a_field_out_of_its_range_is_named(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{field} is {value!r}: .* is needed"):
+        Sampling(**{field: value})

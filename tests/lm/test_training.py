@@ -1,0 +1,272 @@
+"""Training: it learns, and wherever it is cut, it ends with the same bits."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samebits.core import Stream
+from samebits.lm import (
+    CheckpointError,
+    Interrupted,
+    LanguageModel,
+    ModelConfig,
+    TrainConfig,
+    Trainer,
+    TrainingError,
+    learning_rate,
+)
+from samebits.lm.checkpoint import digest, load, save
+from samebits.text import Batches, evaluation_windows
+
+MODEL = ModelConfig(vocabulary_size=7, context=8, layers=1, heads=2, channels=16, dropout=0.1)
+CONFIG = TrainConfig(
+    steps=6, warmup=2, batch=4, micro_batches=2, checkpoint_every=2, evaluate_every=3, learning_rate=1e-2, model=MODEL
+)
+TOKENS = np.arange(200) ** 2 % 7
+
+
+def trainer(config: TrainConfig = CONFIG, folder: Path | None = None, **options: Any) -> Trainer:
+    batches = Batches(TOKENS, batch=config.batch, time=8, stream=Stream(1))
+    windows = list(evaluation_windows(TOKENS[:25], time=8, batch=2))
+    return Trainer(config, LanguageModel(config.model, stream=Stream(0)), batches, windows, folder=folder, **options)
+
+
+def weights(one: Trainer) -> str:
+    return digest(one.model.state_dict())
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
+
+
+class CutError(Exception):
+    """What ends a run in the middle."""
+
+
+def cut_after(step: int) -> Any:
+    def callback(_: Trainer, record: Mapping[str, float]) -> None:
+        if record["step"] == step:
+            raise CutError
+
+    return callback
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder and the weights of a run that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    one = trainer(folder=folder)
+    one.train()
+    return folder, weights(one)
+
+
+def test_a_model_learns_a_sequence() -> None:
+    losses: list[float] = []
+    config = replace(CONFIG, steps=50, micro_batches=1, model=replace(MODEL, dropout=0.0), evaluate_every=50)
+    trainer(config, callbacks=[lambda _, record: losses.append(record.get("validation_loss", 9.0))]).train()
+    assert losses[-1] < 0.5 and losses[0] > 1.9
+
+
+@pytest.mark.parametrize("step", range(7))
+def test_a_run_that_was_cut_anywhere_ends_with_the_same_bits(tmp_path: Path, whole: tuple[Path, str], step: int) -> None:
+    with pytest.raises(CutError):
+        trainer(folder=tmp_path, callbacks=[cut_after(step)]).train()
+    one = trainer(folder=tmp_path)
+    assert one.step == max(step - 1, 0) // 2 * 2  # a callback comes before the checkpoint of its step
+    one.train()
+    assert weights(one) == whole[1] and metrics(tmp_path) == metrics(whole[0])
+    assert load(tmp_path / "checkpoint.safetensors").digest == load(whole[0] / "checkpoint.safetensors").digest
+
+
+def test_a_run_that_has_ended_does_nothing(whole: tuple[Path, str]) -> None:
+    before = metrics(whole[0])
+    one = trainer(folder=whole[0])
+    one.train()
+    assert one.step == 6 and weights(one) == whole[1] and metrics(whole[0]) == before
+
+
+def test_interrupting_saves_and_says_how_to_go_on(tmp_path: Path, whole: tuple[Path, str]) -> None:
+    def interrupt(_: Trainer, record: Mapping[str, float]) -> None:
+        if record["step"] == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match=re.escape(f"interrupted after step 3 of 6, saved in {tmp_path}")):
+        trainer(folder=tmp_path, callbacks=[interrupt]).train()
+    assert signal.getsignal(signal.SIGINT) is before
+    one = trainer(folder=tmp_path)
+    assert one.step == 3
+    one.train()
+    assert weights(one) == whole[1] and metrics(tmp_path) == metrics(whole[0])
+
+
+def test_a_second_interrupt_does_not_wait() -> None:
+    def interrupt(*_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        trainer(callbacks=[interrupt]).train()
+    assert not isinstance(caught.value, Interrupted)
+
+
+KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from tests.lm.test_training import trainer, weights, Stream, load
+folder, tries = Path({folder!r}), 0
+delays = Stream(3).uniform(0.002, 0.06, size={times}).tolist()
+for delay in delays:
+    child = os.fork()
+    if not child:
+        trainer(folder=folder).train()
+        os._exit(0)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    tries += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    if (folder / "checkpoint.safetensors").exists():
+        load(folder / "checkpoint.safetensors")
+one = trainer(folder=folder)
+one.train()
+print(tries, weights(one))
+"""
+
+
+def killed(folder: Path, times: int) -> str:
+    program = KILLED.format(root=str(Path(__file__).parents[2]), folder=str(folder), times=times)
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    count, end = found.stdout.split()
+    assert int(count) >= times // 4  # the others had come to the end
+    return end
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
+@pytest.mark.variants
+def test_a_run_killed_at_twenty_moments_ends_with_the_same_bits(tmp_path: Path, whole: tuple[Path, str]) -> None:
+    assert killed(tmp_path, 20) == whole[1] and metrics(tmp_path) == metrics(whole[0])
+
+
+def test_a_checkpoint_of_another_run_is_refused(whole: tuple[Path, str]) -> None:
+    with pytest.raises(CheckpointError, match="steps is 6, this run's is 8; seed is 0, this run's is 1"):
+        trainer(replace(CONFIG, steps=8, seed=1), whole[0])
+    with pytest.raises(CheckpointError, match="its data is '', this run's is 'other'"):
+        trainer(folder=whole[0], data="other")
+    assert trainer(replace(CONFIG, data="moved"), whole[0]).step == 6
+
+
+@pytest.mark.parametrize("numerics", ["exact", "fast"])
+def test_what_is_not_finite_ends_the_run_with_the_step_and_the_name(numerics: str) -> None:
+    def damage(one: Trainer, record: Mapping[str, float]) -> None:
+        if record["step"] == 2:
+            with dict(one.model.named_parameters())["norm.weight"].edit() as array:
+                array[3] = np.inf
+
+    with pytest.raises(TrainingError, match=r"diverged after step 2: ") as caught:
+        trainer(replace(CONFIG, numerics=numerics), callbacks=[damage]).train()
+    assert "norm.weight is not finite at (3,)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numerics", "says"), [("exact", r"blocks\.0: attention: q\[0, 0, 0, 0\] is inf"), ("fast", "the loss is nan")]
+)
+def test_a_run_that_diverges_ends_there_and_keeps_the_last_checkpoint(tmp_path: Path, numerics: str, says: str) -> None:
+    config = replace(CONFIG, warmup=4, learning_rate=1e20, clip=0.0, weight_decay=0.0, checkpoint_every=1, numerics=numerics)
+    with pytest.raises(TrainingError, match=f"diverged after step 1: {says}"):
+        trainer(config, tmp_path).train()
+    assert trainer(config, tmp_path).step == 1
+
+
+def test_micro_batches_give_the_gradient_of_the_whole_batch() -> None:
+    def gradients(parts: int) -> list[np.ndarray]:
+        one = trainer(replace(CONFIG, micro_batches=parts, model=replace(MODEL, dropout=0.0)))
+        one._gradients()
+        return [np.asarray(p.grad.data) for p in one.model.parameters() if p.grad is not None]
+
+    for whole_batch, parts in zip(gradients(1), gradients(4), strict=True):
+        np.testing.assert_allclose(parts, whole_batch, rtol=0, atol=1e-6 * abs(whole_batch).max())  # sums round 3 times more
+
+
+def test_memory_is_flat_over_steps() -> None:
+    seen: list[int] = []
+
+    def measure(*_: Any) -> None:
+        seen.append(tracemalloc.get_traced_memory()[0])
+
+    tracemalloc.start()
+    try:
+        trainer(replace(CONFIG, steps=12, evaluate_every=100), callbacks=[measure]).train()
+    finally:
+        tracemalloc.stop()
+    assert seen[-1] - seen[4] < 20_000  # a step's arrays are 100 kB
+
+
+def test_metrics_have_what_a_step_measured(whole: tuple[Path, str]) -> None:
+    lines = metrics(whole[0])
+    assert [line["step"] for line in lines] == list(range(7))
+    assert [line["step"] for line in lines if "validation_loss" in line] == [0, 3, 6]
+    assert all({"loss", "learning_rate", "gradient_norm", "tokens"} < set(line) for line in lines[1:])
+    assert lines[6]["tokens"] == 6 * 4 * 8
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "wsd"])
+def test_schedules_rise_and_fall_as_the_configuration_says(schedule: str) -> None:
+    config = TrainConfig(steps=10, warmup=2, decay=3, learning_rate=1.0, final_learning_rate=0.25, schedule=schedule)
+    rates = [learning_rate(config, step) for step in range(11)]
+    assert rates[:2] == [0.5, 1.0] and rates[10] == (1.0 if schedule == "constant" else 0.25)
+    assert (rates[6] < 1.0) is (schedule == "cosine")
+
+
+def test_the_model_must_be_that_of_the_configuration() -> None:
+    with pytest.raises(ValueError, match="is not that of the model"):
+        Trainer(
+            CONFIG, LanguageModel(replace(MODEL, layers=2), stream=Stream(0)), Batches(TOKENS, batch=4, time=8, stream=Stream(1))
+        )
+
+
+def test_batches_must_be_as_large_as_the_configuration_says() -> None:
+    with pytest.raises(ValueError, match="batches gave 3 windows at step 0: 4 are needed"):
+        Trainer(CONFIG, LanguageModel(MODEL, stream=Stream(0)), Batches(TOKENS, batch=3, time=8, stream=Stream(1))).train()
+
+
+def test_a_run_in_another_thread_is_the_same_run(whole: tuple[Path, str]) -> None:
+    one = trainer()
+    thread = threading.Thread(target=one.train)
+    thread.start()
+    thread.join()
+    assert weights(one) == whole[1]
+
+
+@pytest.mark.parametrize("damage", [b'{"step": 5', b"{}\n", b"[]\n", b"\xff\n"])
+def test_lines_of_the_metrics_that_are_damaged_are_made_again(tmp_path: Path, whole: tuple[Path, str], damage: bytes) -> None:
+    with pytest.raises(CutError):
+        trainer(folder=tmp_path, callbacks=[cut_after(5)]).train()
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]) + damage)
+    trainer(folder=tmp_path).train()
+    assert metrics(tmp_path) == metrics(whole[0])
+
+
+def test_a_checkpoint_with_other_contents_is_refused(tmp_path: Path, whole: tuple[Path, str]) -> None:
+    tensors, metadata, _ = load(whole[0] / "checkpoint.safetensors")
+    for wrong, says in [({"config": "steps = 0"}, "its config: steps is 0"), ({"step": "x"}, "invalid literal")]:
+        save(tmp_path / "checkpoint.safetensors", tensors, {**metadata, **wrong})
+        with pytest.raises(CheckpointError, match=says):
+            trainer(folder=tmp_path)
+    del tensors["optimizer.norm.weight.second_moment"]
+    save(tmp_path / "checkpoint.safetensors", tensors, metadata)
+    with pytest.raises(CheckpointError, match=r"norm\.weight\.second_moment is missing"):
+        trainer(folder=tmp_path)
