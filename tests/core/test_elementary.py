@@ -4,11 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import mpmath  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from samebits.core import blocks, elementary, exponential, logarithm, ties, trigonometry
+from samebits.core import arithmetic, blocks, constants, elementary, exponential, logarithm, ties, trigonometry
 
 FUNCTIONS = ["exp", "expm1", "exp2", "log", "log1p", "log2", "log10"]
 FUNCTIONS += ["tanh", "sigmoid", "sin", "cos", "erf", "sqrt", "rsqrt"]
@@ -86,6 +87,38 @@ def test_every_named_tie_is_one_and_needs_its_name(kernel: blocks.Kernel, wrong:
     rounded = x.astype(np.float32)
     assert np.array_equal(np.nextafter(rounded, right), right)
     assert np.array_equal(rounded.astype(np.float64) + right, 2 * x)
+
+
+def test_the_short_exp_is_within_7e_10_of_the_truth() -> None:
+    """Against mpmath over the whole range of exponents, and densely over one octave; the extremes are in its middle and at its ends."""
+    wide = np.linspace(-708.0, 708.0, 1501)
+    octave = np.linspace(-0.35, 0.35, 20001)
+    short, exact = np.empty_like(wide), np.array([float(mpmath.exp(mpmath.mpf(float(x)))) for x in wide])
+    np.testing.assert_allclose(exponential.exp_short(wide, short), exact, rtol=7e-10)
+    short, exact = np.empty_like(octave), np.empty_like(octave)
+    np.testing.assert_allclose(exponential.exp_short(octave, short), exponential.exp(octave, exact), rtol=7e-10)
+
+
+def test_the_ratio_of_mills_is_within_3e_14_of_the_truth() -> None:
+    """Phi(-a) / phi(a) against mpmath, as far out as Phi(-a) is a float32."""
+    a = np.linspace(0.0, 15.0, 1501)
+    with mpmath.workdps(30):
+        roots = [(mpmath.mpf(t), mpmath.mpf(t) / mpmath.sqrt(2)) for t in a.tolist()]
+        exact = [float(mpmath.sqrt(mpmath.pi / 2) * mpmath.erfc(root) * mpmath.exp(t * t / 2)) for t, root in roots]
+    over, under = (arithmetic.horner(arithmetic.scalars(c), a) for c in (constants.MILLS_OVER, constants.MILLS_UNDER))
+    np.testing.assert_allclose(over / under, exact, rtol=3e-14)
+
+
+def test_the_short_exp_ends_as_exp_does_whoever_stands_beside() -> None:
+    """1 at 0, and no element's bits depend on the others of the block; `out` may be `x`."""
+    ordinary = np.array([-0.0, 0.0, 1.5, -700.0, 700.0])
+    alone = exponential.exp_short(ordinary, np.empty(5))
+    assert alone[:2].tolist() == [1.0, 1.0]
+    mixed = np.concatenate([ordinary, [-np.inf, -800.0, 800.0, np.inf, np.nan]])
+    with np.errstate(all="ignore"):
+        exponential.exp_short(mixed, mixed)
+    assert mixed[:5].tobytes() == alone.tobytes()
+    np.testing.assert_array_equal(mixed[5:], [0.0, 0.0, np.inf, np.inf, np.nan])
 
 
 @pytest.mark.parametrize(

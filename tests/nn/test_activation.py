@@ -99,6 +99,9 @@ def test_ends_of_the_line() -> None:
         np.testing.assert_array_equal(np.abs(values), np.array([0, 100, 0, np.inf, 3e38], np.float32))
         (nan,) = ONE[name](Tensor([float("nan")])).numpy().view(np.uint32)
         assert nan == 0x7FC00000
+        zeros = Tensor([0.0, -0.0], requires_grad=True)
+        (slope,) = gradients(ONE[name](zeros), [zeros], np.ones(2, np.float32))
+        np.testing.assert_array_equal(slope.numpy(), np.array([0.5, 0.5], np.float32))
 
 
 def test_bad_arguments_are_named() -> None:

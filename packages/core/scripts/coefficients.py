@@ -63,6 +63,17 @@ def coth(z: Real) -> Real:
     return (r * mp.coth(r / 2) - 2) / z
 
 
+def coth_2(z: Real) -> Real:
+    """The same to base 2: t coth(t log(2) / 2), as a function of z = t^2."""
+    t = mp.sqrt(z)
+    return t * mp.coth(t * mp.log(2) / 2)
+
+
+def mills(a: Real) -> Real:
+    """Phi(-a) / phi(a), with Phi the distribution function of the normal distribution and phi its density."""
+    return mp.sqrt(mp.pi / 2) * mp.erfc(a / mp.sqrt(2)) * mp.exp(a * a / 2)
+
+
 def atanh(z: Real) -> Real:
     """What is left of 2 atanh(s): (2 atanh(s) - 2s) / s^3, as a function of z = s^2."""
     s = mp.sqrt(z)
@@ -94,6 +105,8 @@ def constants() -> Iterator[tuple[str, str, list[Real]]]:
     yield "INV_PI", "1 / pi", [1 / mp.pi]
     yield "PI_SHORT", "pi, for products with 26 bits", parts(mp.pi, 26)
     yield "COTH", "r coth(r/2) as a polynomial in r^2, |r| <= log(2)/2", [*polynomial(coth, half_ln2**2, 4), mpf(2)]
+    comment = "t coth(t log(2)/2) as a polynomial in t^2, |t| <= 1/2, to 7e-9: enough for what is rounded to float32"
+    yield "COTH_SHORT", comment, polynomial(coth_2, mpf(1) / 4, 2)
     s = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)
     yield "ATANH", "2 atanh(s) = 2 s + s^3 ATANH(s^2), |s| <= (sqrt(2) - 1) / (sqrt(2) + 1)", polynomial(atanh, s**2, 6)
     yield "SINE", "sin(r) = r + r^3 SINE(r^2), |r| <= pi/2", polynomial(sine, (mp.pi / 2) ** 2, 7)
@@ -102,6 +115,9 @@ def constants() -> Iterator[tuple[str, str, list[Real]]]:
     over, under = quotient(log_erfc, points, 9, 8)
     yield "ERF_OVER", "log(1 + erf(t)) = t ERF_OVER(t) / ERF_UNDER(t), -6 <= t <= 0", over
     yield "ERF_UNDER", "", under
+    over, under = quotient(mills, [4 * s / (1 - s) for s in chebyshev(0, 0.79, 16)], 7, 8)  # a up to 15, denser near 0
+    yield "MILLS_OVER", "Phi(-a) / phi(a) = MILLS_OVER(a) / MILLS_UNDER(a), 0 <= a <= 15, to 3e-14", over
+    yield "MILLS_UNDER", "", under
 
 
 def module() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import exponential
+from samebits.core import exponential, indexing
 
 Array = npt.NDArray[Any]
 Axis = int | tuple[int, ...] | None
@@ -46,7 +46,7 @@ def sigmoid(x: Array, out: Array | None = None) -> Array:
     """1 / (1 + e^-x)."""
     with np.errstate(over="ignore"):
         result = exp(np.negative(x), out)
-    return np.reciprocal(np.add(result, 1, out=out), out=out)
+    return np.divide(1, np.add(result, 1, out=out), out=out)
 
 
 def rsqrt(x: Array, out: Array | None = None) -> Array:
@@ -105,13 +105,8 @@ def bincount(ids: Array, weights: Array | None = None, minlength: int = 0) -> Ar
 
 def scatter_add(target: Array, ids: Array, values: Array) -> None:
     """``target[ids] += values``, repeated ids included."""
-    if ids.size:
-        if ids.min() < 0 or ids.max() >= len(target):
-            raise IndexError(f"ids has values from {ids.min()} to {ids.max()}: they must be from 0 to {len(target) - 1}")
-        order = np.argsort(ids, kind="stable")
-        sorted_ids = ids[order]
-        starts = np.flatnonzero(np.concatenate([[True], sorted_ids[1:] != sorted_ids[:-1]]))
-        target[sorted_ids[starts]] += np.add.reduceat(values[order], starts, axis=0)
+    found, sums = indexing.totals("scatter_add", values, ids, len(target), values.dtype)
+    target[found] += sums
 
 
 def embedding_gradient(ids: Array, gradient: Array, vocabulary_size: int) -> Array:

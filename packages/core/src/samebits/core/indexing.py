@@ -9,9 +9,12 @@ nothing but how often the id occurs. Run by run this would be slow, but the k-th
 Sums are rounded to float32 once. inf and NaN are kept; NaN is always 0x7fc00000, and zeros are positive.
 """
 
-import numpy as np
+from typing import Any
 
-from samebits.core.grid import Float32, Float64, Int64, float32_operand, rounded
+import numpy as np
+import numpy.typing as npt
+
+from samebits.core.grid import Float32, Int64, float32_operand, rounded
 
 _RUN = 64
 
@@ -65,7 +68,7 @@ def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
     if target.shape[1:] != values.shape[1:]:
         msg = f"scatter_add: values {values.shape} do not fit target {target.shape}: all axes but the first must agree"
         raise ValueError(msg)
-    found, sums = _totals("scatter_add", values, ids, len(target))
+    found, sums = totals("scatter_add", values, ids, len(target))
     with np.errstate(all="ignore"):
         target[found] = rounded(target[found] + sums)
 
@@ -119,15 +122,17 @@ def _segment_sum(function: str, values: Float32, ids: Int64, segments: int) -> F
     if segments < 0:
         msg = f"{function}: the number of segments must not be negative, but is {segments}"
         raise ValueError(msg)
-    found, sums = _totals(function, values, ids, segments)
+    found, sums = totals(function, values, ids, segments)
     result = np.zeros((segments, *values.shape[1:]), np.float32)
     with np.errstate(all="ignore"):
         result[found] = rounded(sums)
     return result
 
 
-def _totals(function: str, values: Float32, ids: Int64, segments: int) -> tuple[Int64, Float64]:
-    """The ids that occur, each once and in no particular order, and the float64 sums of their values."""
+def totals(
+    function: str, values: Any, ids: Int64, segments: int, dtype: npt.DTypeLike = np.float64
+) -> tuple[Int64, npt.NDArray[Any]]:
+    """The ids that occur, each once and in no particular order, and the sums of their values, taken in ``dtype``."""
     if values.shape[:1] != ids.shape:
         msg = f"{function}: values {values.shape} must have one row for each of the {len(ids)} ids"
         raise ValueError(msg)
@@ -136,22 +141,22 @@ def _totals(function: str, values: Float32, ids: Int64, segments: int) -> tuple[
     arranged = ids[order]
     starts = np.flatnonzero(np.append(True, arranged[1:] != arranged[:-1])[: len(ids)])
     found, counts = arranged[starts], np.diff(starts, append=len(ids))
-    rows: Float32 | Float64 = values
+    rows = values
     while True:
         runs = (counts + (_RUN - 1)) // _RUN
         firsts = np.add.accumulate(runs) - runs  # whole numbers
         before = _RUN * (np.arange(int(runs.sum()), dtype=np.int64) - np.repeat(firsts, runs))
         run_starts, run_counts = np.repeat(starts, runs) + before, np.minimum(np.repeat(counts, runs) - before, _RUN)
         longest_first = np.argsort(-run_counts, kind="stable")
-        sums = _run_sums(rows, order, run_starts[longest_first], run_counts[longest_first])
+        sums = _run_sums(rows, order, run_starts[longest_first], run_counts[longest_first], dtype)
         if len(sums) == len(found):
             return found[longest_first], sums
         rows, order, starts, counts = sums, np.argsort(longest_first, kind="stable"), firsts, runs
 
 
-def _run_sums(rows: Float32 | Float64, order: Int64, starts: Int64, counts: Int64) -> Float64:
+def _run_sums(rows: Any, order: Int64, starts: Int64, counts: Int64, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """Sums of rows[order[start : start + count]], one after the other; the counts must not increase."""
-    sums = rows.take(order[starts], axis=0).astype(np.float64, copy=False)
+    sums: npt.NDArray[Any] = rows.take(order[starts], axis=0).astype(dtype, copy=False)
     with np.errstate(all="ignore"):
         for k in range(1, int(counts[0]) if len(counts) else 0):
             longer = starts[: np.count_nonzero(counts > k)]

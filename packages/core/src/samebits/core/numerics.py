@@ -35,6 +35,7 @@ class Kernels:
     """What a fused kernel computes with inside a block: ``kernel(x, out)`` on working arrays, ``out`` being another array."""
 
     exp: Kernel
+    """To 7e-10 in exact arithmetic: 0.01 ulp of the float32 that the block ends as. The others are float64's own."""
     expm1: Kernel
     log: Kernel
     log1p: Kernel
@@ -44,7 +45,7 @@ class Kernels:
     cos: Kernel
     erf: Kernel
     sum: Callable[[Array, int], Array]
-    """``sum(x, axis)``; the content of ``x`` is lost, and the result may be a view of it."""
+    """``sum(x, axis)``, in a new array."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ EXACT = Numerics(
     name="exact",
     dtypes=(np.float32,),
     kernels=Kernels(
-        exp=exponential.exp,
+        exp=exponential.exp_short,
         expm1=exponential.expm1,
         log=logarithm.log,
         log1p=logarithm.log1p,

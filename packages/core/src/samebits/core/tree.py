@@ -6,7 +6,7 @@ elementwise addition. Nine terms:
 
     0 1 2 3 4 5 6 7 8  ->  05 16 27 38 4  ->  0538 164 27  ->  053827 164  ->  all
 
-`tree_sum` adds up float64 blocks in place, for kernels that have them; `fold` sums arrays of any size and layout in
+`tree_sum` adds up float64 blocks, for kernels that have them; `fold` sums arrays of any size and layout in
 blocks that fit the cache. Both keep inf and NaN, and leave the rounding of the float64 result to the caller.
 """
 
@@ -22,13 +22,11 @@ Term = Callable[[Float64, Part], object]
 
 _BLOCK = 65536  # float64 elements at a time
 _LANES = 64  # shorter runs are slow to read
-_SHORT = 64  # terms in a row that are worth a transposed copy: NumPy adds contiguous arrays three times as fast
+_SHORT = 96  # terms in a row that are worth a transposed copy: NumPy adds contiguous arrays three times as fast
 
 
 def tree_sum(x: Float64, axis: int = -1) -> Float64:
-    """Sum over one axis of float64 x by the halving tree; the content of x is lost. An empty sum is 0.
-
-    Returns float64 without that axis, perhaps a view of x: copy it before x is used again.
+    """Sum over one axis of float64 x by the halving tree; return float64 without that axis. An empty sum is 0.
 
     >>> import numpy as np
     >>> tree_sum(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
@@ -37,9 +35,14 @@ def tree_sum(x: Float64, axis: int = -1) -> Float64:
     lanes = np.moveaxis(x, axis, 0)
     if len(lanes) == 0:
         return np.zeros(lanes.shape[1:])
-    if not lanes.flags.c_contiguous:
-        lanes = _halve(lanes, _SHORT).copy(order="C")
-    return _halve(lanes, 1).reshape(lanes.shape[1:])
+    terms, in_rows = lanes, lanes.ndim > 1 and lanes.strides[0] == lanes.itemsize
+    while len(terms) > _SHORT if in_rows else terms is lanes:  # into new arrays: quicker where parts of rows overlap
+        n, half = len(terms), len(terms) // 2
+        sums = np.empty_like(terms[half:])
+        np.add(terms[:half], terms[n - half :], out=sums[:half])
+        sums[half:] = terms[half : n - half]
+        terms = sums
+    return _halve(terms.copy(order="C") if in_rows else terms, 1).reshape(lanes.shape[1:])
 
 
 def _halve(lanes: Float64, until: int) -> Float64:

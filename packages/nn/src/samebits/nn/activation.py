@@ -8,22 +8,22 @@ gradients compute again what is cheap and keep nothing but the input. `relu`, `s
 
 # ruff: noqa: PLR0917 - the arguments of formulas are positional
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from samebits.autograd import Tensor, kernel, relu, sigmoid, softmax, split, tanh
 from samebits.core import Kernels
+from samebits.core.arithmetic import horner
+from samebits.core.constants import MILLS_OVER, MILLS_UNDER
 from samebits.nn.parts import Array, by_elements
 
 __all__ = ["gelu", "glu", "relu", "sigmoid", "silu", "softmax", "swiglu", "tanh"]
 
 _TWO_ROOTS = 1.5957691216057308  # 2 sqrt(2 / pi)
 _CUBIC = 0.044715
-_HALF_ROOT = 0.7071067811865476  # 1 / sqrt(2)
 _DENSITY = 0.3989422804014327  # 1 / sqrt(2 pi)
-_TAIL = -5.0  # below, 1 + erf has lost digits that float32 would show
-_FRACTIONS = 12  # give 1e-10 of the tail at 5, and more further out
+_FAR = 37.0  # beyond, the tail of the normal distribution is below 1e-299
 
 
 def gelu(x: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
@@ -121,18 +121,20 @@ def _gelu_tanh_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     k.exp(v, s := np.empty_like(x))
     s += one
     np.divide(one, s, out=s)
-    out *= x.dtype.type(3 * _TWO_ROOTS * _CUBIC)
-    out += x.dtype.type(_TWO_ROOTS)
-    out *= x
-    _weigh(out, s, one)
+    np.multiply(out, x.dtype.type(3 * _TWO_ROOTS * _CUBIC), out=v)
+    v += x.dtype.type(_TWO_ROOTS)
+    v *= x
+    _weigh(v, s, out)
     out *= g
 
 
-def _weigh(q: Array, s: Array, one: Any) -> None:
-    """S (1 + q (1 - s)) in place of q; s stays. It is the derivative of x sigmoid(v), where q = x v'."""
-    q *= one - s
-    q += one
-    q *= s
+def _weigh(q: Array, s: Array, out: Array) -> None:
+    """S (1 + q (1 - s)) into ``out``. It is the derivative of x sigmoid(v), where s = sigmoid(v) and q = x v'."""
+    one = s.dtype.type(1)
+    np.subtract(one, s, out=out)
+    out *= q
+    out += one
+    out *= s
 
 
 @kernel(lambda g, x: (by_elements("gelu", _gelu_tanh_gradient, g=g, x=x),))
@@ -140,44 +142,42 @@ def _gelu_tanh(x: Array) -> tuple[Array, tuple[Array]]:
     return by_elements("gelu", _gelu_tanh_formula, x=x), (x,)
 
 
-def _distribution(k: Kernels, x: Array, out: Array) -> None:
-    """Phi(x) into ``out``: (1 + erf(x / sqrt 2)) / 2, in the lower tail the density times a continued fraction.
-
-    Phi(-a) = phi(a) / (a + 1 / (a + 2 / (a + 3 / ...))) (Abramowitz and Stegun, 26.2.14).
-    """
-    k.erf(x * x.dtype.type(_HALF_ROOT), out)
-    out += x.dtype.type(1)
-    out *= x.dtype.type(0.5)
-    tail = np.flatnonzero(x < x.dtype.type(_TAIL))
-    if tail.size:
-        a = -x[tail]
-        fraction = a.copy()
-        for i in range(_FRACTIONS, 0, -1):
-            np.divide(x.dtype.type(i), fraction, out=fraction)
-            fraction += a
-        _density(k, a, density := np.empty_like(a))
-        out[tail] = density / fraction
+# With a = |x|, phi(a) = e^(-a^2 / 2) / sqrt(2 pi) and Phi(-a) = phi(a) R(a): gelu(x) = (x + a) / 2 - a Phi(-a), where nothing
+# cancels. R is the ratio of Mills; `core.constants` has it as a quotient of polynomials.
 
 
-def _density(k: Kernels, x: Array, out: Array) -> None:
-    """phi(x) = e^(-x^2 / 2) / sqrt(2 pi)."""
-    square = x * x
+def _tail(k: Kernels, x: Array, out: Array) -> tuple[Array, Array]:
+    """Put phi(a) into ``out``; return a and R(a)."""
+    a = np.abs(x)
+    if not a.max(initial=0) <= _FAR:
+        np.minimum(a, a.dtype.type(_FAR), out=a)
+    square = a * a
     square *= x.dtype.type(-0.5)
     k.exp(square, out)
     out *= x.dtype.type(_DENSITY)
+    ratio = horner([x.dtype.type(c) for c in MILLS_OVER], a)
+    ratio /= horner([x.dtype.type(c) for c in MILLS_UNDER], a)
+    return a, ratio
 
 
 def _gelu_formula(k: Kernels, out: Array, x: Array) -> None:
-    _distribution(k, x, out)
-    out *= x
+    a, ratio = _tail(k, x, out)
+    ratio *= a
+    ratio *= out
+    np.abs(x, out=out)
+    out += x
+    out *= x.dtype.type(0.5)
+    out -= ratio
 
 
 def _gelu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
-    """G (Phi(x) + x phi(x))."""
-    _distribution(k, x, out)
-    _density(k, x, density := np.empty_like(x))
-    density *= x
-    out += density
+    """G (Phi(x) + x phi(x)): with d = Phi(-a) - a phi(a), that is g d where x has a sign, and g (1 - d) elsewhere."""
+    a, ratio = _tail(k, x, out)
+    ratio -= a
+    out *= ratio
+    sign = np.copysign(x.dtype.type(1), x, out=a)
+    out *= sign
+    np.subtract(sign > 0, out, out=out)
     out *= g
 
 
@@ -202,8 +202,7 @@ def _silu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     one = x.dtype.type(1)
     _one_plus_exp(k, x, s := np.empty_like(x))
     np.divide(one, s, out=s)
-    np.copyto(out, x)
-    _weigh(out, s, one)
+    _weigh(x, s, out)
     out *= g
 
 
@@ -243,8 +242,7 @@ def _swiglu_gradient(k: Kernels, to_gate: Array, to_up: Array, g: Array, gate: A
     one = gate.dtype.type(1)
     _one_plus_exp(k, gate, s := np.empty_like(gate))
     np.divide(one, s, out=s)
-    np.copyto(to_gate, gate)
-    _weigh(to_gate, s, one)
+    _weigh(gate, s, to_gate)
     to_gate *= up
     to_gate *= g
     np.multiply(gate, s, out=to_up)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import Numerics, current
+from samebits.core import current
 from samebits.nn.parts import ROWS, Array, Columns, by_elements, by_rows, floating, room, rounded, row_sums, scalar
 
 __all__ = ["cross_entropy", "mean_squared_error"]
@@ -95,31 +95,28 @@ def _cross_entropy(logits: Array, targets: Any, ignore_index: int) -> tuple[Any,
     ids, counted = _check_targets(logits, targets, ignore_index)
     working, length = numerics.working(logits.dtype), logits.shape[-1]
     rows = logits.reshape(-1, length)
-    shifts, totals = np.zeros(len(rows), working), np.empty(len(rows), working)  # the sum of e^(x - shift) of each row
+    shifts, totals = np.zeros((2, len(rows)), working)  # the sum of e^(x - shift) of each row
     with np.errstate(all="ignore"):
-        for part in by_rows(len(rows), length):
-            _total(numerics, rows[part].astype(working, copy=False), totals[part])
+        if numerics.name == "fast":  # most rows need no maxima; in exact arithmetic e^0 = 1 keeps the digits of small losses
+            for part in by_rows(len(rows), length):
+                kernels.exp(rows[part], powers := np.empty_like(rows[part]))
+                totals[part] = row_sums(numerics, powers)
         wild = np.flatnonzero(~((totals > _LOW) & (totals < _HIGH)))
         for part in by_rows(len(wild), length):
             some = wild[part]
-            block = rows[some].astype(working)
-            tops = np.maximum.reduce(block, axis=1)
+            tops = np.maximum.reduce(block := rows[some], axis=1)
             if numerics.name == "exact":
                 _refuse(some[counted[some] & ~np.isfinite(tops)], logits)
             shifts[some] = np.where(np.isfinite(tops), tops, working.type(0))
+            block = block.astype(working, copy=False)
             block -= shifts[some, None]
-            _total(numerics, block, sums := np.empty(len(some), working))
-            totals[some] = sums
+            kernels.exp(block, block)
+            totals[some] = row_sums(numerics, block)
         kernels.log(totals, losses := np.empty_like(totals))
         places = np.flatnonzero(counted)
         losses = losses[places] - (rows[places, ids[places]] - shifts[places])
         loss = kernels.sum(losses, 0) / working.type(len(places))
         return scalar(loss, logits.dtype), (logits, shifts, totals, ids, counted)
-
-
-def _total(numerics: Numerics, block: Array, out: Array) -> None:
-    numerics.kernels.exp(block, powers := np.empty_like(block))
-    out[...] = row_sums(numerics, powers)
 
 
 def _refuse(places: Array, logits: Array) -> None:
@@ -139,7 +136,8 @@ def _cross_entropy_gradient(g: Any, logits: Array, shifts: Array, totals: Array,
     share = working.type(g) / working.type(np.count_nonzero(counted))
     with np.errstate(all="ignore"):
         for part in by_rows(len(rows), length):
-            block, target = rows[part].astype(working, copy=False), room(results[part], working)
+            block, result = rows[part].astype(working, copy=False), results[part]
+            target = room(result, working)
             shifted = block - shifts[part, None] if shifts[part].any() else block
             numerics.kernels.exp(shifted, target)
             target *= share / totals[part, None]
@@ -147,7 +145,7 @@ def _cross_entropy_gradient(g: Any, logits: Array, shifts: Array, totals: Array,
             target[places, ids[part][places]] -= share
             if len(places) < len(target):
                 target[~counted[part]] = 0
-            rounded(target, results[part])
+            rounded(target, result)
     return out
 
 

@@ -159,10 +159,12 @@ def _normalize_gradient(
     with np.errstate(all="ignore"):
         for part in by_rows(len(rows), channels, ROWS):
             gradient, scale = gradients[part].astype(working, copy=False), scales[part, None]
-            h, target = rows[part].astype(working, copy=False), room(results[part], working)
+            result = results[part]
+            target = room(result, working)
+            h = rows[part].astype(working, copy=False)
             if means is not None:
                 h = h - means[part, None]
-            h = h * scale
+            h = np.multiply(h, scale, out=None if means is None else h)
             product = gradient * h
             shares = row_sums(numerics, product, factors)[:, None] / count
             if weight is not None:
@@ -173,7 +175,7 @@ def _normalize_gradient(
             h *= shares
             target -= h
             target *= scale
-            rounded(target, results[part])
+            rounded(target, result)
             if biased:
                 to_bias.add(gradient)
     return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
@@ -191,7 +193,8 @@ def _normalize(x: Array, weight: Array | None, bias: Array | None, eps: float, f
     scales = np.empty(len(rows), working)
     with np.errstate(all="ignore"):
         for part in by_rows(len(rows), channels):
-            values, target = rows[part].astype(working, copy=False), room(results[part], working)
+            values, result = rows[part].astype(working, copy=False), results[part]
+            target = room(result, working)
             if means is not None:
                 means[part] = row_sums(numerics, values) / count
                 values = np.subtract(values, means[part, None], out=target)
@@ -202,7 +205,7 @@ def _normalize(x: Array, weight: Array | None, bias: Array | None, eps: float, f
                 target *= factors
             if bias is not None:
                 target += shifts
-            rounded(target, results[part])
+            rounded(target, result)
     return out, (x, weight, means, scales, bias is not None)
 
 

@@ -19,10 +19,8 @@ from samebits.core.blocks import narrow
 Array = npt.NDArray[Any]
 Formula = Callable[..., object]
 
-BLOCK = 32768  # elements at a time
+BLOCK = 2**19  # bytes of the working dtype at a time
 ROWS = 32  # rows of a group in sums over rows: its size is in the bits
-
-_SHORT = 64  # rows this short are quickly added up
 
 
 def floating(function: str, **arrays: Any) -> Numerics:
@@ -71,8 +69,7 @@ def by_elements(function: str, formula: Formula, results: int = 1, **arrays: Any
     found = [np.empty(shape, dtype) for _ in range(results)]
     targets = [x.reshape(-1) for x in found]
     with np.errstate(all="ignore"):
-        for start in range(0, flat[0].size, BLOCK):
-            part = slice(start, start + BLOCK)
+        for part in by_rows(flat[0].size, 1):
             xs = [x[part] if x.dtype == np.bool_ else x[part].astype(working, copy=False) for x in flat]
             if working == dtype:
                 formula(numerics.kernels, *[x[part] for x in targets], *xs)
@@ -86,29 +83,18 @@ def by_elements(function: str, formula: Formula, results: int = 1, **arrays: Any
 
 
 def by_rows(count: int, length: int, group: int = 1) -> Iterator[slice]:
-    """Cut ``count`` rows of ``length`` elements into parts of about BLOCK elements and of whole groups of rows."""
-    height = max(1, BLOCK // (max(1, length) * group)) * group
+    """Cut ``count`` rows of ``length`` elements into parts of about BLOCK bytes and of whole groups of rows."""
+    width = max(1, length) * group * current().working(np.float32).itemsize
+    height = max(1, BLOCK // width) * group
     return (slice(start, min(start + height, count)) for start in range(0, count, height))
 
 
 def row_sums(numerics: Numerics, x: Array, factors: Array | None = None) -> Any:
-    """The sums of the rows of x (rows, columns), or of their products with ``factors`` (columns,); x stays as it is."""
+    """The sums of the rows of x (rows, columns), or of their products with ``factors`` (columns,)."""
     if numerics.name != "exact":
         return numerics.matmul(x, np.ones(x.shape[1], x.dtype) if factors is None else factors)
-    terms, kernels = x if factors is None else x * factors, numerics.kernels
-    while terms is x or terms.shape[1] > _SHORT:
-        terms = _halved(terms)
-    return kernels.sum(terms, -1).copy()
-
-
-def _halved(x: Array) -> Array:
-    """The first step of the halving tree along the rows of x, in a new array: quicker than in place, where parts overlap."""
-    length = x.shape[1]
-    half = length // 2
-    out = np.empty((len(x), length - half), x.dtype)
-    np.add(x[:, :half], x[:, length - half :], out=out[:, :half])
-    out[:, half:] = x[:, half : length - half]
-    return out
+    kernels = numerics.kernels
+    return kernels.sum(x if factors is None else x * factors, -1)
 
 
 class Columns:
@@ -119,15 +105,15 @@ class Columns:
         self.groups: list[Array] = [np.zeros((1, length), dtype)]
 
     def add(self, x: Array) -> None:
-        """Take in a part; the content of x is lost in exact arithmetic."""
+        """Take in a part."""
         if self.numerics.name != "exact":
             self.groups[0] += self.numerics.matmul(np.ones((1, len(x)), x.dtype), x)
             return
         whole, kernels = len(x) // ROWS * ROWS, self.numerics.kernels
         if whole:
-            self.groups.append(kernels.sum(x[:whole].reshape(-1, ROWS, x.shape[1]), 1).copy())
+            self.groups.append(kernels.sum(x[:whole].reshape(-1, ROWS, x.shape[1]), 1))
         if whole < len(x):
-            self.groups.append(kernels.sum(x[whole:], 0)[None].copy())
+            self.groups.append(kernels.sum(x[whole:], 0)[None])
 
     def total(self) -> Array:
         """The sums, in the working dtype."""

@@ -13,10 +13,9 @@ from samebits.autograd.operations import operation
 from samebits.autograd.ops.elementwise import exp, multiply, subtract
 from samebits.autograd.ops.reductions import sum as sum_
 from samebits.autograd.tensor import Tensor
-from samebits.core import Numerics, current
+from samebits.core import Kernels, current
 
-_BLOCK = 32768  # elements at a time, which stay in the cache
-_SHORT = 64  # rows this short are quickly added up
+_BLOCK = 65536  # elements at a time, which stay in the cache
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -31,8 +30,9 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 @operation(lambda g, out, axis: multiply(out, subtract(g, sum_(multiply(g, out), axis, keepdims=True))))
 def _softmax(x: Array, axis: int) -> Array:
-    def finish(numerics: Numerics, shifted: Array, powers: Array, out: Array) -> None:  # noqa: ARG001
-        out[...] = np.divide(powers, _total(numerics, powers), out=powers)
+    def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
+        kernels.exp(shifted, shifted)
+        np.divide(shifted, kernels.sum(shifted, -1)[:, None], out=out, casting="same_kind")
 
     return _by_rows("softmax", finish, x, axis)
 
@@ -44,29 +44,17 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
 
 @operation(lambda g, out, axis: subtract(g, multiply(exp(out), sum_(g, axis, keepdims=True))))
 def _log_softmax(x: Array, axis: int) -> Array:
-    def finish(numerics: Numerics, shifted: Array, powers: Array, out: Array) -> None:
-        total = _total(numerics, powers)
-        numerics.kernels.log(total, logarithm := np.empty_like(total))
-        out[...] = np.subtract(shifted, logarithm, out=shifted)
+    def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
+        kernels.exp(shifted, powers := np.empty_like(shifted))
+        total = kernels.sum(powers, -1)[:, None]
+        kernels.log(total, logarithm := np.empty_like(total))
+        np.subtract(shifted, logarithm, out=out, casting="same_kind")
 
     return _by_rows("log_softmax", finish, x, axis)
 
 
-def _total(numerics: Numerics, powers: Array) -> Array:
-    """The sums of the rows. Steps of the halving tree are quicker in new arrays than in place, where their parts overlap."""
-    terms, kernels = powers, numerics.kernels
-    while numerics.name == "exact" and (terms is powers or terms.shape[1] > _SHORT):
-        length = terms.shape[1]
-        half = length // 2
-        sums = np.empty((len(terms), length - half), terms.dtype)
-        np.add(terms[:, :half], terms[:, length - half :], out=sums[:, :half])
-        sums[:, half:] = terms[:, half : length - half]
-        terms = sums
-    return kernels.sum(terms, -1)[:, None]
-
-
-def _by_rows(name: str, finish: Callable[[Numerics, Array, Array, Array], None], x: Array, axis: int) -> Array:
-    """``finish(numerics, x - max, e^(x - max), out)`` on blocks of rows along ``axis``."""
+def _by_rows(name: str, finish: Callable[[Kernels, Array, Array], None], x: Array, axis: int) -> Array:
+    """``finish(kernels, x - max, out)`` on blocks of rows along ``axis``."""
     numerics = current()
     if x.dtype.type not in numerics.dtypes:
         needed = " or ".join([dtype.__name__ for dtype in numerics.dtypes])
@@ -76,16 +64,16 @@ def _by_rows(name: str, finish: Callable[[Numerics, Array, Array, Array], None],
     moved = np.moveaxis(x, axis, -1)
     out = np.empty(moved.shape, x.dtype)
     rows, results = moved.reshape(-1, moved.shape[-1]) if x.size else moved, out.reshape(-1, moved.shape[-1]) if x.size else out
-    height = max(1, _BLOCK // max(1, moved.shape[-1]))
+    height, working = max(1, _BLOCK // max(1, moved.shape[-1])), numerics.working(x.dtype)
     with np.errstate(all="ignore"):
         for start in range(0, len(rows) if x.size else 0, height):
-            part = rows[start : start + height].astype(numerics.working(x.dtype), copy=False)
-            top = np.maximum.reduce(part, axis=-1, keepdims=True)
+            part = rows[start : start + height]
+            top = np.maximum.reduce(part, axis=-1, keepdims=True).astype(working)
             if numerics.name == "exact" and not np.isfinite(top).all():
                 _refuse(name, top, moved, start)
-            block = part - top
-            numerics.kernels.exp(block, powers := np.empty_like(block))
-            finish(numerics, block, powers, results[start : start + height])
+            wide = part.astype(working, copy=False)
+            shifted = np.subtract(wide, top, out=None if wide is part else wide)
+            finish(numerics.kernels, shifted, results[start : start + height])
     return np.moveaxis(out, -1, axis)
 
 
