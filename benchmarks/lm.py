@@ -4,11 +4,12 @@
     ./nox -s parity -- bench lm --learn [TEXT] [--exact] [--steps N]
 
 The two sides have the same weights and the same batches and take turns; the figures are the best of the steps that fit in the
-time given, which a busy machine disturbs least. BLAS reads its settings when it is loaded, so each line has a process of its own.
+time given, which a busy machine disturbs least. BLAS reads its settings when it is loaded, so each has a process of its own.
 --learn trains the recipe nanogpt-cpu on both sides, which takes minutes, and prints both validation curves.
 """
 
 import argparse
+import itertools
 import json
 import math
 import os
@@ -52,8 +53,10 @@ class Random:
 
 def ours(settings: Any, batches: Any, mode: Any) -> Callable[[], float]:
     from samebits.core import Stream, numerics
+    from samebits.lab.memory import keep_freed
     from samebits.lm import LanguageModel, Trainer
 
+    keep_freed()  # as `samebits train` does
     trainer = Trainer(replace(settings, numerics=mode), LanguageModel(settings.model, stream=Stream(0).split("model")), batches)
 
     def step() -> float:
@@ -168,28 +171,25 @@ def side(name: str, settings: Any, batches: Any) -> Callable[[], float]:
 # What is measured, in a process of its own
 
 
-def training(size: str, seconds: float) -> dict[str, float]:
-    """Tokens per second of each side."""
+def training(size: str, name: str, seconds: float) -> dict[str, float]:
+    """Tokens per second of a side."""
     settings = config(size)
-    steps, taken = {}, {}
-    for name in SIDES:
-        step = side(name, settings, Random(settings))
-        try:
-            step(), step()
-        except Exception as error:  # noqa: BLE001 - torch.compile needs a compiler, and says in many ways that there is none
-            print(f"  {name} does not run here: {type(error).__name__}", file=sys.stderr)
-            continue
-        steps[name], taken[name] = step, []
+    step = side(name, settings, Random(settings))
+    try:
+        step(), step()
+    except Exception as error:  # noqa: BLE001 - torch.compile needs a compiler, and says in many ways that there is none
+        print(f"  {name} does not run here: {type(error).__name__}", file=sys.stderr)
+        return {}
+    taken: list[float] = []
     end = time.perf_counter() + seconds
-    while time.perf_counter() < end or min(map(len, taken.values())) < 3:
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            taken[name].append(time.perf_counter() - start)
-    return {name: settings.batch * settings.model.context / min(times) for name, times in taken.items()}
+    while time.perf_counter() < end or len(taken) < 3:
+        start = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - start)
+    return {name: settings.batch * settings.model.context / min(taken)}
 
 
-def writing(size: str, seconds: float) -> dict[str, float]:
+def writing(size: str, _: str, seconds: float) -> dict[str, float]:
     """Tokens per second that each side writes, one prompt, with its cache."""
     import numpy as np
     import torch
@@ -234,7 +234,7 @@ def writing(size: str, seconds: float) -> dict[str, float]:
     return {name: count / min(times) for name, times in taken.items()}
 
 
-def memory(size: str, name: str) -> dict[str, float]:
+def memory(size: str, name: str, _: float) -> dict[str, float]:
     """The most memory that training takes, in MB, beyond what is there once all is imported."""
     import samebits.lm
 
@@ -265,29 +265,25 @@ def table(options: argparse.Namespace) -> None:
     kinds = dict.fromkeys([os.environ.get("OPENBLAS_CORETYPE"), None])
     print("| | threads | OPENBLAS_CORETYPE | " + " | ".join(SIDES) + " | exact / torch | fast / torch |")
     print("| --- | --- | --- | " + "---: | " * (len(SIDES) + 2))
-    for what in ("training", "writing"):
-        for size in options.sizes:
-            for threads in options.threads:
-                for kind in kinds:
-                    found = child(
-                        ["--measure", what, size, str(options.seconds)],
-                        OPENBLAS_NUM_THREADS=str(threads),
-                        OMP_NUM_THREADS=str(threads),
-                        OPENBLAS_CORETYPE=kind,
-                    )
-                    figures = [f"{found[name]:,.0f}" if name in found else "" for name in SIDES]
-                    ratios = [f"{found[name] / found['torch']:.2f}" for name in ("exact", "fast")]
-                    print(
-                        f"| {what} {size}, tokens/s | {threads} | {kind or 'unset'} | {' | '.join(figures + ratios)} |",
-                        flush=True,
-                    )
+    for what, size, threads, kind in itertools.product(("training", "writing"), options.sizes, options.threads, kinds):
+        blas = {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "OPENBLAS_CORETYPE": kind}
+        found: dict[str, float] = {}
+        # a side's memory would serve the others, so in training each has a process of its own, twice, in turns
+        for name in [*SIDES, *SIDES[:3]] if what == "training" else ["all"]:
+            for one, speed in child(["--measure", what, size, name, str(options.seconds)], **blas).items():
+                found[one] = max(speed, found.get(one, 0.0))
+        print(f"| {what} {size}, tokens/s | {threads} | {kind or 'unset'} | {row(found)} |", flush=True)
     for size in options.sizes:
         found = {}
         for name in SIDES[:3]:
-            found |= child(["--measure", "memory", size, name], OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
-        figures = [f"{found[name]:,.0f}" if name in found else "" for name in SIDES]
-        ratios = [f"{found[name] / found['torch']:.2f}" for name in ("exact", "fast")]
-        print(f"| memory {size}, MB | 1 | {' | '.join(['', *figures, *ratios])} |", flush=True)
+            found |= child(["--measure", "memory", size, name, "0"], OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+        print(f"| memory {size}, MB | 1 | | {row(found)} |", flush=True)
+
+
+def row(found: dict[str, float]) -> str:
+    """The figures of all sides, and ours as ratios to PyTorch's."""
+    figures = [f"{found[name]:,.0f}" if name in found else "" for name in SIDES]
+    return " | ".join(figures + [f"{found[name] / found['torch']:.2f}" for name in ("exact", "fast")])
 
 
 # What is learnt
@@ -349,18 +345,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="*", choices=[*SIZES], default=[*SIZES])
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each line")
+    parser.add_argument("--seconds", type=float, default=8.0, help="for each side, once or twice")
     parser.add_argument("--learn", nargs="?", const="shakespeare", metavar="TEXT", help="compare what is learnt from this file")
     parser.add_argument("--exact", action="store_true", help="with --learn, in exact arithmetic too")
     parser.add_argument("--steps", type=int, help="with --learn, fewer steps than the recipe's 2000")
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         import torch
 
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-        what, size, third = options.measure
-        print(json.dumps(memory(size, third) if what == "memory" else globals()[what](size, float(third))))
+        what, size, name, seconds = options.measure
+        print(json.dumps({"training": training, "writing": writing, "memory": memory}[what](size, name, float(seconds))))
     elif options.learn:
         learn(options)
     else:

@@ -33,7 +33,10 @@ def note(array: Array, stamp: int) -> None:
     global last  # noqa: PLW0603 - one clock, one last edit
     whole = owner(array)
     key = id(whole)
-    _edited[key] = weakref.ref(whole, lambda _: _edited.pop(key, None)), stamp
+    reference, _ = _edited.get(key, (None, 0))
+    if reference is None or reference() is not whole:
+        reference = weakref.ref(whole, lambda _: _edited.pop(key, None))
+    _edited[key] = reference, stamp
     last = max(last, stamp)
 
 

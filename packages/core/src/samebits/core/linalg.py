@@ -19,7 +19,7 @@ from samebits.core.grid import BUFFERS, LONGEST, Float32, Float64, Role, float32
 
 _LEFT_BITS = 27
 _RIGHT_BITS = 26
-_GROUP = 2**19  # float64 elements worked on together, operands and product: 4 MiB
+_GROUP = 2**20  # float64 elements worked on together, operands and product: 8 MiB
 _ROWS = 256  # with fewer rows a time, GEMM would spend its time packing `b`
 _ZERO = np.array(0, np.float32)
 
@@ -136,8 +136,10 @@ def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | No
     _check_alignment(function, a.shape, -1, shape_b, -2 if len(shape_b) > 1 else -1)
     shape = _broadcast(function, a.shape[:-2], shape_b[:-2]) + a.shape[-2:-1] + shape_b[1:][-1:]
     operands = {"a": a} if isinstance(b, Prepared) else {"a": a, "b": b}
-    result = np.zeros(shape, np.float32) if out is None else _writable(function, out, shape, operands)
-    if result.size and a.shape[-1]:
+    result = np.empty(shape, np.float32) if out is None else _writable(function, out, shape, operands)
+    if not a.shape[-1]:
+        result[...] = _ZERO
+    elif result.size:
         with np.errstate(all="ignore"):
             try:
                 _multiply(a, b, result)
@@ -151,7 +153,7 @@ def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | No
 
 
 def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dict[str, Float32]) -> Float32:
-    """Return `out`, zeroed, if the product can be written straight to it, otherwise an array to copy from."""
+    """Return `out` if the product can be written straight to it, otherwise an array to copy from."""
     if not isinstance(out, np.ndarray) or out.dtype != np.float32:
         given = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
         raise TypeError(f"{function}: out is {given}: a float32 array is needed")
@@ -160,8 +162,7 @@ def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dic
             f"{function}: out has shape {out.shape}{'' if out.flags.writeable else ' and is read-only'}: a writeable array of {shape} is needed"
         )
     if not out.flags.c_contiguous or any(np.may_share_memory(out, x) for x in operands.values()):
-        return np.zeros(shape, np.float32)
-    out[...] = _ZERO
+        return np.empty(shape, np.float32)
     return out
 
 

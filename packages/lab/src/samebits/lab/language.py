@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from samebits.core import numerics
 from samebits.lab import curve
+from samebits.lab.memory import keep_freed
 
 if TYPE_CHECKING:
     from samebits.lm import TrainConfig
@@ -74,6 +75,7 @@ def train(config: Path | None, *, preset: str | None, fast: bool, resume: bool, 
     from samebits.lm import Interrupted
     from samebits.lm.run import start
 
+    keep_freed()
     folder, chosen = _chosen(config, preset, fast=fast, resume=resume, out=out)
     began = time.perf_counter()
     with (

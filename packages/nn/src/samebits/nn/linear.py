@@ -32,7 +32,7 @@ MOST_KEPT = 2**30
 """Bytes of weights kept on their grids at most, 4 for an element and a direction; further weights are not kept."""
 
 _FEW = 16  # rows up to which a product is made part by part of the weight
-_PART = 2**17  # elements of a part: 1 MiB of float64
+_PART = 2**18  # elements of a part: 2 MiB of float64
 _LEFT = 27  # bits of the grid of a left operand: see core.linalg
 _ZERO = np.array(0, np.float32)
 
@@ -62,14 +62,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) -> tuple[Array | None, ...]:
     numerics = floating("linear", g=g)
-    rows, inputs = g.reshape(-1, g.shape[-1]), x.reshape(-1, x.shape[-1])
+    rows = _rows(g)
     try:
         grid = _grid(numerics, weight, transposed=False) if kept else None
-        to_x = numerics.matmul(g, weight if grid is None else _wide(grid))
-        to_weight = numerics.matmul(rows.T, inputs)
+        to_x = numerics.matmul(rows, weight if grid is None else _wide(grid))
+        to_weight = numerics.matmul(rows.T, _rows(x))
     except FloatingPointError:
         refuse_non_finite("the gradient of linear", gradient=g, weight=weight, x=x)
-    return to_x, to_weight, numerics.sum(rows, axis=0) if biased else None
+    return to_x.reshape(x.shape), to_weight, numerics.sum(rows, axis=0) if biased else None
 
 
 @kernel(_linear_rule)
@@ -82,13 +82,13 @@ def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Ar
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias has shape {bias.shape}: {weight.shape[:1]} is needed, the outputs of weight")
     try:
-        grid = _grid(numerics, weight, transposed=True) if kept else None
+        rows, grid = _rows(x), _grid(numerics, weight, transposed=True) if kept else None
         if grid is None:
-            out = numerics.matmul(x, weight.T)
-        elif x.size <= _FEW * weight.shape[1]:
-            out = _few_rows(x, grid)
+            out = numerics.matmul(rows, weight.T)
+        elif len(rows) <= _FEW:
+            out = _few_rows(rows, grid)
         else:
-            out = numerics.matmul(x, _wide(grid.T))
+            out = numerics.matmul(rows, _wide(grid.T))
     except FloatingPointError:
         refuse_non_finite("linear", x=x, weight=weight)
     if bias is not None:
@@ -96,12 +96,16 @@ def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Ar
             refuse_non_finite("linear", bias=bias)
         with np.errstate(all="ignore"):
             out += bias
-    return out, (x, weight, bias is not None, kept)
+    return out.reshape(*x.shape[:-1], len(weight)), (x, weight, bias is not None, kept)
 
 
-def _few_rows(x: Array, grid: Array) -> Array:
-    """The product of x (..., inputs) and a transposed weight on its grid, (outputs, inputs), with the bits of matmul."""
-    rows = x.reshape(-1, x.shape[-1])
+def _rows(x: Array) -> Array:
+    """X (..., channels) as one matrix: NumPy would make a product of each matrix in a stack, much slower than of all at once."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _few_rows(rows: Array, grid: Array) -> Array:
+    """The product of rows (n, inputs) and a transposed weight on its grid, (outputs, inputs), with the bits of matmul."""
     out = np.empty((len(rows), len(grid)), np.float32)
     step = max(1, _PART // grid.shape[1])
     with np.errstate(all="ignore"):
@@ -112,7 +116,7 @@ def _few_rows(x: Array, grid: Array) -> Array:
             np.copyto(wide, part)
             out[:, start : start + step] = np.matmul(left, wide.T)
         out += _ZERO
-    return out.reshape(*x.shape[:-1], len(grid))
+    return out
 
 
 # Weights on their grids

@@ -83,17 +83,18 @@ class Optimizer:
             ValueError: ``learning_rate`` is negative or not finite.
         """
         wanted = self.learning_rate if learning_rate is None else in_range("learning_rate", learning_rate)
-        for slot in self.slots:
-            if slot.tensor.grad is None:
-                continue
-            own = slot.options.learning_rate
-            rate = wanted if own == self.learning_rate else wanted * (own / self.learning_rate)
-            slot.step += 1
-            with slot.tensor.edit() as target, np.errstate(all="ignore"):
-                p = np.asarray(target, order="C")
-                self.update(slot, p, np.asarray(slot.tensor.grad.data, order="C"), rate)
-                if p is not target:
-                    target[...] = p
+        with np.errstate(all="ignore"):
+            for slot in self.slots:
+                if slot.tensor.grad is None:
+                    continue
+                own = slot.options.learning_rate
+                rate = wanted if own == self.learning_rate else wanted * (own / self.learning_rate)
+                slot.step += 1
+                with slot.tensor.edit() as target:
+                    p = np.asarray(target, order="C")
+                    self.update(slot, p, np.asarray(slot.tensor.grad.data, order="C"), rate)
+                    if p is not target:
+                        target[...] = p
 
     def zero_grad(self) -> None:
         """Let go of all gradients."""
@@ -139,7 +140,8 @@ def in_blocks(*arrays: Array) -> Iterator[list[Array]]:
         yield [*[array[start:stop] for array in flat], scratch[: stop - start]]
 
 
-def constants(dtype: npt.DTypeLike, *values: float) -> list[Array]:
+@lru_cache(maxsize=8)
+def constants(dtype: np.dtype[Any], *values: float) -> list[Array]:
     """Arrays without axes: as operands they are quicker than Python's numbers, and mean the same to every NumPy."""
     return [np.array(value, dtype) for value in values]
 
