@@ -29,6 +29,8 @@ sys.path[:0] = map(str, SOURCES)  # the lab's rooms below need the standard libr
 from samebits.lab import locks, matrix  # noqa: E402
 from samebits.lab.drift import map as driftmap  # noqa: E402
 from samebits.lab.drift import picture as driftpicture  # noqa: E402
+from samebits.lab.tree import FLOORS, Tree, page  # noqa: E402
+from samebits.lab.tree import coverage as treecoverage  # noqa: E402
 
 # The one table: a NumPy series and the Pythons it is tested on. A new series also needs requirements/numpy-SERIES.in.
 SUPPORTED = {
@@ -40,6 +42,8 @@ SUPPORTED = {
     "2.4": ("3.11", "3.12", "3.13", "3.14"),
     "2.5": ("3.12", "3.13", "3.14", "3.15"),
 }
+
+TESTED_WITH = ("test", "lab", "corpora")  # the locks that a cell's tests need beside its NumPy's
 
 DIST = ROOT / "dist"
 REPORTS = ROOT / "reports"
@@ -97,6 +101,11 @@ def newest_numpy(session: nox.Session) -> str:
     return series[-1]
 
 
+def plot(session: nox.Session) -> str:
+    """The lock of what draws curves, with the newest NumPy of the session's Python."""
+    return "plot-3.11" if session.python == "3.11" else "plot"
+
+
 BUILD = """import os, sys; from hatchling.build import build_wheel
 for package in sys.argv[2:]: os.chdir(package); build_wheel(sys.argv[1])"""
 
@@ -142,10 +151,11 @@ def tests(session: nox.Session, numpy: str) -> None:
     python = str(session.python)
     record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT), "did not finish")
     whole = not session.posargs and not INSTALL_ONLY  # part of the suite is no result for the cell
+    newest = numpy == newest_numpy(session)
     if whole:
         record.write(REPORTS / "cells")
     try:
-        install(session, f"numpy-{numpy}", "test", "lab", "corpora", wheels=True)
+        install(session, f"numpy-{numpy}", *TESTED_WITH, *[plot(session)] * newest, wheels=True)
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
@@ -153,8 +163,9 @@ def tests(session: nox.Session, numpy: str) -> None:
     # environments are made anew, bytecode is kept: Python itself checks that it belongs to the source
     session.env.update({"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"), "PYTHONDONTWRITEBYTECODE": None})
     session.env["SAMEBITS_CELL"] = f"{python} {numpy}"
-    if numpy == newest_numpy(session):  # one cell a Python tries the golden digests on every CPU, BLAS kernel and C library
-        session.env["SAMEBITS_VARIANTS"] = "1"
+    # every CPU level, BLAS kernel and C library is tried with the oldest Python and NumPy and with the newest
+    left = {"once": newest, "variants": (python, numpy) in {CELLS[0], CELLS[-1]}}
+    session.env["SAMEBITS_SKIP"] = " ".join(marker for marker, here in left.items() if not here)
     try:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
     finally:
@@ -201,6 +212,30 @@ def drift_map(session: nox.Session) -> None:
     session.log(found.summary())
 
 
+@nox.session(default=False, requires=["build"], python="3.14")  # one Python: the next may count branches in another way
+def coverage(session: nox.Session) -> None:
+    """Measure how much of each technology the tests of its floor run through; writes docs/coverage.json and the tree."""
+    install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, plot(session), "coverage", wheels=True)
+    folder, found = Path(session.create_tmp()).resolve(), Tree.read(ROOT)
+    if INSTALL_ONLY:
+        return
+    for floor in FLOORS:
+        session.env["COVERAGE_FILE"] = str(folder / floor)
+        command = ["coverage", "run", "--branch", f"--source=samebits.{floor}", "-m", "pytest", "-p", "no:cacheprovider"]
+        session.run(*command, "-m", "not variants", f"tests/{floor}")
+        session.run("coverage", "json", "-q", "-o", str(folder / f"{floor}.json"))
+    measured = treecoverage.join([folder / f"{floor}.json" for floor in FLOORS], found.digests)
+    treecoverage.write(measured, ROOT / "docs" / "coverage.json")
+    page.write(Tree.read(ROOT), ROOT / "docs")
+
+
+@nox.session(default=False, venv_backend="none")
+def tree(session: nox.Session) -> None:
+    """Draw the tree of technologies: docs/tree.md and docs/tree.svg."""
+    page.write(Tree.read(ROOT), ROOT / "docs")
+    session.log("docs/tree.md and docs/tree.svg are written")
+
+
 @nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
 def check(session: nox.Session) -> None:
     """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
@@ -211,8 +246,7 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False, requires=["build"], python=newest_python() if "train" in SELECTED.sessions else None)
 def train(session: nox.Session) -> None:
     """Train a language model, let it write, and compare its bits with those published; -- --help says what else it can do."""
-    plot = "plot-3.11" if session.python == "3.11" else "plot"
-    install(session, f"numpy-{newest_numpy(session)}", "lab", "corpora", plot, wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "lab", "corpora", plot(session), wheels=True)
     session.run("samebits", "train", *session.posargs, interrupt_timeout=600)  # Ctrl-C ends the step and saves
 
 
@@ -267,6 +301,26 @@ def lint(session: nox.Session) -> None:
     session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *map(str, ROOT.glob(".github/workflows/*")))
     session.run("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml")
     session.run("python", "-m", "pytest", "tests/house")
+    build_site(session)
+
+
+@nox.session(default=False)
+def site(session: nox.Session) -> None:
+    """Build the book, docs/ as a static site, into reports/site/; a link that leads nowhere fails."""
+    install(session, "docs")
+    build_site(session)
+
+
+def build_site(session: nox.Session) -> None:
+    """Build the site from a copy of the pages and of all files that they link to, so that links hold as they are."""
+    folder = ROOT / ".nox" / "pages"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("docs", "packages", "tests", "benchmarks", ".devcontainer"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in [*ROOT.glob("*.md"), ROOT / "LICENSE", ROOT / "noxfile.py"]:
+        shutil.copy(file, folder)
+    page.write(Tree.read(ROOT), folder / "docs", suffix=".html")  # a picture's links are its own
+    session.run("properdocs", "build", "--strict", "--quiet", "--site-dir", str(REPORTS / "site"))
 
 
 @nox.session(default=False, venv_backend="none")

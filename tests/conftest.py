@@ -10,9 +10,12 @@ settings.register_profile("same", derandomize=True, database=None, deadline=None
 settings.load_profile("same")
 
 
+REASONS = {"variants": "runs in the first and the last cell", "once": "runs in one cell of every Python"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In the matrix, what tries all variants of the machine runs in one cell of every Python."""
-    if "SAMEBITS_CELL" in os.environ and "SAMEBITS_VARIANTS" not in os.environ:
+    """Skip what the matrix leaves to other cells: SAMEBITS_SKIP has its markers."""
+    for marker in os.environ.get("SAMEBITS_SKIP", "").split():
         for item in items:
-            if item.get_closest_marker("variants"):
-                item.add_marker(pytest.mark.skip(reason="runs in one cell of every Python"))
+            if item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=REASONS[marker]))

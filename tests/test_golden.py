@@ -23,10 +23,11 @@ def test_every_result_has_its_golden_digest(name: str) -> None:
 
 
 @pytest.mark.variants
-@pytest.mark.parametrize("name", EXPECTED)
-def test_kernels_cpu_levels_c_library_and_threads_cannot_change_a_bit(name: str) -> None:
-    runs = variants.run([str(GOLDEN / f"{name}.py")], variants.available())
+def test_kernels_cpu_levels_c_library_and_threads_cannot_change_a_bit() -> None:
+    computed = [name for name in EXPECTED if name != "text"]  # which has whole numbers and bytes alone
+    runs = variants.run([str(GOLDEN / "bless.py"), *computed], variants.available())
     assert len(runs) > 1 or os.name == "nt"
     for one in runs:
         assert not one.error, f"{one.variant}: {one.error}"
-        assert one.value == EXPECTED[name], f"{one.variant} gives other bits"
+        for name in computed:
+            assert one.value[name] == EXPECTED[name], f"{one.variant} gives other bits in {name}"

@@ -16,6 +16,8 @@ import pytest
 from samebits.autograd import AnomalyError, GraphError, Tensor, detect_anomaly, exp, gradients, kernel, no_grad, operation, ops
 from samebits.core import current, numerics
 
+pytestmark = pytest.mark.once
+
 
 def leaf(value: Any) -> Tensor:
     return Tensor(value, requires_grad=True)

@@ -44,6 +44,7 @@ def test_exact_arithmetic_gives_the_float64_gradients_rounded(name: str) -> None
         np.testing.assert_allclose(mine, right, rtol=1e-5, atol=1e-5 * max(1.0, float(np.abs(right).max(initial=0.0))))
 
 
+@pytest.mark.once
 @given(npst.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3), st.sampled_from(BINARY))
 def test_gradients_of_broadcasting_operations(shapes: Any, function: Any) -> None:
     a, b = Case(function, shapes.input_shapes, "positive").inputs()
@@ -56,6 +57,7 @@ def test_gradients_of_broadcasting_operations(shapes: Any, function: Any) -> Non
         assert (x.grad.shape, x.grad.tolist()) == (a.shape, np.zeros(a.shape).tolist())
 
 
+@pytest.mark.once
 @given(npst.array_shapes(min_dims=1, max_dims=3, max_side=3), st.data())
 def test_gradients_of_reductions_over_any_axes(shape: tuple[int, ...], data: st.DataObject) -> None:
     axis = data.draw(st.none() | npst.valid_tuple_axes(len(shape)) | st.integers(-len(shape), len(shape) - 1))
@@ -67,6 +69,7 @@ def test_gradients_of_reductions_over_any_axes(shape: tuple[int, ...], data: st.
     assert function(Tensor(x), axis, keepdims=keepdims).shape == np.shape(expected(x, axis=axis, keepdims=keepdims))
 
 
+@pytest.mark.once
 @given(npst.array_shapes(min_dims=1, max_dims=3, max_side=4), st.data())
 def test_gradients_of_basic_and_advanced_indexing(shape: tuple[int, ...], data: st.DataObject) -> None:
     (x,) = Case(ops.exp, (shape,)).inputs()
@@ -77,6 +80,7 @@ def test_gradients_of_basic_and_advanced_indexing(shape: tuple[int, ...], data: 
     gradient_check(lambda t: t[index] * t[index], x, order=2)
 
 
+@pytest.mark.once
 @given(npst.mutually_broadcastable_shapes(signature="(m?,n),(n,p?)->(m?,p?)", max_dims=2, max_side=3))
 def test_gradients_of_matrix_products_of_all_shapes(shapes: Any) -> None:
     a, b = Case(ops.matmul, shapes.input_shapes).inputs()

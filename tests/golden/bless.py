@@ -1,4 +1,7 @@
-"""Write the golden digests anew, on purpose, and print what changed: each change needs its reason in the changelog."""
+"""Write the golden digests anew, on purpose, and print what changed: each change needs its reason in the changelog.
+
+With names of scripts, it only prints what these give, as JSON: so the tests run them again in other processes.
+"""
 
 import json
 import runpy
@@ -25,11 +28,20 @@ def bless(path: Path, digests: dict[str, str]) -> int:
     return len(changed)
 
 
+def digests(name: str) -> dict[str, str]:
+    """What a script of this folder gives here."""
+    found: dict[str, str] = runpy.run_path(str(FOLDER / f"{name}.py"))["digests"]()
+    return found
+
+
 def main() -> None:
+    if sys.argv[1:]:  # names of scripts: only print what they give
+        json.dump({name: digests(name) for name in sys.argv[1:]}, sys.stdout)
+        return
     count = bless(SELFTEST, {one.case: one.digest for one in selftest()})
     for script in sorted(FOLDER.glob("*.py")):
         if script.name != Path(__file__).name:
-            count += bless(script.with_suffix(".json"), runpy.run_path(str(script))["digests"]())
+            count += bless(script.with_suffix(".json"), digests(script.stem))
     print(f"{count} digests changed" if count else "nothing changed")
     if count:
         print("Say why in CHANGELOG.md: a changed digest is a breaking change.", file=sys.stderr)

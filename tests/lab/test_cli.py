@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 from samebits.core import selftest as room
 from samebits.lab.cli import app
 
+pytestmark = pytest.mark.once
+
 
 def test_check_describes_the_machine_and_ends_with_the_verdict() -> None:
     done = CliRunner().invoke(app, ["check"])

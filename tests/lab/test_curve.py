@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from samebits.lab.curve import draw, running_mean, sketch
 
+pytestmark = pytest.mark.once
+
 POINTS = st.lists(st.floats(0, 20, allow_nan=False), min_size=1, max_size=300).map(lambda x: list(enumerate(x)))
 
 

@@ -17,6 +17,8 @@ from samebits.lab import language
 from samebits.lab.cli import app
 from samebits.lm import checkpoint, presets
 
+pytestmark = pytest.mark.once
+
 CONFIG = """
 data = "text.txt"
 steps = {steps}
@@ -220,3 +222,29 @@ def test_without_lm_the_commands_say_how_to_install_it(monkeypatch: pytest.Monke
     monkeypatch.setattr(builtins, "__import__", missing)
     done = run("info", "runs/small")
     assert done.exit_code == 2 and "samebits.lm is not installed" in done.output and "pip install" in done.output
+
+
+def test_a_run_that_is_refused_keeps_its_data() -> None:
+    run("train", "small.toml")
+    before = Path("runs/small/tokenizer.json").read_bytes()
+    Path("text.txt").write_text("AN OTHER TEXT, ALTOGETHER\n" * 60)
+    done = run("train", "small.toml", "--resume")
+    assert done.exit_code == 2 and "trained on other data" in done.output
+    assert Path("runs/small/tokenizer.json").read_bytes() == before
+
+
+def test_a_start_that_failed_leaves_no_folder() -> None:
+    Path("small.toml").write_text(CONFIG.format(steps=2).replace("text.txt", "txt.txt"))
+    assert run("train", "small.toml").exit_code == 2 and not Path("runs").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are others there")
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_run_ends_where_nobody_reads_and_where_braille_cannot_be_shown(encoding: str) -> None:
+    command = [sys.executable, "-c", "from samebits.lab.cli import app; app()", "train", "small.toml"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=False)
+    assert done.returncode == 0 and b"No digest is published" in done.stdout and not done.stderr
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 0
+    assert checkpoint.read_header("runs/small-2/checkpoint.safetensors")[1]["step"] == "8"

@@ -7,6 +7,8 @@ import pytest
 
 from samebits.lab import locks
 
+pytestmark = pytest.mark.once
+
 PIN = "numpy==2.5.5 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n    # via -r numpy.in\n"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from samebits.lab.matrix import Grid, Record, fingerprint, this_platform, write_reports
 
+pytestmark = pytest.mark.once
+
 CELLS = [("3.11", "1.26"), ("3.12", "1.26"), ("3.12", "2.10"), ("3.13", "2.10"), ("3.13", "2.9")]
 JUNIT = '<testsuites><testsuite tests="12" failures="{failures}" errors="0" skipped="1" time="1.5"/></testsuites>'
 

@@ -9,6 +9,8 @@ from samebits.core import describe_machine
 from samebits.lab import variants
 from samebits.lab.variants import AXES, BASE, Variant, available, in_effect, run
 
+pytestmark = pytest.mark.once
+
 MACHINE = "import json; from samebits.core import describe_machine as d; from samebits.lab.variants import in_effect as e; "
 
 

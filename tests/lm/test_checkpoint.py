@@ -17,6 +17,8 @@ from hypothesis.extra import numpy as hnp
 from samebits.lm import checkpoint
 from samebits.lm.checkpoint import CheckpointError, digest, load, read_header, save
 
+pytestmark = pytest.mark.once
+
 DTYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda name: name != "__metadata__")
 ARRAYS = hnp.arrays(st.sampled_from(DTYPES).map(np.dtype), hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from samebits.lm.config import ConfigError, ModelConfig, TrainConfig, settings, table
 
+pytestmark = pytest.mark.once
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -93,3 +95,9 @@ def test_settings_are_frozen_and_sound(config: Any) -> None:
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig])
 def test_a_chapter_has_every_setting(config: Any) -> None:
     assert any(table(config) in path.read_text(encoding="utf-8") for path in DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("name", ["steps", "learning_rate", "seed"])
+def test_a_whole_number_that_toml_has_not_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is a number of 1329 bits"):
+        TrainConfig.from_toml(f"{name} = 1{'0' * 400}")

@@ -12,6 +12,8 @@ import pytest
 from samebits.lm import ConfigError, ModelConfig, TrainConfig
 from samebits.lm.data import Data, collect, prepare
 
+pytestmark = pytest.mark.once
+
 LINES = "".join(f"line {n}: the quick brown fox, n° {n * n}\n" for n in range(40))
 CONFIG = TrainConfig(batch=4, micro_batches=2, evaluation_windows=7, model=ModelConfig(context=16))
 
@@ -55,6 +57,15 @@ def test_what_was_made_from_the_same_is_kept_and_from_other_is_made_anew(write: 
     assert made(write(validation=0.2))[0] != first[0]
     assert made(write(tokenizer="byte"))[0] != first[0]
     assert made(write())[0] == first[0]
+
+
+def test_data_that_a_model_was_trained_on_are_kept(write: Write, tmp_path: Path) -> None:
+    prepare(write(), tmp_path / "run")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for other in (write(tokenizer="byte"), write("another text\n" * 90)):
+        with pytest.raises(ConfigError, match=r"trained on other data: .* was .* and is .*; take another folder"):
+            prepare(other, tmp_path / "run", keep=True)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
 def test_data_half_made_are_made_again(write: Write, tmp_path: Path) -> None:
@@ -105,12 +116,14 @@ def test_batches_and_windows_have_the_shapes_of_the_configuration(write: Write, 
     ("change", "message"),
     [
         ({"data": "shakspeare"}, "data is 'shakspeare': one of 'shakespeare', 'python', or the path"),
+        ({"data": ""}, "data is '': one of 'shakespeare'"),
         ({"tokenizer": "caracter"}, "tokenizer is 'caracter': 'character', 'byte', 'bytepair' or the path"),
     ],
 )
 def test_a_name_that_is_none_is_refused(change: dict[str, str], message: str, write: Write, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         prepare(replace(write(), **change), tmp_path / "run")
+    assert not (tmp_path / "run" / "training.tokens").exists()
 
 
 def test_a_text_shorter_than_the_context_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from samebits.lm.generation import _Text, generate, generate_batch, generate_ids
 from samebits.lm.sampling import Sampling
 from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 
+pytestmark = pytest.mark.once
+
 LETTERS = CharacterTokenizer("\n abcdefgh")
 FLAVOURS = ("gpt2", "llama")
 

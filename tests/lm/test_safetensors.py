@@ -16,6 +16,8 @@ from samebits.lm import safetensors
 from samebits.lm.checkpoint import CheckpointError, load, read_header, save
 from samebits.lm.safetensors import HEADER_LIMIT
 
+pytestmark = pytest.mark.once
+
 
 def written(path: Path, header: Any, data: bytes = b"") -> Path:
     text = header if isinstance(header, bytes) else json.dumps(header).encode()

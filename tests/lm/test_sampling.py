@@ -98,6 +98,10 @@ def test_what_is_masked_is_never_drawn() -> None:
     [
         ("temperature", -1.0),
         ("temperature", float("nan")),
+        ("temperature", 1e-40),
+        ("temperature", 2e6),
+        ("repetition_penalty", 1e-300),
+        ("repetition_penalty", 2e6),
         ("top_k", 0),
         ("top_k", 1.5),
         ("top_p", 0.0),

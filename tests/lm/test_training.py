@@ -30,6 +30,8 @@ from samebits.lm import (
 from samebits.lm.checkpoint import digest, load, save
 from samebits.text import Batches, evaluation_windows
 
+pytestmark = pytest.mark.once
+
 MODEL = ModelConfig(vocabulary_size=7, context=8, layers=1, heads=2, channels=16, dropout=0.1)
 CONFIG = TrainConfig(
     steps=6, warmup=2, batch=4, micro_batches=2, checkpoint_every=2, evaluate_every=3, learning_rate=1e-2, model=MODEL
@@ -188,6 +190,17 @@ def test_a_run_that_diverges_ends_there_and_keeps_the_last_checkpoint(tmp_path: 
     with pytest.raises(TrainingError, match=f"diverged after step 1: {says}"):
         trainer(config, tmp_path).train()
     assert trainer(config, tmp_path).step == 1
+
+
+def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path: Path) -> None:
+    one = trainer(replace(CONFIG, steps=1, warmup=1), tmp_path)
+    one.train()
+    before = (tmp_path / "checkpoint.safetensors").read_bytes()
+    one.step = 2
+    next(p for name, p in one.model.named_parameters() if name == "norm.weight").data[3] = np.nan
+    with pytest.raises(TrainingError, match=r"diverged at step 2; parameter norm\.weight is not finite at \(3,\)"):
+        one.save()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
 def test_micro_batches_give_the_gradient_of_the_whole_batch() -> None:

@@ -10,6 +10,8 @@ from samebits.core import Stream, numerics
 from samebits.nn import SGD, AdamW, Lion, Module, Muon, clip_gradient_norm, optimizer, parameter
 from samebits.nn.muon import COEFFICIENTS, orthogonalized
 
+pytestmark = pytest.mark.once
+
 SHAPES = [(30, 50), (50, 30), (7, 7)]
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from samebits.text import bytepair
 from samebits.text.bytepair import BYTES, Merger, Pair, count_words, learn, train
 
+pytestmark = pytest.mark.once
+
 FEW_BYTES = st.lists(st.sampled_from(b"aab "), max_size=90).map(bytes)
 COUNTS = st.dictionaries(st.lists(st.sampled_from(b"abc"), max_size=9).map(bytes), st.integers(0, 9), max_size=9)
 RHYME = "Betty bought some butter, but the butter was bitter, so Betty bought better butter to make the bitter butter better."

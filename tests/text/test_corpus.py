@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 from samebits.text import Corpus, CorpusError, Document, cleaning, python_code, read, shakespeare
 
+pytestmark = pytest.mark.once
+
 CONTENTS = st.lists(st.binary(max_size=12) | st.text("aé漢😀\n", max_size=8).map(str.encode), max_size=6)
 RULES = [getattr(cleaning, name) for name in cleaning.__all__]
 

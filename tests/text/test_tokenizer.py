@@ -15,6 +15,8 @@ from samebits.text import tokenizer as module
 from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer, Tokenizer
 from samebits.text.tokenizer_file import TokenizerFileError, load, load_ranks
 
+pytestmark = pytest.mark.once
+
 END, PAD = "<|end|>", "<|pad|>"
 RHYME = "Betty bought some butter, but the butter was bitter;  so Betty bought better butter: čaf中文 \n\n the the"
 PAIRS = BytePairTokenizer.train([RHYME], 300, [END, PAD])

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from samebits.text import unicode, unicode_table
 from samebits.text.unicode import UNICODE_VERSION, ranges, stand_in, words
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "packages/text/scripts/unicode_classes.py"
 RUNNING = tuple(map(int, unicodedata.unidata_version.split(".")))
 OURS = tuple(map(int, UNICODE_VERSION.split(".")))

@@ -11,6 +11,8 @@ from samebits.lab.drift import map as driftmap
 from samebits.lab.drift import picture as driftpicture
 from samebits.lab.drift.map import FORMAT, Map
 
+pytestmark = pytest.mark.once
+
 VARIANTS = {"base": "base", "cpu-v3": "cpu", "cpu-v2": "cpu", "blas-zen": "blas", "base again": "again"}
 
 

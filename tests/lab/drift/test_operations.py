@@ -8,6 +8,8 @@ from samebits.core import digest
 from samebits.lab.drift import inputs, operation, operations
 from samebits.lab.drift.operation import Operation
 
+pytestmark = pytest.mark.once
+
 EXPECTED = "38128752 c2dc80c8 d20e4838 e8355552 6eb2ecd7 f36123f4 6ac9eed4 a9c9f0e4 d7bbb5ff ab862323 3b443578"
 
 

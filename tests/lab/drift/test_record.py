@@ -10,6 +10,8 @@ from samebits.lab.drift import record as drift
 from samebits.lab.matrix import this_platform
 from samebits.lab.variants import BASE, Variant
 
+pytestmark = pytest.mark.once
+
 LESS = Variant("threads-1", "threads", {"OPENBLAS_NUM_THREADS": "1"})
 BROKEN = Variant("broken", "cpu", {"PYTHONHOME": "/nowhere"})
 

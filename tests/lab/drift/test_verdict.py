@@ -16,7 +16,7 @@ from samebits.lab.drift.record import AGAIN
 from samebits.lab.drift.verdict import investigate, join
 from samebits.lab.variants import BASE, Variant
 
-pytestmark = pytest.mark.variants
+pytestmark = [pytest.mark.variants, pytest.mark.once]
 
 THREADS, KERNEL = Variant("threads-1", "threads", {"MINE": "1"}), Variant("blas-x", "blas", {"MINE": "2"})
 PROGRAM = """

@@ -1,6 +1,7 @@
 """The command ``samebits``: every room of the lab, a command each."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from rich.markup import escape
 
 from samebits.core import describe_machine
 from samebits.core.selftest import selftest
+from samebits.lab.matrix import replace_file
 
 __all__ = ["app"]
 
@@ -147,3 +149,38 @@ def info(run: RUN) -> None:
     from samebits.lab import language
 
     raise typer.Exit(language.info(run))
+
+
+@app.command()
+def tree(
+    technology: Annotated[
+        str | None, typer.Argument(help="Show this one and its path from the ground: attention, Swish, …")
+    ] = None,
+    *,
+    svg: Annotated[Path | None, typer.Option(help="Draw the tree to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with the picture, to walk it with the mouse.")] = None,
+) -> None:
+    """Show what there is and what stands on what: read from the checkout around the current folder, else from the installed packages."""
+    from samebits.lab.tree import Tree, find_root, picture, terminal
+
+    root = find_root(Path.cwd())
+    found = Tree.read(root)
+    for path, draw in ((svg, picture.svg), (html, picture.html)):
+        if path:
+            replace_file(path, draw(found, prefix_of(path, root)))
+            console.print(f"written: {escape(str(path))}")
+    if svg or html:
+        return
+    try:
+        if technology:
+            terminal.show_one(found, terminal.choose(found, technology), console)
+        else:
+            terminal.show(found, console)
+    except ValueError as error:
+        console.print(f"[red]{escape(str(error))}[/red]")
+        raise typer.Exit(2) from None
+
+
+def prefix_of(path: Path, root: Path | None) -> str:
+    """What leads from a file to the root of the house, in a link; nothing where the links are whole paths."""
+    return f"{Path(os.path.relpath(root, path.resolve().parent)).as_posix()}/" if root else ""

@@ -6,6 +6,7 @@ traceback, 130 interrupted by Ctrl-C, after all was saved.
 """
 
 import functools
+import itertools
 import os
 import sys
 import time
@@ -32,7 +33,16 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "generate", "info", "train"]
 
-console = Console(highlight=False)
+
+class _Console(Console):
+    """One that falls silent when nobody reads it any more, so that `samebits train | head` trains to the end."""
+
+    def on_broken_pipe(self) -> None:
+        _nobody_reads()
+        self.quiet = True
+
+
+console = _Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
 
 Arguments = ParamSpec("Arguments")
@@ -41,15 +51,14 @@ RUNS = Path("runs")
 _INSTALL = "python -m pip install 'samebits-lab[train]', or in a clone ./packages/{core,autograd,text,nn,lm}"
 
 
-class _UserError(Exception):
-    """What is wrong with a command line."""
-
-
 def _command(body: Callable[Arguments, int]) -> Callable[Arguments, int]:
     """Say in one line what a user can put right."""
 
     @functools.wraps(body)
     def command(*args: Arguments.args, **kwargs: Arguments.kwargs) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")  # what the terminal cannot show is a question mark, not an error
         try:
             from samebits import lm, text
         except ModuleNotFoundError as error:
@@ -58,10 +67,25 @@ def _command(body: Callable[Arguments, int]) -> Callable[Arguments, int]:
             return _failed(f"{error.name} is not installed, and the language model needs it: {_INSTALL}")
         try:
             return body(*args, **kwargs)
-        except (_UserError, lm.ConfigError, lm.CheckpointError, lm.TrainingError, text.CorpusError, ValueError, OSError) as error:
+        except KeyboardInterrupt:
+            errors.print("\ninterrupted; what was saved before is there")
+            return 130
+        except BrokenPipeError:
+            _nobody_reads()
+            return 0
+        except MemoryError as error:
+            return _failed(f"out of memory: {error}")
+        except (lm.TrainingError, text.CorpusError, FloatingPointError, ValueError, OSError) as error:
             return _failed(str(error))
 
     return command
+
+
+def _nobody_reads() -> None:
+    """Let the rest of the output go nowhere: the other end of the pipe is closed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _failed(message: str) -> int:
@@ -78,14 +102,8 @@ def train(config: Path | None, *, preset: str | None, fast: bool, resume: bool, 
     keep_freed()
     folder, chosen = _chosen(config, preset, fast=fast, resume=resume, out=out)
     began = time.perf_counter()
-    with (
-        warnings.catch_warnings(record=True) as notes,
-        console.status("preparing the data") if console.is_terminal else nullcontext(),
-    ):
-        warnings.simplefilter("always")
+    with _notes(), console.status("preparing the data") if console.is_terminal else nullcontext():
         run = start(chosen, folder)
-    for note in notes:
-        errors.print(f"[yellow]note[/yellow]  {escape(str(note.message))}", soft_wrap=True)
     _introduce(run)
     try:
         with _progress(run):
@@ -98,6 +116,16 @@ def train(config: Path | None, *, preset: str | None, fast: bool, resume: bool, 
     return _conclude(run, time.perf_counter() - began)
 
 
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Say in a line each what is warned of meanwhile, such as what was left out of a corpus."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        yield
+    for note in notes:
+        errors.print(f"[yellow]note[/yellow]  {escape(str(note.message))}", soft_wrap=True)
+
+
 def _ourselves() -> str:
     """How to call this command again: nox has it in an environment that is not on the user's path."""
     return escape(os.path.relpath(sys.argv[0])) if "NOX_CURRENT_SESSION" in os.environ else "samebits"
@@ -107,16 +135,17 @@ def _chosen(config: Path | None, preset: str | None, *, fast: bool, resume: bool
     """The folder and the configuration that the options mean."""
     from samebits.lm import TrainConfig, presets
     from samebits.lm.run import CONFIG
+    from samebits.lm.training import CHECKPOINT
 
     if config and preset:
-        raise _UserError(f"there are two configurations, {config} and the preset {preset!r}: one is needed")
+        raise ValueError(f"there are two configurations, {config} and the preset {preset!r}: one is needed")
     name = config.stem if config else preset or presets.DEFAULT
     folder = out or (_newest(name) if resume else _fresh(name))
-    there = (folder / CONFIG).exists()
+    there = any((folder / name).exists() for name in (CONFIG, CHECKPOINT))
     if resume and not there:
-        raise _UserError(f"there is no run in {folder} to go on with: leave out --resume to begin one")
+        raise ValueError(f"there is no run in {folder} to go on with: leave out --resume to begin one")
     if there and not resume:
-        raise _UserError(f"there is a run in {folder}: --resume goes on with it, --out takes another folder")
+        raise ValueError(f"there is a run in {folder}: --resume goes on with it, --out takes another folder")
     if resume and not (config or preset):
         chosen = TrainConfig.read(folder / CONFIG)
     else:
@@ -139,13 +168,11 @@ def _fresh(name: str) -> Path:
 
 
 def _newest(name: str) -> Path:
-    """The last of them that is there."""
-    newest = RUNS / name
-    for folder in _folders(name):
-        if not folder.exists():
-            return newest
-        newest = folder
-    return newest
+    """The last of them that has a run."""
+    from samebits.lm.run import CONFIG
+
+    there = itertools.takewhile(Path.exists, _folders(name))
+    return next(reversed([folder for folder in there if (folder / CONFIG).exists()]), RUNS / name)
 
 
 def _introduce(run: "Run") -> None:
@@ -227,10 +254,11 @@ def _conclude(run: "Run", seconds: float) -> int:
     records = read_metrics(run.folder)
     training = [(int(record["step"]), record["loss"]) for record in records if "loss" in record]
     validation = [(int(record["step"]), record["validation_loss"]) for record in records if "validation_loss" in record]
-    console.print("\n[bold]loss[/bold], nats a token, running mean")
-    smooth = curve.running_mean([loss for _, loss in training], max(1, len(training) // 50))
-    for line in curve.sketch(list(zip([step for step, _ in training], smooth, strict=True))):
-        console.print(escape(line), soft_wrap=True)
+    if training and not console.options.ascii_only:  # it is drawn with Braille
+        console.print("\n[bold]loss[/bold], nats a token, running mean")
+        smooth = curve.running_mean([loss for _, loss in training], max(1, len(training) // 50))
+        for line in curve.sketch(list(zip([step for step, _ in training], smooth, strict=True))):
+            console.print(escape(line), soft_wrap=True)
     drawn = _draw(run, training, validation)
     with numerics("exact" if run.config.numerics == "exact" else "fast"):
         text = presets.sample(run.trainer.model.eval(), run.data.tokenizer)
@@ -310,9 +338,8 @@ def generate(
 
 
 def _say(text: str) -> None:
-    """Print a model's text as it is, what the terminal cannot show as question marks."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    """Print a model's text as it is."""
+    sys.stdout.write(text)
     sys.stdout.flush()
 
 
@@ -333,7 +360,8 @@ def evaluate(source: Path, *, data: str | None, windows: int, fast: bool) -> int
     if data is None:
         ids = Data.open(checkpoint_of(source).parent).validation.ids
     else:
-        ids = np.concatenate(list(encoded(tokenizer, collect(data))))
+        with _notes():
+            ids = np.concatenate(list(encoded(tokenizer, collect(data))))
     with numerics("fast" if fast else "exact"):
         found = measure(model, spread(ids, config), byte_lengths(tokenizer))
     console.print(f"loss           {found.loss:.6f} nats a token\nperplexity     {found.perplexity:.4f}")

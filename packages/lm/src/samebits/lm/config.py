@@ -261,6 +261,8 @@ def _check(config: ModelConfig | TrainConfig) -> None:
     """Refuse values of the wrong type or out of their limits; make floating numbers of whole ones where these are meant."""
     for name, (kind, _, setting) in settings(type(config)).items():
         value = getattr(config, name)
+        if type(value) is int and abs(value) >= 2**63:
+            raise ConfigError(f"{name} is a number of {value.bit_length()} bits: one below 2^63 is needed, as TOML has them")
         if kind is float and type(value) is int:
             value = float(value)
             object.__setattr__(config, name, value)  # in its own making, a frozen object may

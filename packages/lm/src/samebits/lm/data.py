@@ -109,22 +109,26 @@ def collect(name: str) -> Corpus:
     """
     if name in CORPORA:
         return CORPORA[name]()
-    if not Path(name).exists():
+    if not name or not Path(name).exists():  # the path of no name is the folder one is in
         raise ConfigError(f"data is {name!r}: one of {', '.join(map(repr, CORPORA))}, or the path of a file or folder, is needed")
     return corpus.read(name)
 
 
-def prepare(config: TrainConfig, folder: str | os.PathLike[str]) -> Data:
+def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool = False) -> Data:
     """The data that a configuration asks for, in files of a folder, which is made if it is not there.
 
+    Args:
+        config: What asks for them.
+        folder: Where they are kept.
+        keep: Whether data of another kind that are there are refused instead of replaced: a model was trained on them.
+
     Raises:
-        ConfigError: ``data`` or ``tokenizer`` names nothing that there is.
+        ConfigError: ``data`` or ``tokenizer`` names nothing that there is, or there are data to keep.
         CorpusError: The package that the corpus comes from is missing, has another version, or was changed.
         OSError: A file cannot be read or written.
         ValueError: The text is too short to be split, is not UTF-8 where characters are wanted, or a file is damaged.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     found = collect(config.data)
     origin = {
         "corpus": found.digest,
@@ -132,7 +136,14 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str]) -> Data:
         "merged_vocabulary": config.merged_vocabulary if config.tokenizer == "bytepair" else 0,
         "validation": config.validation,
     }
-    if _recorded(folder / _RECORD) != origin:
+    recorded = _recorded(folder / _RECORD)
+    if keep and isinstance(recorded, dict) and recorded != origin:
+        differ = [
+            f"{name} was {recorded.get(name)!r} and is {origin[name]!r}" for name in origin if recorded.get(name) != origin[name]
+        ]
+        raise ConfigError(f"{folder} has a model that was trained on other data: {'; '.join(differ)}; take another folder")
+    if recorded != origin:
+        folder.mkdir(parents=True, exist_ok=True)
         _write(found, config, folder)
         with replacing(folder / _RECORD) as file:
             file.write(json.dumps(origin, indent=1).encode() + b"\n")
@@ -164,7 +175,7 @@ def _tokenizer(config: TrainConfig, whole: Corpus, training: Corpus) -> tokenize
         return tokenizer.ByteTokenizer()
     if kind == "bytepair":
         return tokenizer.BytePairTokenizer.train([document.content for document in training], config.merged_vocabulary)
-    if not Path(kind).exists():
+    if not Path(kind).is_file():
         raise ConfigError(f"tokenizer is {kind!r}: 'character', 'byte', 'bytepair' or the path of a saved one is needed")
     return tokenizer_file.load(kind)
 

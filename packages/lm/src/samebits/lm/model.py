@@ -124,9 +124,11 @@ def load_model(path: str | os.PathLike[str]) -> tuple[LanguageModel, TrainConfig
     tensors, metadata, _ = load(path)
     try:
         config = TrainConfig.from_toml(metadata["config"])
-        model = LanguageModel(config.model, stream=Stream(0))
         prefix = "model."
-        model.load_state_dict({name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)})
+        state = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
+        _check_size(config.model, sum(x.size for x in state.values()))  # before room is made for what is not there
+        model = LanguageModel(config.model, stream=Stream(0))
+        model.load_state_dict(state)
     except KeyError:
         raise CheckpointError(f"{path}: there is no config in the metadata: this is no checkpoint of a training run") from None
     except ValueError as error:
@@ -162,6 +164,11 @@ def flops_per_token(config: ModelConfig) -> int:
     """
     weights = config.layers * _matrices(config) + config.vocabulary_size * config.channels
     return 6 * weights + 12 * config.layers * config.channels * config.context
+
+
+def _check_size(config: ModelConfig, size: int) -> None:
+    if parameter_count(config) > size:
+        raise ValueError(f"its configuration needs {parameter_count(config)} parameters, there are {size}")
 
 
 def _matrices(config: ModelConfig) -> int:

@@ -58,20 +58,21 @@ def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequen
 
     Raises:
         CheckpointError: The folder has a checkpoint that is damaged, or is of another run.
-        ConfigError: The configuration does not fit the data.
+        ConfigError: The configuration does not fit the data, or is of other data than the checkpoint there.
         CorpusError, OSError, ValueError: The data cannot be prepared, see `samebits.lm.data.prepare`.
     """
     folder = Path(folder)
-    data = prepare(config, folder)
+    data = prepare(config, folder, keep=(folder / training.CHECKPOINT).exists())
     size = data.tokenizer.vocabulary_size
     if config.model.vocabulary_size not in {0, size}:
         raise ConfigError(f"vocabulary_size is {config.model.vocabulary_size}: 0 or {size} is needed, as the tokenizer has")
     whole = replace(config, model=replace(config.model, vocabulary_size=size))
+    batches, windows = data.batches(whole), data.windows(whole)  # whether the text is long enough, before the weights are made
     trainer = Trainer(
         whole,
         LanguageModel(whole.model, stream=Stream(config.seed).split("model")),
-        data.batches(whole),
-        data.windows(whole),
+        batches,
+        windows,
         lengths=byte_lengths(data.tokenizer),
         folder=folder,
         data=data.digest,

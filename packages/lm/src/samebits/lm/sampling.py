@@ -20,6 +20,8 @@ __all__ = ["Sampling"]
 
 Float32 = npt.NDArray[np.float32]
 
+_LEAST = 1e-6  # logits divided by it are finite in float32
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -34,7 +36,7 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    """Logits are divided by it: below 1 likely tokens become likelier; 0 always takes the likeliest."""
+    """Logits are divided by it: below 1 likely tokens become likelier; 0 always takes the likeliest; at least 1e-6 else."""
     top_k: int | None = None
     """Only the k largest logits stay."""
     top_p: float | None = None
@@ -46,11 +48,11 @@ class Sampling:
 
     def __post_init__(self) -> None:
         ranges: dict[str, tuple[Any, str]] = {
-            "temperature": (lambda x: 0 <= x < float("inf"), "a number from 0 up"),
+            "temperature": (lambda x: x == 0 or _LEAST <= x <= 1 / _LEAST, "0, or a number from 1e-6 to 1e6,"),
             "top_k": (lambda x: isinstance(x, int) and x >= 1, "a whole number from 1 up"),
             "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
             "min_p": (lambda x: 0 <= x <= 1, "from 0 to 1"),
-            "repetition_penalty": (lambda x: 0 < x < float("inf"), "a positive number, 1 for none"),
+            "repetition_penalty": (lambda x: _LEAST <= x <= 1 / _LEAST, "a number from 1e-6 to 1e6, 1 for none,"),
         }
         for field in fields(self):
             value, (fits, needed) = getattr(self, field.name), ranges[field.name]

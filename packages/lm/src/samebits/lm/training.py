@@ -173,9 +173,15 @@ class Trainer:
             raise Interrupted(f"interrupted after step {self.step} of {config.steps}{where}")
 
     def save(self) -> None:
-        """Write the checkpoint, if there is a folder and a step since the last one."""
+        """Write the checkpoint, if there is a folder and a step since the last one.
+
+        Raises:
+            TrainingError: A weight is not finite; the last checkpoint stays.
+        """
         if self.folder is None or self._metrics is None or self._saved == self.step:
             return
+        if bad := self._not_finite():
+            raise TrainingError(f"diverged at step {self.step}{bad}")
         if self._metrics.exists():  # what the checkpoint goes on from is on the disk before it
             with self._metrics.open("ab") as file:
                 os.fsync(file.fileno())

@@ -175,7 +175,7 @@ def read(
     notes: list[str] = []
     files = _matching(path, pattern, notes) if path.is_dir() else [(path.name, path)]
     documents = tuple(document for name, file in sorted(files) if (document := _document(name, file, largest, notes)))
-    notes.sort()  # each begins with a path; folders are listed in an order of the system's own
+    notes = sorted(notes)  # each begins with a path; folders are listed in an order of the system's own
     if not documents:
         raise ValueError(f"path is {str(path)!r}: no document was found with {pattern=}{''.join('; ' + n for n in notes[:3])}")
     if notes:
