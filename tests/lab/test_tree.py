@@ -114,9 +114,9 @@ def test_installed_packages_have_a_tree_without_tests() -> None:
     assert Path(tree.technologies["core.linalg"].path).is_file()
 
 
-def test_the_root_is_found_from_any_folder_inside(house: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_root_is_found_from_any_folder_inside(house: Path) -> None:
     assert find_root(house / "packages" / "core") == house
-    assert find_root(tmp_path_factory.mktemp("elsewhere")) is None
+    assert find_root(Path(house.anchor)) is None
 
 
 def test_coverage_of_a_family_is_the_sum_of_its_files(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from samebits.core import Stream
 from samebits.lm.sampling import Sampling
 
+pytestmark = pytest.mark.once
+
 LOGITS = st.lists(st.floats(-20, 20, width=32), min_size=1, max_size=12).map(lambda x: np.array(x, np.float32))
 
 

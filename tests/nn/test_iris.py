@@ -9,6 +9,8 @@ import pytest
 
 from samebits import core
 
+pytestmark = pytest.mark.once
+
 DOCS = Path(__file__).parents[2] / "docs"
 IRIS = DOCS / "iris.py"
 

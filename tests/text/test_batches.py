@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from samebits.core import Stream
 from samebits.text import Batches, TokenFileError, evaluation_windows, open_tokens, write_tokens
 
+pytestmark = pytest.mark.once
+
 SIZES = {"length": st.integers(2, 60), "time": st.integers(1, 9), "batch": st.integers(1, 20)}
 
 
