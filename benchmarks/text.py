@@ -1,6 +1,7 @@
 """What tokenising costs: samebits.text beside tiktoken, Hugging Face `tokenizers` and plain Python, one thread, in one run.
 
-    python benchmarks/text.py            with those of the peers that are installed
+    ./nox -s parity -- bench text
+    python benchmarks/text.py      with those of the peers that are installed
 
 The texts are Shakespeare (5.0 MB, English) and the code of networkx (4.0 MB); 8,192 tokens are learned from Shakespeare, and
 all sides but `tokenizers`, whose own training gives the same, encode with these. Seconds are the processor's, so that others
@@ -137,7 +138,7 @@ def training(english: str, merges: list[bytepair.Pair]) -> Iterator[Figure]:
         yield Figure(what, "tokenizers", hugging_face(english)[0])
     plain = Plain()
     taken, _ = timed(lambda: plain.train(english[: len(english) // 10], 20))
-    yield Figure(what, "plain Python", taken * 10 * len(merges) / 20)
+    yield Figure(what, "plain Python, extrapolated", taken * 10 * len(merges) / 20)
 
 
 def coding(name: str, text: str, merges: list[bytepair.Pair], peers: Peers) -> Iterator[Figure]:
