@@ -1,6 +1,5 @@
 """`samebits train`, `generate`, `eval` and `info` as a user runs them, on a text of a few lines."""
 
-import builtins
 import json
 import os
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -211,15 +209,7 @@ def test_what_cannot_be_generated_is_said_in_one_line(arguments: list[str]) -> N
 
 
 def test_without_lm_the_commands_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def missing(name: str, *args: Any, **kwargs: Any) -> Any:
-        fromlist = args[2] if len(args) > 2 else kwargs.get("fromlist")
-        if name == "samebits" and fromlist and "lm" in fromlist:
-            raise ModuleNotFoundError("No module named 'samebits.lm'", name="samebits.lm")
-        return imported(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", missing)
+    monkeypatch.setitem(sys.modules, "samebits.lm", None)  # as if it were not installed
     done = run("info", "runs/small")
     assert done.exit_code == 2 and "samebits.lm is not installed" in done.output and "pip install" in done.output
 

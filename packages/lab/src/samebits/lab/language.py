@@ -60,7 +60,8 @@ def _command(body: Callable[Arguments, int]) -> Callable[Arguments, int]:
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")  # what the terminal cannot show is a question mark, not an error
         try:
-            from samebits import lm, text
+            from samebits.lm import TrainingError
+            from samebits.text import CorpusError
         except ModuleNotFoundError as error:
             if error.name is None or not error.name.startswith("samebits"):
                 raise
@@ -75,7 +76,7 @@ def _command(body: Callable[Arguments, int]) -> Callable[Arguments, int]:
             return 0
         except MemoryError as error:
             return _failed(f"out of memory: {error}")
-        except (lm.TrainingError, text.CorpusError, FloatingPointError, ValueError, OSError) as error:
+        except (TrainingError, CorpusError, FloatingPointError, ValueError, OSError) as error:
             return _failed(str(error))
 
     return command
