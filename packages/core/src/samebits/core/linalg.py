@@ -17,8 +17,7 @@ import numpy as np
 
 from samebits.core.grid import BUFFERS, LONGEST, Float32, Float64, Role, float32_operand, grid_vectors, refuse_non_finite
 
-_LEFT_BITS = 27
-_RIGHT_BITS = 26
+LEFT_BITS, RIGHT_BITS = 27, 26  # of the grids of a product's operands: 53 together
 _GROUP = 2**20  # float64 elements worked on together, operands and product: 8 MiB
 _ROWS = 256  # with fewer rows a time, GEMM would spend its time packing `b`
 _ZERO = np.array(0, np.float32)
@@ -121,8 +120,8 @@ def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
     if result.size and rows.size:
         with np.errstate(all="ignore"):
             try:
-                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, _LEFT_BITS, "left")
-                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, _RIGHT_BITS, "right")
+                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, LEFT_BITS, "left")
+                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, RIGHT_BITS, "right")
             except FloatingPointError:
                 refuse_non_finite("vecdot", a=a, b=b)
             result[...] = np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))[..., 0, 0]
@@ -181,16 +180,16 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     deep = _GROUP // (rows * (length + columns) + length * columns) + 1
     tall = max(_ROWS, _GROUP // (length + columns))
     for i in range(0, batches, deep):
-        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, _RIGHT_BITS, "right")
+        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, RIGHT_BITS, "right")
         for j in range(0, rows, tall):
             block = target[i : i + deep, j : j + tall]
-            left = grid_vectors(a[i : i + deep, j : j + tall], -1, _LEFT_BITS, "left")
+            left = grid_vectors(a[i : i + deep, j : j + tall], -1, LEFT_BITS, "left")
             block[...] = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
             block += _ZERO
 
 
 def _prepared(b: Float32, role: Role | None = None) -> Prepared:
-    values = grid_vectors(b[None], -2, _RIGHT_BITS, role)[0]
+    values = grid_vectors(b[None], -2, RIGHT_BITS, role)[0]
     values.setflags(write=False)
     return Prepared(values)
 

@@ -35,7 +35,6 @@ _40 = np.array(40, np.uint64)
 _11 = np.array(11, np.uint64)
 _UNIT24 = np.array(2.0**-24)
 _UNIT53 = np.array(2.0**-53)
-_ONE = np.array(1.0)
 _MINUS_TWO = np.array(-2.0)
 _TURN = np.array(2 * math.pi)
 

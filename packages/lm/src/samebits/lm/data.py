@@ -94,8 +94,7 @@ def windows(ids: npt.NDArray[Any], config: TrainConfig) -> list[tuple[Int64, Int
     if not 0 < wanted < whole:
         return list(batches.evaluation_windows(ids, time=time, batch=batch))
     starts = np.arange(wanted, dtype=np.int64) * np.int64(whole) // np.int64(wanted) * np.int64(time)
-    chosen = ids[starts[:, None] + np.arange(time + 1, dtype=np.int64)].astype(np.int64)
-    return [(part[:, :-1].copy(), part[:, 1:].copy()) for part in (chosen[i : i + batch] for i in range(0, wanted, batch))]
+    return [batches.windows_at(ids, starts[i : i + batch], time) for i in range(0, wanted, batch)]
 
 
 def collect(name: str) -> Corpus:

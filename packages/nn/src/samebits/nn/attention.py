@@ -25,6 +25,7 @@ import numpy.typing as npt
 from samebits.autograd import Tensor, kernel
 from samebits.core import Numerics, Stream, current
 from samebits.core.grid import grid_constants, grid_vectors, refuse_non_finite
+from samebits.core.linalg import LEFT_BITS, RIGHT_BITS
 from samebits.nn.cache import Context, context
 from samebits.nn.parts import floating, row_sums
 
@@ -36,7 +37,6 @@ Offset = int | npt.NDArray[np.int64]
 LONGEST = 2**17  # keys: as many terms of the grid 2^-36 as can be summed exactly
 _BLOCK = 2**19  # bytes of scores at a time, about, in as many heads as it takes
 _ROWS = 32  # rows at a time. Sums over rows, in the backward pass, are taken by so many, so this is in the bits
-_LEFT, _RIGHT = 27, 26  # bits of the grids of a product of vectors: see core.linalg
 _WEIGHT = 29  # bits of the grid of weights; values have 24
 _MARGIN = np.array(1 + 2.0**-9)  # more than rounding adds to a sum of weights
 _POWER = np.array(1.5 * 2.0**16)  # adding and subtracting it rounds to multiples of 2^-36
@@ -197,12 +197,12 @@ def _grouped(x: Array, groups: int) -> Array:
 
 def _left(numerics: Numerics, x: Array, axis: Any = -1) -> Array:
     """A left operand of `_product`: its rows, or with axis -2 its columns, on grids; in fast arithmetic itself."""
-    return _gridded(numerics, x, axis, _LEFT)
+    return _gridded(numerics, x, axis, LEFT_BITS)
 
 
 def _right(numerics: Numerics, x: Array, axis: Any = -2) -> Array:
     """A right operand of `_product`: its columns, or with axis -1 its rows, on grids."""
-    return _gridded(numerics, x, axis, _RIGHT)
+    return _gridded(numerics, x, axis, RIGHT_BITS)
 
 
 def _gridded(numerics: Numerics, x: Array, axis: Any, bits: int) -> Array:

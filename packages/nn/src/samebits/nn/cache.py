@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from samebits.core import Numerics, current
 from samebits.core.grid import grid_vectors, refuse_non_finite
+from samebits.core.linalg import RIGHT_BITS
 from samebits.nn.parts import floating
 
 __all__ = ["CacheOverrunError", "Context", "KeyValueCache", "context"]
@@ -21,7 +22,6 @@ __all__ = ["CacheOverrunError", "Context", "KeyValueCache", "context"]
 Array = npt.NDArray[Any]
 Lengths = npt.NDArray[np.int64]
 
-_BITS = 26  # of the grid of a key: see core.linalg
 _VALUE = np.array(1.5 * 2.0**28)  # adding and subtracting it rounds to multiples of 2^-24
 _SMALLEST = np.array(-150)  # the exponent of a value of zeros
 
@@ -61,7 +61,7 @@ def context(numerics: Numerics, k: Array, v: Array) -> Context:
     values = v * _power_of_two(-exponents)[..., None]
     values += _VALUE
     values -= _VALUE
-    keys = grid_vectors(k.reshape(k.shape[0] * k.shape[1], *k.shape[2:]), -1, _BITS).reshape(k.shape)
+    keys = grid_vectors(k.reshape(k.shape[0] * k.shape[1], *k.shape[2:]), -1, RIGHT_BITS).reshape(k.shape)
     return Context(keys, values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
 
 

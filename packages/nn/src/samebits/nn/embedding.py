@@ -6,19 +6,17 @@ It is a linear layer for one-hot vectors, without the multiplications. The gradi
 all positions that took it: `samebits.core.embedding_gradient`.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import Stream, current
+from samebits.nn.initializer import Initializer, normal
 from samebits.nn.module import Module, parameter
 from samebits.nn.parts import Array, floating
 
 __all__ = ["Embedding", "embedding"]
-
-Initializer = Callable[[Stream, tuple[int, ...]], Array]
 
 
 def embedding(ids: Any, weight: Tensor) -> Tensor:
@@ -76,8 +74,7 @@ class Embedding(Module):
     """
 
     def __init__(self, entries: int, channels: int, *, stream: Stream, initialize: Initializer | None = None) -> None:
-        draw: Any = initialize or (lambda s, shape: s.normal(size=shape))
-        self.weight = parameter(draw(stream.split("weight"), (entries, channels)))
+        self.weight = parameter((initialize or normal())(stream.split("weight"), (entries, channels)))
 
     def __call__(self, ids: Any) -> Tensor:
         """The rows (..., C) of ids (...)."""

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from samebits.autograd import Tensor, edits, kernel
 from samebits.core import Numerics, Prepared, Stream
 from samebits.core.grid import BUFFERS, grid_vectors, refuse_non_finite
+from samebits.core.linalg import LEFT_BITS
 from samebits.nn.initializer import Initializer, kaiming_uniform
 from samebits.nn.module import Module, parameter
 from samebits.nn.parts import floating
@@ -33,7 +34,6 @@ MOST_KEPT = 2**30
 
 _FEW = 16  # rows up to which a product is made part by part of the weight
 _PART = 2**18  # elements of a part: 2 MiB of float64
-_LEFT = 27  # bits of the grid of a left operand: see core.linalg
 _ZERO = np.array(0, np.float32)
 
 
@@ -109,7 +109,7 @@ def _few_rows(rows: Array, grid: Array) -> Array:
     out = np.empty((len(rows), len(grid)), np.float32)
     step = max(1, _PART // grid.shape[1])
     with np.errstate(all="ignore"):
-        left = grid_vectors(rows[None], -1, _LEFT, "left")[0]
+        left = grid_vectors(rows[None], -1, LEFT_BITS, "left")[0]
         for start in range(0, len(grid), step):
             part = grid[start : start + step]
             wide = BUFFERS.take("right", part.shape)

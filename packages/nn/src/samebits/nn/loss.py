@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from samebits.autograd import Tensor, kernel
+from samebits.autograd.ops.probabilities import refuse_row
 from samebits.core import current
 from samebits.nn.parts import ROWS, Array, Columns, by_elements, by_rows, floating, room, rounded, row_sums, scalar
 
@@ -105,8 +106,9 @@ def _cross_entropy(logits: Array, targets: Any, ignore_index: int) -> tuple[Any,
         for part in by_rows(len(wild), length):
             some = wild[part]
             tops = np.maximum.reduce(block := rows[some], axis=1)
-            if numerics.name == "exact":
-                _refuse(some[counted[some] & ~np.isfinite(tops)], logits)
+            bad = some[counted[some] & ~np.isfinite(tops)]
+            if numerics.name == "exact" and len(bad):
+                refuse_row("cross_entropy: the row logits", logits, int(bad[0]))
             shifts[some] = np.where(np.isfinite(tops), tops, working.type(0))
             block = block.astype(working, copy=False)
             block -= shifts[some, None]
@@ -117,15 +119,6 @@ def _cross_entropy(logits: Array, targets: Any, ignore_index: int) -> tuple[Any,
         losses = losses[places] - (rows[places, ids[places]] - shifts[places])
         loss = kernels.sum(losses, 0) / working.type(len(places))
         return scalar(loss, logits.dtype), (logits, shifts, totals, ids, counted)
-
-
-def _refuse(places: Array, logits: Array) -> None:
-    """Raise for the first of these rows, if there is one: its maximum is not finite."""
-    if len(places):
-        values = logits.reshape(-1, logits.shape[-1])[places[0]]
-        worst = values[~(values < np.inf)][0] if not (values < np.inf).all() else values[0]
-        place = ", ".join(str(int(i)) for i in np.unravel_index(int(places[0]), logits.shape[:-1]))
-        raise FloatingPointError(f"cross_entropy: the row logits[{place}] has no finite maximum: {worst} is in it") from None
 
 
 def _cross_entropy_gradient(g: Any, logits: Array, shifts: Array, totals: Array, ids: Array, counted: Array) -> Array:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from samebits.core import Stream, digest
 
-__all__ = ["Batches", "evaluation_windows"]
+__all__ = ["Batches", "evaluation_windows", "windows_at"]
 
 Int64 = npt.NDArray[np.int64]
 Ids = npt.NDArray[np.integer[Any]]
@@ -97,7 +97,7 @@ class Batches:
             part = self._starts(epoch)[index : index + starts.size - done]
             starts[done : done + part.size] = part
             done += part.size
-        return _cut(self._tokens, starts, self.time)
+        return windows_at(self._tokens, starts, self.time)
 
     def _starts(self, epoch: int) -> Int64:
         """Where the windows of an epoch begin, in their order."""
@@ -169,13 +169,18 @@ def evaluation_windows(tokens: Ids, *, time: int, batch: int) -> Iterator[Batch]
 def _in_order(tokens: Ids, time: int, batch: int) -> Iterator[Batch]:
     whole, rest = divmod(tokens.size - 1, time)
     for first in range(0, whole, batch):
-        yield _cut(tokens, np.arange(first, min(first + batch, whole), dtype=np.int64) * np.int64(time), time)
+        yield windows_at(tokens, np.arange(first, min(first + batch, whole), dtype=np.int64) * np.int64(time), time)
     if rest:
-        yield _cut(tokens, np.array([whole * time], np.int64), rest)
+        yield windows_at(tokens, np.array([whole * time], np.int64), rest)
 
 
-def _cut(tokens: Ids, starts: Int64, time: int) -> Batch:
-    """Inputs and targets (starts, time): copies both, so that whoever writes to one leaves the other and the tokens alone."""
+def windows_at(tokens: Ids, starts: Int64, time: int) -> Batch:
+    """The windows that begin at ``starts``: inputs and targets int64 (starts, time), fresh arrays both.
+
+    Example:
+        >>> [part.tolist() for part in windows_at(np.arange(10), np.array([0, 4]), 3)]
+        [[[0, 1, 2], [4, 5, 6]], [[1, 2, 3], [5, 6, 7]]]
+    """
     windows = tokens[starts[:, None] + np.arange(time + 1, dtype=np.int64)]
     return windows[:, :-1].astype(np.int64, order="C"), windows[:, 1:].astype(np.int64, order="C")
 

@@ -5,6 +5,7 @@ has no finite maximum has no softmax, and raises FloatingPointError.
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import numpy as np
 
@@ -70,16 +71,16 @@ def _by_rows(name: str, finish: Callable[[Kernels, Array, Array], None], x: Arra
             part = rows[start : start + height]
             top = np.maximum.reduce(part, axis=-1, keepdims=True).astype(working)
             if numerics.name == "exact" and not np.isfinite(top).all():
-                _refuse(name, top, moved, start)
+                refuse_row(f"{name}: the row ", moved, start + int(np.argmin(np.isfinite(top))))
             wide = part.astype(working, copy=False)
             shifted = np.subtract(wide, top, out=None if wide is part else wide)
             finish(numerics.kernels, shifted, results[start : start + height])
     return np.moveaxis(out, -1, axis)
 
 
-def _refuse(name: str, top: Array, x: Array, start: int) -> None:
-    row = start + int(np.argmin(np.isfinite(top)))
+def refuse_row(what: str, x: Array, row: int) -> NoReturn:
+    """Raise FloatingPointError for a row of x (..., n), counted over all leading axes, whose maximum is not finite."""
     place = ", ".join(map(str, np.unravel_index(row, x.shape[:-1]))) if x.ndim > 1 else ""
     values = x.reshape(-1, x.shape[-1])[row]
     worst = values[~(values < np.inf)][0] if not (values < np.inf).all() else values[0]
-    raise FloatingPointError(f"{name}: the row [{place}] has no finite maximum: {worst} is in it") from None
+    raise FloatingPointError(f"{what}[{place}] has no finite maximum: {worst} is in it") from None
