@@ -24,13 +24,11 @@ from python_discovery import get_interpreter
 
 ROOT = Path(__file__).parent
 SOURCES = sorted(ROOT.glob("packages/*/src"))
-sys.path[:0] = map(str, SOURCES)  # the lab's rooms below need the standard library alone
+sys.path.insert(0, str(ROOT))
 
-from samebits.lab import locks, matrix  # noqa: E402
-from samebits.lab.drift import map as driftmap  # noqa: E402
-from samebits.lab.drift import picture as driftpicture  # noqa: E402
-from samebits.lab.tree import FLOORS, Tree, page  # noqa: E402
-from samebits.lab.tree import coverage as treecoverage  # noqa: E402
+from tools import locks, matrix  # noqa: E402
+from tools.tree import FLOORS, Tree, page  # noqa: E402
+from tools.tree import coverage as treecoverage  # noqa: E402
 
 # The one table: a NumPy series and the Pythons it is tested on. A new series also needs requirements/numpy-SERIES.in.
 SUPPORTED = {
@@ -43,7 +41,7 @@ SUPPORTED = {
     "2.5": ("3.12", "3.13", "3.14", "3.15"),
 }
 
-TESTED_WITH = ("test", "lab", "corpora")  # the locks that a cell's tests need beside its NumPy's
+TESTED_WITH = ("test", "cli", "corpora")  # the locks that a cell's tests need beside its NumPy's
 
 DIST = ROOT / "dist"
 REPORTS = ROOT / "reports"
@@ -149,7 +147,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     junit = Path(session.create_tmp(), "junit.xml")
     junit.unlink(missing_ok=True)
     python = str(session.python)
-    record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT), "did not finish")
+    record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT, matrix.TESTED), "did not finish")
     whole = not session.posargs and not INSTALL_ONLY  # part of the suite is no result for the cell
     newest = numpy == newest_numpy(session)
     if whole:
@@ -159,7 +157,11 @@ def tests(session: nox.Session, numpy: str) -> None:
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
-    arguments = session.posargs or ["tests", "--ignore=tests/house", "--ignore=tests/parity", f"--junit-xml={junit}"]
+    arguments = session.posargs or [
+        "tests",
+        *(f"--ignore=tests/{name}" for name in ("parity", "repository", "tools")),
+        f"--junit-xml={junit}",
+    ]
     # environments are made anew, bytecode is kept: Python itself checks that it belongs to the source
     session.env.update({"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"), "PYTHONDONTWRITEBYTECODE": None})
     session.env["SAMEBITS_CELL"] = f"{python} {numpy}"
@@ -176,7 +178,7 @@ def tests(session: nox.Session, numpy: str) -> None:
 def grids() -> list[matrix.Grid]:
     """The grids of all recorded cells."""
     missing = [python for python in PYTHONS if get_interpreter(python) is None]
-    return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT), missing)
+    return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT, matrix.TESTED), missing)
 
 
 @nox.session(default=False, venv_backend="none")
@@ -197,19 +199,15 @@ def report(session: nox.Session) -> None:
 @nox.parametrize("python, numpy", CELLS)
 def drift(session: nox.Session, numpy: str) -> None:
     """Measure which NumPy operations drift in one cell, and whether a samebits twin does; drift_map joins the cells."""
-    install(session, f"numpy-{numpy}", "lab", wheels=True)
+    install(session, f"numpy-{numpy}", "cli", wheels=True)
     session.run("samebits", "drift", "--record", str(REPORTS / "drift"), *session.posargs)
 
 
-@nox.session(default=False, venv_backend="none")
+@nox.session(default=False, requires=["build"])
 def drift_map(session: nox.Session) -> None:
     """Join the cells recorded in reports/drift/ to the drift map, docs/drift.md and docs/drift.svg."""
-    try:
-        found = driftmap.read((REPORTS / "drift").glob("*.json"))
-    except ValueError as error:
-        session.error(str(error))
-    driftpicture.write(found, ROOT / "docs")
-    session.log(found.summary())
+    install(session, f"numpy-{newest_numpy(session)}", "cli", wheels=True)
+    session.run("samebits", "drift", "--join", *map(str, sorted((REPORTS / "drift").glob("*.json"))), "--render", "docs")
 
 
 @nox.session(default=False, requires=["build"], python="3.14")  # one Python: the next may count branches in another way
@@ -229,32 +227,32 @@ def coverage(session: nox.Session) -> None:
     page.write(Tree.read(ROOT), ROOT / "docs")
 
 
-@nox.session(default=False, venv_backend="none")
+@nox.session(default=False)
 def tree(session: nox.Session) -> None:
-    """Draw the tree of technologies: docs/tree.md and docs/tree.svg."""
-    page.write(Tree.read(ROOT), ROOT / "docs")
-    session.log("docs/tree.md and docs/tree.svg are written")
+    """Draw the tree of technologies into docs/; -- TECHNOLOGY shows one in the terminal, -- --list all."""
+    install(session, "cli")
+    session.run("python", "-m", "tools.tree", *session.posargs)
 
 
 @nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
 def check(session: nox.Session) -> None:
     """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
-    install(session, f"numpy-{newest_numpy(session)}", "lab", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "cli", wheels=True)
     session.run("samebits", "check", *session.posargs)
 
 
 @nox.session(default=False, requires=["build"], python=newest_python() if "train" in SELECTED.sessions else None)
 def train(session: nox.Session) -> None:
     """Train a language model, let it write, and compare its bits with those published; -- --help says what else it can do."""
-    install(session, f"numpy-{newest_numpy(session)}", "lab", "corpora", plot(session), wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", plot(session), wheels=True)
     session.run("samebits", "train", *session.posargs, interrupt_timeout=600)  # Ctrl-C ends the step and saves
 
 
 @nox.session(default=False, requires=["build"])
-def bless(session: nox.Session) -> None:
-    """Write the golden digests anew, on purpose, and print what changed."""
+def update(session: nox.Session) -> None:
+    """Update the golden digests on purpose, and print which changed."""
     install(session, f"numpy-{newest_numpy(session)}", "corpora", wheels=True)
-    session.run("python", "tests/golden/bless.py")
+    session.run("python", "tests/golden/update.py")
 
 
 @nox.session(default=False, requires=["build"])
@@ -292,7 +290,7 @@ def lint(session: nox.Session) -> None:
     session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "noxfile.py", *map(str, ROOT.glob("packages/*/scripts")), *map(str, SOURCES))
+    session.run("mypy", "noxfile.py", "tools", *map(str, ROOT.glob("packages/*/scripts")), *map(str, SOURCES))
     session.run("mypy", "nox")
     session.run("lint-imports", "--no-cache")
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")
@@ -300,7 +298,7 @@ def lint(session: nox.Session) -> None:
     session.run("shellcheck", ".ci/run", ".devcontainer/post-create")
     session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *map(str, ROOT.glob(".github/workflows/*")))
     session.run("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml")
-    session.run("python", "-m", "pytest", "tests/house")
+    session.run("python", "-m", "pytest", "tests/repository", "tests/tools")
     build_site(session)
 
 

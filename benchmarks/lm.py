@@ -52,8 +52,8 @@ class Random:
 
 
 def ours(settings: Any, batches: Any, mode: Any) -> Callable[[], float]:
+    from samebits.cli.memory import keep_freed
     from samebits.core import Stream, numerics
-    from samebits.lab.memory import keep_freed
     from samebits.lm import LanguageModel, Trainer
 
     keep_freed()  # as `samebits train` does
@@ -294,8 +294,8 @@ def learn(options: argparse.Namespace) -> None:
     import torch
     from torch.nn import functional as f
 
+    from samebits.cli import curve
     from samebits.core import numerics
-    from samebits.lab import curve
     from samebits.lm import presets
     from samebits.lm.run import start
 

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TREE = ("nox", "noxfile.py", "pyproject.toml", "packages", "requirements", "tests")
 RUNS = ("cold", "warm", "kept")
 HASHED = ("--require-hashes", "--only-binary", ":all:")
-PYTEST = ("-p", "no:cacheprovider", "tests", "--ignore=tests/house")
+PYTEST = ("-p", "no:cacheprovider", "tests", "--ignore=tests/repository")
 
 PLAIN_NOX = """\
 import nox
@@ -38,7 +38,7 @@ import nox
 @nox.session(venv_backend="virtualenv")
 @nox.parametrize("python, numpy", {cells})
 def tests(session, numpy):
-    session.install(*{hashed}, *(f"-rrequirements/{{name}}.txt" for name in (f"numpy-{{numpy}}", "test", "lab")))
+    session.install(*{hashed}, *(f"-rrequirements/{{name}}.txt" for name in (f"numpy-{{numpy}}", "test", "cli")))
     session.install("--no-deps", "--no-index", *{wheels})
     session.run("python", "-m", "pytest", *{pytest}, env={{"SAMEBITS_CELL": f"{{session.python}} {{numpy}}"}})
 """
@@ -62,7 +62,7 @@ set_env = SAMEBITS_CELL = {python} {numpy}
 deps =
     -r requirements/numpy-{numpy}.txt
     -r requirements/test.txt
-    -r requirements/lab.txt
+    -r requirements/cli.txt
 """
 
 Cell = tuple[str, str]

@@ -26,14 +26,14 @@ from samebits.autograd import Tensor, gradients
 from samebits.core import Stream, numerics
 from samebits.nn.activation import gelu, silu, softmax, swiglu
 from samebits.nn.adamw import AdamW
-from samebits.nn.attention import attention
 from samebits.nn.clipping import clip_gradient_norm
-from samebits.nn.dropout import dropout
-from samebits.nn.embedding import embedding
-from samebits.nn.linear import linear
+from samebits.nn.dense import linear
+from samebits.nn.embeddings import embedding
 from samebits.nn.loss import cross_entropy
 from samebits.nn.module import parameter
 from samebits.nn.normalization import batch_norm, layer_norm, rms_norm
+from samebits.nn.regularization import dropout
+from samebits.nn.scaled_dot_product import attention
 
 SECONDS = 1.0
 

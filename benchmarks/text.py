@@ -26,7 +26,7 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 
 from samebits import core
 from samebits.text import bytepair
-from samebits.text.corpus import python_code, shakespeare
+from samebits.text.sources import python_code, shakespeare
 from samebits.text.tokenizer import BytePairTokenizer
 
 Peers = dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]]

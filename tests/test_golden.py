@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from samebits.lab import variants
+from samebits.drift import variants
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(GOLDEN.glob("*.json"))}
 
 
 def test_every_script_has_its_digests() -> None:
-    assert sorted(EXPECTED) == sorted(path.stem for path in GOLDEN.glob("*.py") if path.stem != "bless")
+    assert sorted(EXPECTED) == sorted(path.stem for path in GOLDEN.glob("*.py") if path.stem != "update")
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -25,7 +25,7 @@ def test_every_result_has_its_golden_digest(name: str) -> None:
 @pytest.mark.variants
 def test_kernels_cpu_levels_c_library_and_threads_cannot_change_a_bit() -> None:
     computed = [name for name in EXPECTED if name != "text"]  # which has whole numbers and bytes alone
-    runs = variants.run([str(GOLDEN / "bless.py"), *computed], variants.available())
+    runs = variants.run([str(GOLDEN / "update.py"), *computed], variants.available())
     assert len(runs) > 1 or os.name == "nt"
     for one in runs:
         assert not one.error, f"{one.variant}: {one.error}"

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
-
-from samebits.lab.locks import pins
+from tools.locks import pins
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samebits.core import blocks, grid, linalg, random, tree
+from samebits.core import blocks, grid, linalg, random, summation
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "core.json").read_text(encoding="utf-8"))
@@ -21,7 +21,7 @@ def digests() -> dict[str, str]:
 def test_block_sizes_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(blocks.evaluate.__kwdefaults__, "block", 1000)
     monkeypatch.setattr(random, "BLOCK", 998)
-    monkeypatch.setattr(tree, "_BLOCK", 512)
+    monkeypatch.setattr(summation, "_BLOCK", 512)
     monkeypatch.setattr(grid, "_BLOCK", 700)
     monkeypatch.setattr(linalg, "_GROUP", 3000)
     monkeypatch.setattr(linalg, "_ROWS", 5)

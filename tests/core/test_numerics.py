@@ -8,7 +8,7 @@ import pytest
 
 from samebits import core
 from samebits.core import Stream, current, numerics
-from samebits.core.numerics import EXACT, FAST, Kernels
+from samebits.core.modes import EXACT, FAST, Kernels
 
 X = Stream(1).normal(size=(20, 30))
 IDS = Stream(2).integers(7, size=20)

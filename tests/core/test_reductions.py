@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from samebits.core import reductions, tree
+from samebits.core import reductions, summation
 from samebits.core.reductions import cumsum, logsumexp, mean, norm, std, var
-from samebits.core.tree import fold, tree_sum
+from samebits.core.summation import fold, pairwise_sum
 
 NAMES = ["sum", "mean", "var", "std", "norm", "logsumexp", "max", "min"]
 QUIET_NAN = 0x7FC00000
@@ -47,29 +47,29 @@ def numpy_twin(name):
 
 
 def test_the_tree_of_nine_terms_is_the_one_in_the_documentation():
-    assert tree_sum(np.array(list("012345678"), dtype=object)) == "053827164"
+    assert pairwise_sum(np.array(list("012345678"), dtype=object)) == "053827164"
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 9, 64, 65, 384, 1000, 4097])
-def test_tree_sum_is_its_definition(n):
+def test_pairwise_sum_is_its_definition(n):
     x = normal(n, 3).astype(np.float64) ** 3
     expected = np.array([tree_by_definition(column) for column in x.T])
-    assert same(tree_sum(x.copy(), axis=0), expected)
-    assert same(tree_sum(x.T.copy()).copy(), expected)
-    assert same(tree_sum(x.copy().T, axis=1), expected)
-    assert same(np.asarray(tree_sum(x[:, 0].copy())), expected[0])
-    assert same(tree_sum(x.T.copy()[:, :0]), np.zeros(3))
+    assert same(pairwise_sum(x.copy(), axis=0), expected)
+    assert same(pairwise_sum(x.T.copy()).copy(), expected)
+    assert same(pairwise_sum(x.copy().T, axis=1), expected)
+    assert same(np.asarray(pairwise_sum(x[:, 0].copy())), expected[0])
+    assert same(pairwise_sum(x.T.copy()[:, :0]), np.zeros(3))
     kept = x.copy()
     for axis in (0, 1):
-        tree_sum(kept, axis)[...] = 0
+        pairwise_sum(kept, axis)[...] = 0
         assert same(kept, x)
 
 
 @pytest.mark.parametrize("block", [1, 7, 100, 65536])
 @pytest.mark.parametrize("shape", [(1000, 1, 1), (129, 1, 5), (77, 6, 1), (50, 4, 3), (1, 9, 9), (2, 300, 1)])
 def test_fold_is_the_same_tree_for_any_shape_layout_and_block(monkeypatch, block, shape):
-    monkeypatch.setattr(tree, "_BLOCK", block)
-    monkeypatch.setattr(tree, "_LANES", max(1, block // 20))
+    monkeypatch.setattr(summation, "_BLOCK", block)
+    monkeypatch.setattr(summation, "_LANES", max(1, block // 20))
     x = normal(*shape)
     expected = np.array([tree_by_definition(x[:, i, j]) for i in range(shape[1]) for j in range(shape[2])]).reshape(shape[1:])
     for order in itertools.permutations(range(3)):

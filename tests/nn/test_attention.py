@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from samebits.autograd import GraphError, Tensor, gradient_check, gradients, no_grad
 from samebits.core import Stream, numerics
-from samebits.nn.attention import attention
 from samebits.nn.cache import CacheOverrunError, KeyValueCache
 from samebits.nn.multihead import MultiHeadAttention
 from samebits.nn.positions import Rotary
+from samebits.nn.scaled_dot_product import attention
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -133,7 +133,7 @@ def test_a_block_of_any_size_gives_the_same_bits(block: int, monkeypatch: pytest
         return b"".join(x.numpy().tobytes() for x in (out, *gradients(out, tensors, Tensor(g))))
 
     expected = run()
-    monkeypatch.setattr(importlib.import_module("samebits.nn.attention"), "_BLOCK", block)
+    monkeypatch.setattr(importlib.import_module("samebits.nn.scaled_dot_product"), "_BLOCK", block)
     assert run() == expected
 
 

@@ -8,7 +8,7 @@ import pytest
 from samebits.autograd import Tensor, gradient_check, gradients
 from samebits.core import Stream
 from samebits.nn import parts
-from samebits.nn.dropout import Dropout, dropout
+from samebits.nn.regularization import Dropout, dropout
 
 
 def test_gradients_are_those_of_central_differences() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from samebits.autograd import Tensor, gradient_check, gradients
 from samebits.core import Stream, embedding_gradient
-from samebits.nn.embedding import Embedding, embedding
+from samebits.nn.embeddings import Embedding, embedding
 
 
 def test_gradients_are_those_of_central_differences() -> None:

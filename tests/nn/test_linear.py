@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from samebits import core
 from samebits.autograd import Tensor, gradient_check, no_grad
 from samebits.core import Stream, numerics
-from samebits.nn.linear import Linear, kept_bytes, linear
+from samebits.nn.dense import Linear, kept_bytes, linear
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -125,7 +125,7 @@ def test_a_weight_is_kept_when_it_comes_a_second_time_and_goes_with_its_tensor()
 
 
 def test_no_more_is_kept_than_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.import_module("samebits.nn.linear"), "MOST_KEPT", kept_bytes() + 5 * 6 * 4)
+    monkeypatch.setattr(importlib.import_module("samebits.nn.dense"), "MOST_KEPT", kept_bytes() + 5 * 6 * 4)
     before, weights = kept_bytes(), [Tensor(normal(5, 6, name=str(i))) for i in range(3)]
     for weight in weights:
         repeated(weight)

@@ -7,7 +7,7 @@ import numpy as np
 from samebits.autograd import Tensor, gradient_check, tanh
 from samebits.core import Stream
 from samebits.nn.activation import gelu, swiglu
-from samebits.nn.linear import linear
+from samebits.nn.dense import linear
 from samebits.nn.mlp import MLP, SwiGLU
 
 

@@ -14,10 +14,10 @@ from torch.nn import functional as f
 
 from samebits.autograd import Tensor, gradients
 from samebits.core import Stream, numerics
-from samebits.nn.attention import attention
 from samebits.nn.block import TransformerBlock
-from samebits.nn.linear import Linear
+from samebits.nn.dense import Linear
 from samebits.nn.positions import Rotary
+from samebits.nn.scaled_dot_product import attention
 
 TOLERANCE = 2e-6
 
@@ -50,7 +50,7 @@ def compare(ours, theirs, arrays, names=None):
 
 @pytest.mark.parametrize("shape", [(64, 30), (3, 70, 30)])
 def test_linear(shape):
-    from samebits.nn.linear import linear
+    from samebits.nn.dense import linear
 
     compare(linear, f.linear, [normal(*shape), normal(50, 30, name="w"), normal(50, name="b")])
 

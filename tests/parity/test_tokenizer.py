@@ -20,7 +20,7 @@ import tokenizers
 from samebits.core import Stream
 from samebits.text import unicode_table
 from samebits.text.bytepair import train
-from samebits.text.corpus import python_code, shakespeare
+from samebits.text.sources import python_code, shakespeare
 from samebits.text.tokenizer import BytePairTokenizer, CharacterTokenizer
 from samebits.text.tokenizer_file import load, load_ranks
 from samebits.text.unicode import ranges

@@ -8,9 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from samebits.core.files import replace_file
 from samebits.lm import presets
 from samebits.lm.run import start
-from samebits.text.files import replacing
 
 PUBLISHED = Path(__file__).parents[1] / "src/samebits/lm/presets/published.json"
 
@@ -24,7 +24,7 @@ def main() -> None:
             del run  # the token files are mapped, which keeps Windows from removing them
         known = json.loads(PUBLISHED.read_text("utf-8"))
         print(f"{name}: {'the same' if known.get(name) == found else 'CHANGED' if name in known else 'new'} {found}")
-        with replacing(PUBLISHED) as file:
+        with replace_file(PUBLISHED) as file:
             file.write(json.dumps(dict(sorted({**known, name: found}.items())), indent=1).encode() + b"\n")
 
 

@@ -214,7 +214,7 @@ class Tensor:
 
     def draw(self, gradient: "Operand | None" = None, *, form: str = "text") -> str:
         """A picture of the graph with values and gradients, ``"text"`` or ``"svg"``; before ``backward()`` frees it."""
-        from samebits.autograd.draw import draw
+        from samebits.autograd.drawing import draw
 
         return draw(self, gradient, form=form)
 

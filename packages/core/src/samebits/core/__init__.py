@@ -3,12 +3,12 @@
 The functions carry NumPy's names, among them ``sum``, ``max`` and ``min``: say ``from samebits import core``.
 """
 
-from samebits.core.digest import digest
 from samebits.core.elementary import cos, erf, exp, exp2, expm1, log, log1p, log2, log10, rsqrt, sigmoid, sin, sqrt, tanh
+from samebits.core.hashing import digest
 from samebits.core.indexing import argsort, bincount, embedding_gradient, scatter_add, segment_sum
 from samebits.core.linalg import Prepared, dot, matmul, prepare, vecdot
 from samebits.core.machine import BLAS, Machine, MachineError, check_arithmetic, describe_machine
-from samebits.core.numerics import Kernels, Numerics, current, numerics
+from samebits.core.modes import Kernels, Numerics, current, numerics
 from samebits.core.random import Stream
 from samebits.core.reductions import cumsum, logsumexp, max, mean, min, norm, std, sum, var  # noqa: A004
 

@@ -1,6 +1,6 @@
 """Reductions of float32 arrays over any axes: `sum`, `mean`, `var`, `std`, `norm`, `logsumexp`, `max`, `min`, `cumsum`.
 
-Sums are taken in float64 by the halving tree (`tree`) over the reduced axes, read in C order, and rounded to float32
+Sums are taken in float64 by the halving tree (`summation`) over the reduced axes, read in C order, and rounded to float32
 once at the end. So the bits depend on the reduced values and their number, not on memory layout or the other axes.
 
 As in NumPy, `axis` is an int, a tuple of ints or None (all axes), and `keepdims` keeps reduced axes with length 1.
@@ -18,7 +18,7 @@ import numpy as np
 
 from samebits.core import exponential, logarithm
 from samebits.core.grid import Float32, Float64, float32_operand, rounded
-from samebits.core.tree import Part, fold
+from samebits.core.summation import Part, fold
 
 Axis = int | tuple[int, ...] | None
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core.digest import digest
+from samebits.core.hashing import digest
 
 __all__ = ["Outcome", "selftest"]
 

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from samebits import core
+from samebits.core.files import replace_file
 from samebits.lm import safetensors
 from samebits.lm.safetensors import CheckpointError, Entry, portable, read_tensor, written
-from samebits.text.files import replacing
 
 __all__ = ["Checkpoint", "CheckpointError", "digest", "load", "read_header", "save"]
 
@@ -83,7 +83,7 @@ def save(path: PathLike, tensors: Mapping[str, Array], metadata: Mapping[str, st
         raise ValueError(f"metadata has {DIGEST!r}, which is written here: leave it out")
     arrays = {name: portable(name, array) for name, array in tensors.items()}
     found = digest(arrays, metadata)
-    with replacing(path) as file:
+    with replace_file(path) as file:
         file.writelines(written(arrays, {**metadata, DIGEST: found}))
     return found
 

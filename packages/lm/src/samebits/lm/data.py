@@ -19,16 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Stream
+from samebits.core.files import replace_file
 from samebits.lm.config import ConfigError, TrainConfig
-from samebits.text import batches, corpus, tokenizer, tokenizer_file, tokens
-from samebits.text.dataset import BOUNDARY, Corpus
-from samebits.text.files import replacing
+from samebits.text import batches, sources, tokenizer, tokenizer_file, tokens
+from samebits.text.corpus import BOUNDARY, Corpus
 
 __all__ = ["CORPORA", "TOKENIZER", "Data", "collect", "encoded", "prepare", "windows"]
 
 Int64 = npt.NDArray[np.int64]
 
-CORPORA = {"shakespeare": corpus.shakespeare, "python": corpus.python_code}
+CORPORA = {"shakespeare": sources.shakespeare, "python": sources.python_code}
 """The corpora that have a name."""
 
 TOKENIZER = "tokenizer.json"
@@ -110,7 +110,7 @@ def collect(name: str) -> Corpus:
         return CORPORA[name]()
     if not name or not Path(name).exists():  # the path of no name is the folder one is in
         raise ConfigError(f"data is {name!r}: one of {', '.join(map(repr, CORPORA))}, or the path of a file or folder, is needed")
-    return corpus.read(name)
+    return sources.read(name)
 
 
 def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool = False) -> Data:
@@ -144,7 +144,7 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool =
     if recorded != origin:
         folder.mkdir(parents=True, exist_ok=True)
         _write(found, config, folder)
-        with replacing(folder / _RECORD) as file:
+        with replace_file(folder / _RECORD) as file:
             file.write(json.dumps(origin, indent=1).encode() + b"\n")
     return Data.open(folder)
 

@@ -23,13 +23,13 @@ from samebits.lm.config import ConfigError, ModelConfig, TrainConfig
 from samebits.nn import initializer
 from samebits.nn.block import TransformerBlock
 from samebits.nn.cache import KeyValueCache
-from samebits.nn.dropout import Dropout
-from samebits.nn.embedding import Embedding
-from samebits.nn.linear import Linear, linear
+from samebits.nn.dense import Linear, linear
+from samebits.nn.embeddings import Embedding
 from samebits.nn.loss import cross_entropy
 from samebits.nn.module import Module
 from samebits.nn.normalization import LayerNorm, RMSNorm
 from samebits.nn.positions import LearnedPositions, Rotary
+from samebits.nn.regularization import Dropout
 
 __all__ = ["LanguageModel", "flops_per_token", "load_model", "parameter_count"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from samebits.core import Stream
+from samebits.core.files import replace_file
 from samebits.lm import training
 from samebits.lm.config import ConfigError, TrainConfig
 from samebits.lm.data import TOKENIZER, Data, prepare
@@ -21,7 +22,6 @@ from samebits.lm.evaluation import byte_lengths
 from samebits.lm.model import LanguageModel, load_model
 from samebits.lm.training import Callback, Trainer
 from samebits.text import tokenizer_file
-from samebits.text.files import replacing
 from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["CONFIG", "OpenRun", "Run", "checkpoint_of", "open_run", "read_metrics", "start"]
@@ -78,7 +78,7 @@ def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequen
         data=data.digest,
         callbacks=callbacks,
     )
-    with replacing(folder / CONFIG) as file:
+    with replace_file(folder / CONFIG) as file:
         file.write(config.to_toml().encode())
     return Run(folder, whole, data, trainer)
 

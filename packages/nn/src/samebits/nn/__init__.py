@@ -3,13 +3,11 @@
 from samebits.nn import initializer, schedule
 from samebits.nn.activation import gelu, glu, relu, sigmoid, silu, softmax, swiglu, tanh
 from samebits.nn.adamw import AdamW
-from samebits.nn.attention import attention
 from samebits.nn.block import TransformerBlock
 from samebits.nn.cache import CacheOverrunError, KeyValueCache
 from samebits.nn.clipping import clip_gradient_norm
-from samebits.nn.dropout import Dropout, dropout
-from samebits.nn.embedding import Embedding, embedding
-from samebits.nn.linear import Linear, linear
+from samebits.nn.dense import Linear, linear
+from samebits.nn.embeddings import Embedding, embedding
 from samebits.nn.lion import Lion
 from samebits.nn.loss import cross_entropy, mean_squared_error
 from samebits.nn.mlp import MLP, SwiGLU
@@ -19,6 +17,8 @@ from samebits.nn.muon import Muon
 from samebits.nn.normalization import BatchNorm, LayerNorm, RMSNorm, batch_norm, layer_norm, rms_norm
 from samebits.nn.optimizer import Optimizer
 from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
+from samebits.nn.regularization import Dropout, dropout
+from samebits.nn.scaled_dot_product import attention
 from samebits.nn.sgd import SGD
 
 __all__ = [

@@ -18,13 +18,13 @@ from samebits.autograd import Tensor
 from samebits.core import Stream
 from samebits.nn.activation import gelu
 from samebits.nn.cache import KeyValueCache
-from samebits.nn.dropout import Dropout
 from samebits.nn.initializer import Initializer
 from samebits.nn.mlp import MLP, SwiGLU
 from samebits.nn.module import Module
 from samebits.nn.multihead import MultiHeadAttention
 from samebits.nn.normalization import LayerNorm, RMSNorm
 from samebits.nn.positions import Rotary
+from samebits.nn.regularization import Dropout
 
 __all__ = ["TransformerBlock"]
 

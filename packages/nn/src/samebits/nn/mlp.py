@@ -9,8 +9,8 @@ from collections.abc import Callable
 from samebits.autograd import Tensor
 from samebits.core import Stream
 from samebits.nn.activation import gelu, swiglu
+from samebits.nn.dense import Linear
 from samebits.nn.initializer import Initializer
-from samebits.nn.linear import Linear
 from samebits.nn.module import Module
 
 __all__ = ["MLP", "SwiGLU"]

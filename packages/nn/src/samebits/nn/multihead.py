@@ -13,12 +13,12 @@ import numpy.typing as npt
 from samebits.autograd import GraphError, Tensor, ops
 from samebits.autograd.tensor import wrap
 from samebits.core import Stream
-from samebits.nn.attention import attend, attention
 from samebits.nn.cache import KeyValueCache
+from samebits.nn.dense import Linear
 from samebits.nn.initializer import Initializer
-from samebits.nn.linear import Linear
 from samebits.nn.module import Module
 from samebits.nn.positions import Rotary
+from samebits.nn.scaled_dot_product import attend, attention
 
 __all__ = ["MultiHeadAttention"]
 

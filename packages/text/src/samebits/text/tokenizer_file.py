@@ -17,8 +17,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from samebits.core.files import replace_file
 from samebits.text.bytepair import BYTES
-from samebits.text.files import replacing
 from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer, Tokenizer
 
 __all__ = ["TokenizerFileError", "load", "load_ranks", "save"]
@@ -54,7 +54,7 @@ def save(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
         <ByteTokenizer of 257 tokens, 1 of them special>
     """
     text = json.dumps(_document(tokenizer), ensure_ascii=False, indent=1)
-    with replacing(path) as file:
+    with replace_file(path) as file:
         file.write(f"{text}\n".encode())
 
 

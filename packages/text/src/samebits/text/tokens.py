@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from samebits.text.files import replacing
+from samebits.core.files import replace_file
 
 __all__ = ["TokenFileError", "Tokens", "open_tokens", "write_tokens"]
 
@@ -95,7 +95,7 @@ def write_tokens(
         raise ValueError(f"tokenizer is {tokenizer!r}: a digest of 64 hexadecimal digits, or '', is needed")
     dtype = _dtype(vocabulary_size)
     state, count = hashlib.sha256(), 0
-    with replacing(path) as file:
+    with replace_file(path) as file:
         file.write(bytes(_HEADER.size))
         for block in _blocks(tokens):
             _refuse_foreign(block, count, vocabulary_size)

@@ -1,0 +1,240 @@
+"""`samebits train`, `generate`, `eval` and `info` as a user runs them, on a text of a few lines."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from samebits.cli import language
+from samebits.cli.app import app
+from samebits.lm import checkpoint, presets
+
+pytestmark = pytest.mark.once
+
+CONFIG = """
+data = "text.txt"
+steps = {steps}
+batch = 4
+warmup = 2
+learning_rate = 1e-2
+evaluate_every = 4
+evaluation_windows = 4
+checkpoint_every = 2
+[model]
+layers = 1
+heads = 2
+channels = 16
+context = 16
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(presets, "_TOKENS", 30)
+    monkeypatch.setattr(language, "_draw", lambda *_: "")
+    monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
+    Path("text.txt").write_text("so the quick brown fox jumps, and the lazy dog sleeps\n" * 30)
+    Path("small.toml").write_text(CONFIG.format(steps=8))
+    return tmp_path
+
+
+def run(*arguments: str) -> Result:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+def test_train_shows_the_loss_the_curve_a_text_and_the_verdict() -> None:
+    done = run("train", "small.toml")
+    assert done.exit_code == 0
+    for what in (
+        "runs/small",
+        "1 layers, 16 channels",
+        "step 0 of 8   validation",
+        "step 8 of 8   loss",
+        "bits per byte",
+        "tokens/s",
+    ):
+        assert what in done.output, what
+    assert "└1 … 8" in done.output and "it writes" in done.output and "samebits generate runs/small" in done.output
+    assert done.output.strip().endswith("No digest is published for this configuration.")
+    names = {"config.toml", "data.json", "tokenizer.json", "training.tokens", "validation.tokens", "checkpoint.safetensors"}
+    assert names | {"metrics.jsonl"} == {path.name for path in Path("runs/small").iterdir()}
+
+
+def test_train_never_overwrites_a_run() -> None:
+    assert run("train", "small.toml").exit_code == 0
+    before = Path("runs/small/checkpoint.safetensors").read_bytes()
+    assert "runs/small-2" in run("train", "small.toml").output
+    done = run("train", "small.toml", "--out", "runs/small")
+    assert done.exit_code == 2 and "there is a run in runs/small: --resume goes on with it" in done.output
+    assert (
+        Path("runs/small/checkpoint.safetensors").read_bytes()
+        == before
+        == Path("runs/small-2/checkpoint.safetensors").read_bytes()
+    )
+
+
+def test_resume_goes_on_with_the_newest_run_and_ends_with_the_same_bits() -> None:
+    run("train", "small.toml")
+    whole = Path("runs/small/checkpoint.safetensors").read_bytes()
+    run("train", "small.toml")
+    cut = Path("runs/small-2")
+    lines = (cut / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (cut / "metrics.jsonl").write_bytes(b"".join(lines[:4]))
+    (cut / "checkpoint.safetensors").unlink()  # as if it was killed before the first one
+    done = run("train", "small.toml", "--resume")
+    assert done.exit_code == 0 and "runs/small-2" in done.output
+    assert (cut / "checkpoint.safetensors").read_bytes() == whole
+    assert "going on from step 8" in run("train", "--resume", "--out", "runs/small").output
+    done = run("train", "small.toml", "--resume", "--fast")
+    assert done.exit_code == 2 and "numerics is 'exact', this run's is 'fast'" in done.output
+
+
+def test_train_compares_with_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("train", "small.toml")
+    weights = checkpoint.load("runs/small/checkpoint.safetensors").tensors
+    known = checkpoint.digest({name.removeprefix("model."): x for name, x in weights.items() if name.startswith("model.")})
+    expected = {"weights": known, "text": "0"}
+    monkeypatch.setattr(presets, "published", lambda _: expected)
+    monkeypatch.setattr(presets, "digests", lambda model, _: {"weights": checkpoint.digest(model.state_dict()), "text": "0"})
+    done = run("train", "--resume", "--out", "runs/small")
+    assert done.exit_code == 0 and "The same bits as published." in done.output
+    expected["weights"] = "f" * 64
+    done = run("train", "--resume", "--out", "runs/small")
+    assert done.exit_code == 1 and "Other bits than published." in done.output
+    assert f"differs  weights: published is {'f' * 16}" in done.output
+
+
+def test_what_is_left_out_of_the_data_is_said() -> None:
+    Path("texts").mkdir()
+    Path("texts", "empty.txt").touch()
+    Path("texts", "text.txt").write_text(Path("text.txt").read_text())
+    Path("small.toml").write_text(CONFIG.format(steps=2).replace('"text.txt"', '"texts"'))
+    done = run("train", "small.toml")
+    assert done.exit_code == 0 and "note  texts: 1 notes" in done.output and "empty.txt: empty, left out" in done.output
+
+
+def test_fast_arithmetic_is_kept_by_the_run() -> None:
+    assert "fast arithmetic" in run("train", "small.toml", "--fast").output
+    assert 'numerics = "fast"' in run("info", "runs/small").output
+
+
+def test_generate_streams_what_the_seed_says() -> None:
+    run("train", "small.toml")
+    first = run("generate", "runs/small", "--prompt", "the ", "--tokens", "40", "--seed", "1")
+    assert first.exit_code == 0 and first.output.startswith("the ") and len(first.output) == 45
+    again = run("generate", "runs/small/checkpoint.safetensors", "--prompt", "the ", "--tokens", "40", "--seed", "1")
+    assert (
+        again.output == first.output != run("generate", "runs/small", "--prompt", "the ", "--tokens", "40", "--seed", "2").output
+    )
+    stopped = run("generate", "runs/small", "--prompt", "the ", "--tokens", "40", "--seed", "1", "--stop", first.output[20:22])
+    assert stopped.output.rstrip("\n") == first.output[: 4 + first.output[4:].index(first.output[20:22])].rstrip("\n")
+    assert run("generate", "runs/small", "--tokens", "5", "--fast", "--temperature", "0", "--top-k", "3").exit_code == 0
+
+
+def test_eval_measures_all_that_was_held_out_or_another_text() -> None:
+    run("train", "small.toml")
+    done = run("eval", "runs/small")
+    assert done.exit_code == 0
+    for what in ("loss  ", "perplexity  ", "bits per byte  ", "tokens         161"):
+        assert what in done.output
+    Path("other.txt").write_text("the lazy fox jumps, and so the dog sleeps\n")
+    assert "tokens         41" in run("eval", "runs/small", "--data", "other.txt").output
+    assert "tokens         32" in run("eval", "runs/small", "--windows", "2").output
+
+
+def test_info_says_what_a_checkpoint_holds() -> None:
+    run("train", "small.toml")
+    done = run("info", "runs/small")
+    assert done.exit_code == 0
+    for what in ('data = "text.txt"', "layers = 1", "model.embedding.weight", "F32", "step        8 of 8", "parameters  4,"):
+        assert what in done.output, what
+    assert checkpoint.load("runs/small/checkpoint.safetensors").digest in done.output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are others there")
+def test_ctrl_c_saves_and_says_how_to_go_on() -> None:
+    Path("small.toml").write_text(CONFIG.format(steps=100_000))
+    command = [sys.executable, "-c", "from samebits.cli.app import app; app()"]
+    process = subprocess.Popen([*command, "train", "small.toml"], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    metrics = Path("runs/small/metrics.jsonl")
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 3):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    step = json.loads(metrics.read_bytes().splitlines()[-1])["step"]
+    assert f"Interrupted after step {step} of 100000; all is saved" in output
+    assert "samebits train --resume --out runs/small" in output
+    assert checkpoint.read_header("runs/small/checkpoint.safetensors")[1]["step"] == str(step)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "none.toml"], "none.toml"),
+        (["train", "--preset", "tinny"], "did you mean 'tiny'?"),
+        (["train", "small.toml", "--preset", "tiny"], "there are two configurations"),
+        (["train", "wrong.toml"], "wrong.toml: there is no setting 'stepps': did you mean 'steps'?"),
+        (["train", "--resume", "--out", "nothing"], "there is no run in nothing to go on with"),
+        (["generate", "nothing"], "nothing does not exist"),
+        (["generate", "text.txt"], "text.txt"),
+        (["eval", "nothing"], "nothing does not exist"),
+        (["info", "text.txt"], "text.txt"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_status_2(arguments: list[str], message: str) -> None:
+    Path("wrong.toml").write_text("stepps = 3")
+    done = run(*arguments)
+    assert done.exit_code == 2 and message in done.output and len(done.output.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--temperature", "-1"], ["--prompt", ""], ["--prompt", "Ω"], ["--top-p", "2"], ["--stop", ""]]
+)
+def test_what_cannot_be_generated_is_said_in_one_line(arguments: list[str]) -> None:
+    run("train", "small.toml")
+    done = run("generate", "runs/small", *arguments)
+    assert done.exit_code == 2 and len(done.output.strip().splitlines()) == 1
+    assert "needed" in done.output or "Ω" in done.output
+
+
+def test_without_lm_the_commands_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "samebits.lm", None)  # as if it were not installed
+    done = run("info", "runs/small")
+    assert done.exit_code == 2 and "samebits.lm is not installed" in done.output and "pip install" in done.output
+
+
+def test_a_run_that_is_refused_keeps_its_data() -> None:
+    run("train", "small.toml")
+    before = Path("runs/small/tokenizer.json").read_bytes()
+    Path("text.txt").write_text("AN OTHER TEXT, ALTOGETHER\n" * 60)
+    done = run("train", "small.toml", "--resume")
+    assert done.exit_code == 2 and "trained on other data" in done.output
+    assert Path("runs/small/tokenizer.json").read_bytes() == before
+
+
+def test_a_start_that_failed_leaves_no_folder() -> None:
+    Path("small.toml").write_text(CONFIG.format(steps=2).replace("text.txt", "txt.txt"))
+    assert run("train", "small.toml").exit_code == 2 and not Path("runs").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes are others there")
+@pytest.mark.parametrize("encoding", ["cp1252"])
+def test_a_run_ends_where_nobody_reads_and_where_braille_cannot_be_shown(encoding: str) -> None:
+    command = [sys.executable, "-c", "from samebits.cli.app import app; app()", "train", "small.toml"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=False)
+    assert done.returncode == 0 and b"No digest is published" in done.stdout and not done.stderr
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 0
+    assert checkpoint.read_header("runs/small-2/checkpoint.safetensors")[1]["step"] == "8"

@@ -1,0 +1,147 @@
+"""The map says what moved along which axis, and nothing else."""
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from samebits.drift import map as driftmap
+from samebits.drift import picture as driftpicture
+from samebits.drift.map import FORMAT, Map
+
+pytestmark = pytest.mark.once
+
+VARIANTS = {"base": "base", "cpu-v3": "cpu", "cpu-v2": "cpu", "blas-zen": "blas", "base again": "again"}
+
+
+def record(digests: str, twins: str = "", *, numpy: str = "2.3", python: str = "3.12", **where: Any) -> dict[str, Any]:
+    """A record of one operation, ``exp``, with one letter a variant as its digest; a blank is a run that failed."""
+    variants = dict(zip(VARIANTS, digests, strict=False))
+    return {
+        "format": FORMAT,
+        "platform": where.get("platform", "linux-x86_64"),
+        "python": python,
+        "numpy": numpy,
+        "surroundings": {
+            "processor": where.get("processor", "A"),
+            "cpus": 2,
+            "c_library": where.get("libc", "glibc 2.36"),
+            "settings": {},
+        },
+        "machine": {
+            "python": f"CPython {python}.1",
+            "numpy": f"{numpy}.1",
+            "blas": {"name": "b", "version": "1", "kernel": "Zen"},
+        },
+        "variants": [
+            {
+                "name": name,
+                "axis": VARIANTS[name],
+                "environment": {},
+                "in_effect": "",
+                "error": "" if letter != " " else "crashed: SIGSEGV",
+            }
+            for name, letter in variants.items()
+        ],
+        "operations": {
+            "exp": {
+                "group": "functions",
+                "twin": "exp" if twins else "",
+                "digests": {name: letter for name, letter in variants.items() if letter != " "},
+                "twin_digests": dict(zip(VARIANTS, twins, strict=False)),
+                "errors": where.get("errors", []),
+            }
+        },
+    }
+
+
+def exp(*records: dict[str, Any]) -> driftmap.Row:
+    return Map.of(records).rows[0]
+
+
+def test_axes_of_one_cell_are_told_apart() -> None:
+    row = exp(record("aabca"))
+    assert row.drifts == ["cpu", "blas"]
+    assert (row.results["cpu"], row.results["blas"], row.results["again"], row.different) == (2, 2, 1, 3)
+    assert (row.results["version"], row.results["threads"]) == (0, 0)
+
+
+def test_what_is_not_repeatable_is_seen() -> None:
+    assert exp(record("aaaab")).drifts == ["again"]
+
+
+def test_a_run_that_failed_counts_for_nothing() -> None:
+    row = exp(record("aa ba"))
+    assert (row.results["cpu"], row.results["blas"], row.different) == (1, 2, 2)
+    assert Map.of([record("aa ba")]).runs == 4
+
+
+def test_the_version_axis_compares_bases_on_one_machine() -> None:
+    assert exp(record("aa"), record("bb", numpy="2.4"), record("cc", numpy="2.10")).results["version"] == 3
+    assert exp(record("ab"), record("ac", numpy="2.4")).drifts == ["cpu"]
+    assert exp(record("a"), record("b", numpy="2.4", processor="B")).results["version"] == 0
+    assert exp(record("a"), record("b", numpy="2.4", libc="glibc 2.43")).drifts == []
+
+
+@pytest.mark.parametrize(
+    ("other", "axis"),
+    [
+        ({"python": "3.13"}, "python"),
+        ({"processor": "B"}, "machine"),
+        ({"platform": "linux-aarch64"}, "machine"),
+        ({"libc": "musl"}, "libc"),
+    ],
+)
+def test_places_are_compared_where_one_thing_differs(other: dict[str, Any], axis: str) -> None:
+    assert exp(record("a"), record("b", **other)).drifts == [axis]
+    assert exp(record("a"), record("a", **other)).drifts == []
+
+
+def test_another_python_does_not_stand_for_another_c_library() -> None:
+    assert exp(record("a"), record("b", python="3.14", libc="glibc 2.43")).drifts == ["libc"]
+
+
+def test_twins_are_counted_over_all_runs() -> None:
+    assert exp(record("ab", "xx"), record("ab", "xx", numpy="2.4")).twins == 1
+    assert exp(record("ab", "xx"), record("ab", "xy", numpy="2.4")).twins == 2
+    assert Map.of([record("ab", "xx")]).summary() == (
+        "1 of 1 NumPy operations drift over 2 runs in 1 cell; none of the 1 samebits twins drifts"
+    )
+    assert exp(record("ab", "", errors=["twin: TypeError: x"])).failures == 1
+
+
+def test_records_are_read_in_the_order_of_their_versions(tmp_path: Path) -> None:
+    for numpy in ("2.10", "2.9", "1.26"):
+        (tmp_path / f"{numpy}.json").write_text(json.dumps(record("a", numpy=numpy)))
+    assert [one["numpy"] for one in driftmap.read(tmp_path.glob("*.json")).records] == ["1.26", "2.9", "2.10"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is no record of drift"), ("[]", "is no record"), ('{"format": "x/2"}', "has the format 'x/2'")]
+)
+def test_a_file_that_is_no_record_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "broken.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"broken\.json {message}"):
+        driftmap.read(tmp_path.glob("*.json"))
+    with pytest.raises(ValueError, match="no records of drift: measure at least one cell"):
+        driftmap.read([])
+
+
+def test_page_and_picture_are_written(tmp_path: Path) -> None:
+    found = Map.of([record("aab a", "xxx"), record("cc", "xx", numpy="2.4", errors=["AttributeError: no x**y"])])
+    assert [path.name for path in driftpicture.write(found, tmp_path)] == ["drift.md", "drift.svg"]
+    page = (tmp_path / "drift.md").read_text(encoding="utf-8")
+    assert "| exp | NumPy version (2), CPU level (2) | 3 | `exp`: one result |" in page
+    assert "- Python 3.12, NumPy 2.3, blas-zen: crashed: SIGSEGV" in page
+    assert "- Python 3.12, NumPy 2.4, exp: AttributeError: no x\\*\\*y" in page
+    texts = [text.text for text in ET.parse(tmp_path / "drift.svg").iter() if text.text]
+    assert {"functions", "exp", "2", "1", f"{found.summary()}."} <= set(texts)
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_what_stands_still_is_one_line_a_group() -> None:
+    found = Map.of([record("aaaaa")])
+    assert "1 that stand still" in driftpicture.svg(found)
+    assert "- **functions**: exp" in driftpicture.markdown(found)

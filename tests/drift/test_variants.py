@@ -1,0 +1,97 @@
+"""Variants are really in effect in their processes, and a process that ends badly is told, not dropped."""
+
+import json
+import os
+
+import pytest
+
+from samebits.core import describe_machine
+from samebits.drift import variants
+from samebits.drift.variants import AXES, BASE, Variant, available, in_effect, run
+
+pytestmark = pytest.mark.once
+
+MACHINE = "import json; from samebits.core import describe_machine as d; from samebits.drift.variants import in_effect as e; "
+
+
+def test_the_base_is_first_and_changes_nothing() -> None:
+    assert available()[0] == BASE
+    assert not BASE.environment
+
+
+def test_names_differ_and_axes_are_known() -> None:
+    names = [variant.name for variant in available()]
+    assert len(set(names)) == len(names)
+    assert {variant.axis for variant in available()[1:]} <= set(AXES)
+
+
+def test_every_variant_sets_only_what_is_documented() -> None:
+    assert {name for variant in available() for name in variant.environment} <= set(variants.SETTINGS)
+
+
+@pytest.mark.variants
+def test_every_variant_takes_effect_in_its_process() -> None:
+    runs = run(["-c", MACHINE + "m = d(); print(json.dumps([m.simd, m.blas.threads, e(m)]))"], available())
+    assert [one.error for one in runs] == [""] * len(runs)
+    assert runs[0].value[2] == in_effect(describe_machine())
+    for one in runs:
+        simd, threads, _ = one.value
+        assert not set(one.variant.environment.get("NPY_DISABLE_CPU_FEATURES", "").split()) & set(simd)
+        assert one.variant.environment.get("OPENBLAS_NUM_THREADS", str(threads)) == str(threads)
+
+
+def test_levels_are_cut_from_the_features_in_use() -> None:
+    old = ["SSE42", "AVX", "F16C", "FMA3", "AVX2", "AVX512F", "AVX512CD", "AVX512_SKX", "AVX512_ICL"]
+    assert [(one.name, one.environment["NPY_DISABLE_CPU_FEATURES"]) for one in variants._cpu_levels(old)] == [
+        ("cpu-v4", "AVX512_ICL"),
+        ("cpu-v3", "AVX512F AVX512CD AVX512_SKX AVX512_ICL"),
+        ("cpu-v2", "AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_ICL"),
+    ]
+    assert [one.name for one in variants._cpu_levels(["X86_V3", "X86_V4"])] == ["cpu-v3", "cpu-v2"]
+    assert [one.name for one in variants._cpu_levels(["X86_V3"])] == ["cpu-v2"]
+    assert variants._cpu_levels(["ASIMDHP", "ASIMDDP"]) == []
+
+
+def test_settings_of_the_machine_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=1:glibc.cpu.hwcaps=-AVX512F")
+    for variant in variants._c_library():
+        assert variant.environment["GLIBC_TUNABLES"] == "glibc.malloc.check=1:glibc.cpu.hwcaps=-AVX2,-FMA"
+
+
+def test_a_process_gets_the_environment_of_its_variant_and_keeps_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "kept")
+    program = "import json, os; print(json.dumps([os.environ['MINE'], os.environ['COLOUR']]))"
+    runs = run(["-c", program], [Variant("a", "x", {"COLOUR": "red"}), Variant("b", "x", {"COLOUR": "blue"})])
+    assert [one.value for one in runs] == [["kept", "red"], ["kept", "blue"]]
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("raise SystemExit('no such luck')", "ended with status 1: no such luck"),
+        ("raise SystemExit(3)", "ended with status 3: without a message"),
+        ("print('not json')", r"printed no JSON value but b'not json"),
+        ("import time; time.sleep(60)", "gave no answer within 0.5 s"),
+    ],
+)
+def test_what_goes_wrong_is_told(program: str, error: str) -> None:
+    assert run(["-c", program], [BASE], timeout=0.5 if "sleep" in program else 60)[0].error.startswith(error)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
+def test_a_crash_is_named() -> None:
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    assert run(["-c", program], [BASE])[0].error == "crashed: SIGSEGV"
+
+
+def test_runs_are_told_one_by_one_in_the_order_of_the_variants() -> None:
+    program = "import os, time; time.sleep(float(os.environ['WAIT'])); print(os.environ['WAIT'])"
+    chosen = [Variant(str(wait), "x", {"WAIT": str(wait)}) for wait in (0.3, 0.0, 0.1)]
+    told: list[float] = []
+    runs = run(["-c", program], chosen, done=lambda one: told.append(one.value))
+    assert told == [one.value for one in runs] == [0.3, 0.0, 0.1]
+
+
+def test_the_command_may_depend_on_the_variant() -> None:
+    runs = run(lambda variant: ["-c", f"print({json.dumps(json.dumps(variant.name))})"], [BASE])
+    assert runs[0].value == "base"

@@ -1,0 +1,241 @@
+"""`samebits drift module:function` finds what drifts, says how far, and says what is wrong with what cannot be compared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from samebits.cli.app import app
+from samebits.drift import probe, verdict
+from samebits.drift import report as driftreport
+from samebits.drift.difference import compare
+from samebits.drift.record import AGAIN
+from samebits.drift.variants import BASE, Variant
+from samebits.drift.verdict import investigate, join
+
+pytestmark = [pytest.mark.variants, pytest.mark.once]
+
+THREADS, KERNEL = Variant("threads-1", "threads", {"MINE": "1"}), Variant("blas-x", "blas", {"MINE": "2"})
+PROGRAM = """
+import os
+import random
+import numpy as np
+mine = os.environ.get("MINE", "0")
+x = np.arange(4, dtype=np.float32)
+def same(): print("noise"); return {"x": x, "parts": [1, 2.5, True], "n": 3}
+def moves(): return x, np.nextafter(x, np.float32(9)) if mine == "2" else x
+def chance(): return random.SystemRandom().random()
+def raises(): return [][1]
+def raises_once():
+    if mine == "1": raise KeyError("mine")
+    return x
+def crashes():
+    if mine == "2": os._exit(7)
+    return x
+def grows(): return x[: 2 + int(mine)]
+def text(): return "text"
+def deep(): return {"a": [x, None]}
+def objects(): return np.array([None])
+def empty(): return []
+def huge(): return 2**80
+def asks(a, b=1, *, c): return a
+def leaves(): raise SystemExit("gone")
+CONSTANT = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(PROGRAM)
+    (tmp_path / "broken.py").write_text("import no_such_package\n")
+    (tmp_path / "wrong.py").write_text("1 / 0\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+def ask(name: str) -> verdict.Verdict:
+    return investigate(f"mine:{name}", variants=[BASE, AGAIN, THREADS, KERNEL])
+
+
+def test_a_function_that_stands_still() -> None:
+    found = ask("same")
+    assert (found.status, found.drifts) == (0, [])
+    assert found.sentence() == "mine:same gives the same bits in all 4 runs"
+    assert set(found.runs[0].digests or {}) == {
+        "result['x']",
+        "result['parts'][0]",
+        "result['parts'][1]",
+        "result['parts'][2]",
+        "result['n']",
+    }
+
+
+def test_a_function_that_drifts_says_with_what_and_how_far() -> None:
+    found = ask("moves")
+    assert (found.status, found.drifts) == (1, ["blas"])
+    assert found.sentence() == "mine:moves drifts with the BLAS kernel: 2 different results in 4 runs"
+    (difference,) = found.runs[3].differences
+    assert (difference.array, difference.elements, difference.of, difference.max_ulp) == ("result[1]", 4, 4, 1)
+    assert [[one.name for one in group] for group in found.groups("blas")] == [["base"], ["blas-x"]]
+
+
+def test_a_function_of_chance_is_told_apart_from_drift() -> None:
+    found = investigate("mine:chance", variants=None)
+    assert not found.deterministic
+    assert [one.name for one in found.runs] == ["base", "base again"]
+    assert found.sentence().startswith("mine:chance is not deterministic")
+    assert found.status == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("raises_once", "KeyError: 'mine' (mine.py, line 12, in raises_once)"), ("crashes", "status 7")]
+)
+def test_a_variant_that_fails_is_no_agreement(name: str, error: str) -> None:
+    found = ask(name)
+    assert error in found.failed[0].error
+    assert found.status == 2
+    assert found.sentence() == f"mine:{name} gave the same bits in 3 runs, but 1 could not be compared"
+
+
+def test_another_shape_is_a_difference() -> None:
+    assert str(ask("grows").runs[3].differences[0]) == "result: shape (4,) instead of (2,)"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mine", r"spelled module:function, such as mypackage.module:function, not 'mine'"),
+        ("mine.py:same", "there is no module 'mine.py'"),
+        ("mine/x:same", "spelled module:function"),
+        ("mine:sane", r"no function 'sane' in mine; it has same, moves"),
+        ("nothere:f", "there is no module 'nothere' in this folder"),
+        ("broken:f", r"importing broken failed: ModuleNotFoundError: No module named 'no_such_package' \(broken.py, line 1"),
+        ("wrong:f", r"importing wrong failed: ZeroDivisionError: division by zero \(wrong.py, line 1"),
+        ("mine:raises", r"mine:raises failed: IndexError: list index out of range \(mine.py, line 10, in raises\)"),
+        ("mine:leaves", "mine:leaves failed: SystemExit: gone"),
+        ("mine:asks", "must take no arguments, but asks for a, c"),
+        ("mine:CONSTANT", "must be a function without arguments, not int"),
+        ("mine:text", "result is of type str, and cannot be compared: the function must return an array"),
+        ("mine:deep", r"result\['a'\]\[1\] is None, and cannot be compared"),
+        ("mine:objects", "result cannot be compared: array has dtype object"),
+        ("mine:empty", "mine:empty returned nothing to compare"),
+        ("mine:huge", "result holds an integer beyond int64"),
+    ],
+)
+def test_what_cannot_be_compared_is_explained(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        investigate(name, variants=[BASE])
+
+
+def test_a_version_that_is_none_is_refused_before_anything_runs() -> None:
+    with pytest.raises(ValueError, match=r"numpy must be a version or series such as 2\.3\.5 or 2\.3, not 'latest'"):
+        investigate("mine:same", numpys=["latest"])
+
+
+def test_python_numbers_keep_their_precision() -> None:
+    ((_, array),) = probe.flatten([1.5, 2.0])
+    assert array.dtype == np.float64
+    assert [name for name, _ in probe.flatten({"a": (1, [True, False])})] == ["result['a'][0]", "result['a'][1]"]
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "elements", "max_abs", "max_ulp"),
+    [
+        (np.array([1, 2], "float32"), np.array([1, 2 + 2**-22], "float32"), 1, 2**-22, 1),
+        (np.array([1.0], "float64"), np.array([1 - 2**-53], "float64"), 1, 2**-53, 1),
+        (
+            np.array([1e308], "float64"),
+            np.array([-1e308], "float64"),
+            1,
+            float("inf"),
+            2 * int(np.float64(1e308).view(np.uint64)),
+        ),
+        (np.array([0.0], "float32"), np.array([-0.0], "float32"), 1, 0.0, 0),
+        (np.array([np.nan], "float32"), np.array([1], "float32"), 1, None, None),
+        (np.array([1.0], "float16"), np.array([1 + 2**-10], "float16"), 1, 2**-10, 1),
+        (np.array([1 + 1j], "complex64"), np.array([1 + (1 + 2**-23) * 1j], "complex64"), 1, 2**-23, 1),
+        (np.array([1, 5], "int64"), np.array([1, 2], "int64"), 1, 3, None),
+        (np.array([True]), np.array([False]), 1, 1, None),
+        (np.array([1.0], ">f4"), np.array([1 + 2**-23], ">f4"), 1, 2**-23, 1),
+    ],
+)
+def test_distances(base: Any, other: Any, elements: int, max_abs: float | None, max_ulp: int | None) -> None:
+    found = compare("x", base, other)
+    assert found
+    assert (found.elements, found.max_abs, found.max_ulp) == (elements, max_abs, max_ulp)
+
+
+def test_equal_bits_are_no_difference_and_other_dtypes_are() -> None:
+    assert compare("x", np.array([np.nan, 0], "float32"), np.array([np.nan, 0], "float32")) is None
+    assert compare("x", np.zeros((0, 3)), np.zeros((0, 3))) is None
+    assert str(compare("x", np.zeros(2), np.zeros(2, np.float32))) == "x: dtype float32 instead of float64"
+    assert "in the sign of zero" in str(compare("x", np.zeros(2), -np.zeros(2)))
+
+
+def placed(found: verdict.Verdict, where: dict[str, str], digest: str = "") -> dict[str, Any]:
+    """The JSON of a verdict as if it came from a machine with something else."""
+    answer: dict[str, Any] = json.loads(json.dumps(found.as_json()))
+    answer["where"]["machine"].update(where)
+    if digest:
+        answer["runs"][0]["digests"]["result[0]"] = digest
+    return answer
+
+
+def test_answers_are_joined_along_what_their_places_differ_in() -> None:
+    moves, same = ask("moves"), ask("same")
+    joined = join([placed(moves, {"numpy": "0.1"}), placed(moves, {"numpy": "0.2"}, digest="f" * 64)])
+    assert "version" in joined.drifts
+    still = join([placed(same, {"numpy": "0.1"}), placed(same, {"numpy": "0.2", "python": "CPython 3.99"})])
+    assert (still.status, still.results("place"), still.sentence()) == (0, 1, "mine:same gives the same bits in all 8 runs")
+    with pytest.raises(ValueError, match="two or more answers about one function, not 2 about mine:moves, mine:same"):
+        join([placed(moves, {}), placed(same, {})])
+
+
+def test_joined_answers_keep_what_each_place_found_within_itself() -> None:
+    moves = ask("moves")
+    joined = join([placed(moves, {"numpy": "0.1"}), placed(moves, {"numpy": "0.2"})])
+    assert (joined.status, joined.drifts, joined.results("version")) == (1, ["blas"], 1)
+
+
+def test_the_command_prints_the_verdict_and_returns_the_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "available", lambda: [BASE, THREADS, KERNEL])
+    monkeypatch.setattr(driftreport, "available", lambda: [BASE, THREADS, KERNEL])
+    done = CliRunner().invoke(app, ["drift", "mine:moves"])
+    assert done.exit_code == 1
+    assert "blas-x  result[1]: 4 of 4 elements differ, by up to 2.38e-07 and 1 ulp" in done.stdout
+    assert "mine:moves drifts with the BLAS kernel: 2 different results in 4 runs." in done.stdout
+    assert CliRunner().invoke(app, ["drift", "mine:same"]).exit_code == 0
+    done = CliRunner().invoke(app, ["drift", "mine:raises"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "IndexError" in done.stderr
+
+
+def test_the_command_prints_json_that_it_can_join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "available", lambda: [BASE, KERNEL])
+    done = CliRunner().invoke(app, ["drift", "mine:moves", "--json"])
+    (tmp_path / "a.json").write_text(done.stdout)
+    assert json.loads(done.stdout)["results"] == {"blas": 2, "again": 1}
+    done = CliRunner().invoke(app, ["drift", "--join", "a.json", "a.json"])
+    assert done.exit_code == 1
+    assert "drifts with the BLAS kernel" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a:b", "c:d"], "one function at a time, not 2"),
+        (["--join"], "--join needs the files to join"),
+        (["--join", "nowhere.json"], "nowhere.json"),
+        (["--join", "mine.py"], "must come from `samebits drift`"),
+        (["--numpy", "2.3"], "--numpy is for a function of yours"),
+        (["mine:same", "--record", "x"], "use --json"),
+        (["--join", "x", "--record", "y"], "--join measures nothing"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["drift", *arguments])
+    assert done.exit_code == 2
+    assert message in done.stderr
