@@ -25,9 +25,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["RAYON_NUM_THREADS"] = "1"
 
 from samebits import core
-from samebits.text import bytepair
-from samebits.text.sources import python_code, shakespeare
-from samebits.text.tokenizer import BytePairTokenizer
+from samebits.text import BytePairTokenizer, bytepair, python_code, shakespeare
 
 Peers = dict[str, tuple[Callable[[str], Any], Callable[[Any], str]]]
 

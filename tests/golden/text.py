@@ -14,9 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from samebits.core import Stream, digest
-from samebits.text import Batches, Corpus, evaluation_windows, python_code, shakespeare, write_tokens
+from samebits.text import (
+    Batches,
+    BytePairTokenizer,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Corpus,
+    evaluation_windows,
+    python_code,
+    shakespeare,
+    write_tokens,
+)
 from samebits.text.bytepair import train
-from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 from samebits.text.unicode import stand_in, words
 
 Case = tuple[str, str]

@@ -8,8 +8,7 @@ import pytest
 from samebits.core import Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig, byte_lengths, evaluate
 from samebits.lm.evaluation import token_losses
-from samebits.text import evaluation_windows
-from samebits.text.tokenizer import BytePairTokenizer, CharacterTokenizer
+from samebits.text import BytePairTokenizer, CharacterTokenizer, evaluation_windows
 
 TOKENS = Stream(0).integers(7, size=100)
 MODEL = LanguageModel(ModelConfig(vocabulary_size=7, context=8, layers=1, heads=2, channels=16, dropout=0.5), stream=Stream(1))

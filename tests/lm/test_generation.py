@@ -9,7 +9,7 @@ from samebits.core import Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig
 from samebits.lm.generation import _Text, generate, generate_batch, generate_ids
 from samebits.lm.sampling import Sampling
-from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
+from samebits.text import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 
 pytestmark = pytest.mark.once
 

@@ -7,7 +7,7 @@ import pytest
 
 from samebits.lm import ConfigError, ModelConfig, TrainConfig, open_run, start
 from samebits.lm.run import checkpoint_of, read_metrics
-from samebits.text import CharacterTokenizer
+from samebits.text import CharacterTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.once
 
@@ -38,7 +38,7 @@ def test_a_vocabulary_that_is_not_the_tokenizers_is_refused(config: TrainConfig,
 
 def test_a_tokenizer_of_another_size_is_refused(config: TrainConfig, tmp_path: Path) -> None:
     start(config, tmp_path / "run").trainer.train()
-    CharacterTokenizer("abc").save(tmp_path / "run/tokenizer.json")
+    save_tokenizer(CharacterTokenizer("abc"), tmp_path / "run/tokenizer.json")
     with pytest.raises(ValueError, match=r"tokenizer\.json has 3 tokens, the model has"):
         open_run(tmp_path / "run")
 

@@ -18,11 +18,17 @@ import tiktoken
 import tokenizers
 
 from samebits.core import Stream
-from samebits.text import unicode_table
+from samebits.text import (
+    BytePairTokenizer,
+    CharacterTokenizer,
+    load_ranks,
+    load_tokenizer,
+    python_code,
+    save_tokenizer,
+    shakespeare,
+    unicode_table,
+)
 from samebits.text.bytepair import train
-from samebits.text.sources import python_code, shakespeare
-from samebits.text.tokenizer import BytePairTokenizer, CharacterTokenizer
-from samebits.text.tokenizer_file import load, load_ranks
 from samebits.text.unicode import ranges
 
 END = "<|endoftext|>"
@@ -207,8 +213,8 @@ def test_merges_are_those_of_hugging_face_and_so_are_ids_of_both_files(name: str
     assert ids == list(train(texts, 8192))
 
     theirs.save(str(tmp_path / "theirs.json"))
-    ours = load(tmp_path / "theirs.json")
-    ours.save(tmp_path / "ours.json")
+    ours = load_tokenizer(tmp_path / "theirs.json")
+    save_tokenizer(ours, tmp_path / "ours.json")
     back = tokenizers.Tokenizer.from_file(str(tmp_path / "ours.json"))
     assert ours.special_tokens == {END: 0}
     for text in [*texts, mixture("mixed", EVERY, 1, 50_000), f"a{END}  {END} b", "a" * 5000]:
@@ -220,9 +226,9 @@ def test_merges_are_those_of_hugging_face_and_so_are_ids_of_both_files(name: str
 def test_gpt2s_file_and_a_character_tokenizers_file_are_read_by_hugging_face(gpt2: BytePairTokenizer, tmp_path: Path) -> None:
     text = shakespeare().text[:1_000_000]
     for ours in (gpt2, CharacterTokenizer.of([text], [END])):
-        ours.save(tmp_path / "tokenizer.json")
+        save_tokenizer(ours, tmp_path / "tokenizer.json")
         theirs = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
         assert theirs.encode(text + END).ids == ours.encode(text + END, "all").tolist()
         assert theirs.get_vocab_size() == ours.vocabulary_size
         assert theirs.decode(ours.encode(text).tolist()) == text
-        assert load(tmp_path / "tokenizer.json").digest == ours.digest
+        assert load_tokenizer(tmp_path / "tokenizer.json").digest == ours.digest

@@ -222,10 +222,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths_bytes_untouched_and_hidden_names_unmatched(folder: Path) -> None:
-    found = read(folder, "*.txt", licence="mine")
+    found = read(folder, "*.txt", license="mine")
     assert [document.name for document in found] == sorted(["B.txt", "a-b.txt", "a/z.txt", "b.txt"])
     assert found.documents[-1].content == b"line\r\n"
-    assert (found.name, found.licence, found.notes) == (folder.name, "mine", ())
+    assert (found.name, found.license, found.notes) == (folder.name, "mine", ())
     assert [document.name for document in read(folder)][-1] == "c.py"
     assert [document.name for document in read(folder, "a/*")] == ["a/z.txt"]
 
@@ -310,7 +310,7 @@ def test_shakespeare_is_38_plain_plays_ascii_but_for_the_dash() -> None:
 @needs("networkx")
 def test_python_code_is_code_without_tests() -> None:
     found = python_code()
-    assert found.licence == "BSD-3-Clause (networkx)"
+    assert found.license == "BSD-3-Clause (networkx)"
     assert not [document.name for document in found if "tests" in document.name.split("/")]
     compile(found.documents[50].content, "networkx", "exec")
 

@@ -11,9 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from samebits.text import tokenizer as module
-from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer, Tokenizer
-from samebits.text.tokenizer_file import TokenizerFileError, load, load_ranks
+from samebits.text import (
+    BytePairTokenizer,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Tokenizer,
+    TokenizerFileError,
+    bytepair_tokenizer,
+    load_ranks,
+    load_tokenizer,
+    save_tokenizer,
+)
 
 pytestmark = pytest.mark.once
 
@@ -67,7 +75,7 @@ def test_words_become_tokens() -> None:
 
 
 def test_a_word_that_is_not_remembered_is_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_KEPT", 3)
+    monkeypatch.setattr(bytepair_tokenizer, "_KEPT", 3)
     fresh = BytePairTokenizer(PAIRS.merges, [END, PAD])
     for _ in range(2):
         assert np.array_equal(fresh.encode(RHYME), PAIRS.encode(RHYME))
@@ -195,19 +203,19 @@ def test_what_decides_the_ids_decides_the_digest() -> None:
 @pytest.mark.parametrize("tokenizer", ALL, ids=repr)
 def test_a_file_gives_the_same_tokenizer_back(tokenizer: Tokenizer, tmp_path: Path) -> None:
     path = tmp_path / "tokenizer.json"
-    tokenizer.save(path)
-    again = load(path)
+    save_tokenizer(tokenizer, path)
+    again = load_tokenizer(path)
     assert type(again) is type(tokenizer) and again.digest == tokenizer.digest
     assert np.array_equal(again.encode(RHYME + END, "all"), tokenizer.encode(RHYME + END, "all"))
     assert [one.name for one in tmp_path.iterdir()] == ["tokenizer.json"]
     before = path.read_bytes()
-    again.save(path)
+    save_tokenizer(again, path)
     assert path.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "tokenizer.json"
-    PAIRS.save(path)
+    save_tokenizer(PAIRS, path)
     before = path.read_bytes()
 
     def full(_: int) -> None:
@@ -215,13 +223,13 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, monkey
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="no space left"):
-        BYTES.save(path)
+        save_tokenizer(BYTES, path)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_special_token_spelled_like_another_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the special token 'Ġ' is spelled like an ordinary one"):
-        ByteTokenizer(["Ġ"]).save(tmp_path / "tokenizer.json")
+        save_tokenizer(ByteTokenizer(["Ġ"]), tmp_path / "tokenizer.json")
     assert not list(tmp_path.iterdir())
 
 
@@ -229,7 +237,7 @@ def test_a_special_token_spelled_like_another_cannot_be_written(tmp_path: Path) 
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("files")
     for number, tokenizer in enumerate(ALL):
-        tokenizer.save(folder / str(number))
+        save_tokenizer(tokenizer, folder / str(number))
     return {repr(one): (folder / str(number)).read_bytes() for number, one in enumerate(ALL)}
 
 
@@ -241,7 +249,7 @@ def test_a_shortened_file_is_refused(tokenizer: Tokenizer, files: dict[str, byte
     path = tmp_path / "tokenizer.json"
     path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 3))])
     with pytest.raises(TokenizerFileError, match=r"tokenizer\.json: (line \d+, column \d+|byte \d+)"):
-        load(path)
+        load_tokenizer(path)
 
 
 @pytest.mark.parametrize("tokenizer", [PAIRS, CHARACTERS], ids=repr)
@@ -258,7 +266,7 @@ def test_a_mangled_file_is_refused_or_says_the_same(
     path = tmp_path / "tokenizer.json"
     path.write_bytes(mangled)
     try:
-        found = load(path)
+        found = load_tokenizer(path)
     except TokenizerFileError:
         return
     assert found.digest == tokenizer.digest or b"samebits_digest" not in mangled
@@ -316,9 +324,9 @@ def test_what_a_file_asks_for_and_is_not_supported_is_named(
     path.write_text(json.dumps(document), "utf-8")
     if message:
         with pytest.raises(TokenizerFileError, match=f"tokenizer.json: {message}"):
-            load(path)
+            load_tokenizer(path)
     elif where != "added_tokens":
-        assert load(path).digest == PAIRS.digest
+        assert load_tokenizer(path).digest == PAIRS.digest
 
 
 @pytest.mark.parametrize(
@@ -336,7 +344,7 @@ def test_what_is_no_tokenizer_is_refused(text: bytes, message: str, tmp_path: Pa
     path = tmp_path / "tokenizer.json"
     path.write_bytes(text)
     with pytest.raises(TokenizerFileError, match=message):
-        load(path)
+        load_tokenizer(path)
 
 
 def test_files_of_others_are_read(files: dict[str, bytes], tmp_path: Path) -> None:
@@ -348,7 +356,7 @@ def test_files_of_others_are_read(files: dict[str, bytes], tmp_path: Path) -> No
     document["post_processor"] = {"type": "ByteLevel", "trim_offsets": True}
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(document), "utf-8")
-    assert load(path).digest == OTHERS.digest
+    assert load_tokenizer(path).digest == OTHERS.digest
 
 
 def test_ranks_are_read_from_lines(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_the_page_has_a_row_for_each_technology_and_links_to_file_and_test(tree:
         in text
     )
     assert "[test_products](../tests/core/test_products.py)" in text
-    assert "| quantisation | planned |" in text
+    assert "| quantization | planned |" in text
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_technology_is_found_by_name_title_or_what_it_offers(tree: Tree, text:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("prodcuts", "near it: products"), ("quantisation", "planned, and not there yet"), ("zzz", "shows them")],
+    [("prodcuts", "near it: products"), ("quantization", "planned, and not there yet"), ("zzz", "shows them")],
 )
 def test_what_is_not_there_gets_what_is_near(tree: Tree, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from samebits.core import Stream
 from samebits.core.files import replace_file
 from samebits.lm.config import ConfigError, TrainConfig
-from samebits.text import batches, sources, tokenizer, tokenizer_file, tokens
+from samebits.text import batches, bytepair_tokenizer, plain_tokenizers, sources, tokenizer, tokenizer_file, tokens
 from samebits.text.corpus import BOUNDARY, Corpus
 
 __all__ = ["CORPORA", "TOKENIZER", "Data", "collect", "encoded", "prepare", "windows"]
@@ -53,7 +53,7 @@ class Data:
             OSError: A file is missing.
         """
         folder = Path(folder)
-        found = cls(tokenizer_file.load(folder / TOKENIZER), *[tokens.open_tokens(folder / name) for name in _PARTS])
+        found = cls(tokenizer_file.load_tokenizer(folder / TOKENIZER), *[tokens.open_tokens(folder / name) for name in _PARTS])
         for part in (found.training, found.validation):
             if part.tokenizer != found.tokenizer.digest:
                 raise ValueError(f"{part.path} was made by another tokenizer than {folder / TOKENIZER}")
@@ -161,7 +161,7 @@ def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:
     training, validation = found.split(config.validation, by="position")
     chosen = _tokenizer(config, found, training)
     (folder / _RECORD).unlink(missing_ok=True)
-    chosen.save(folder / TOKENIZER)
+    tokenizer_file.save_tokenizer(chosen, folder / TOKENIZER)
     for name, part in zip(_PARTS, (training, validation), strict=True):
         tokens.write_tokens(folder / name, encoded(chosen, part), vocabulary_size=chosen.vocabulary_size, tokenizer=chosen.digest)
 
@@ -169,14 +169,14 @@ def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:
 def _tokenizer(config: TrainConfig, whole: Corpus, training: Corpus) -> tokenizer.Tokenizer:
     kind = config.tokenizer
     if kind == "character":
-        return tokenizer.CharacterTokenizer.of([BOUNDARY, *(document.text for document in whole)])
+        return plain_tokenizers.CharacterTokenizer.of([BOUNDARY, *(document.text for document in whole)])
     if kind == "byte":
-        return tokenizer.ByteTokenizer()
+        return plain_tokenizers.ByteTokenizer()
     if kind == "bytepair":
-        return tokenizer.BytePairTokenizer.train([document.content for document in training], config.merged_vocabulary)
+        return bytepair_tokenizer.BytePairTokenizer.train([document.content for document in training], config.merged_vocabulary)
     if not Path(kind).is_file():
         raise ConfigError(f"tokenizer is {kind!r}: 'character', 'byte', 'bytepair' or the path of a saved one is needed")
-    return tokenizer_file.load(kind)
+    return tokenizer_file.load_tokenizer(kind)
 
 
 def encoded(chosen: tokenizer.Tokenizer, part: Corpus) -> Iterator[Int64]:

@@ -21,8 +21,8 @@ from samebits.lm.data import TOKENIZER, Data, prepare
 from samebits.lm.evaluation import byte_lengths
 from samebits.lm.model import LanguageModel, load_model
 from samebits.lm.training import Callback, Trainer
-from samebits.text import tokenizer_file
 from samebits.text.tokenizer import Tokenizer
+from samebits.text.tokenizer_file import load_tokenizer
 
 __all__ = ["CONFIG", "OpenRun", "Run", "checkpoint_of", "open_run", "read_metrics", "start"]
 
@@ -106,7 +106,7 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
     """
     file = checkpoint_of(path)
     model, config = load_model(file)
-    tokenizer = tokenizer_file.load(file.parent / TOKENIZER)
+    tokenizer = load_tokenizer(file.parent / TOKENIZER)
     if tokenizer.vocabulary_size != model.config.vocabulary_size:
         raise ValueError(
             f"{file.parent / TOKENIZER} has {tokenizer.vocabulary_size} tokens, the model has {model.config.vocabulary_size}"

@@ -33,7 +33,7 @@ from samebits.nn import schedule
 from samebits.nn.adamw import AdamW
 from samebits.nn.clipping import clip_gradient_norm
 
-__all__ = ["Batches", "Callback", "Interrupted", "Record", "Trainer", "TrainingError", "learning_rate"]
+__all__ = ["BatchSource", "Callback", "Interrupted", "Record", "Trainer", "TrainingError", "learning_rate"]
 
 Int64 = npt.NDArray[np.int64]
 Record = dict[str, float]
@@ -52,7 +52,7 @@ class Interrupted(KeyboardInterrupt):
     """Ctrl-C between two steps: all is saved, and the message says where and how to go on."""
 
 
-class Batches(Protocol):
+class BatchSource(Protocol):
     """Where a trainer's batches come from."""
 
     def batch(self, step: int) -> tuple[Int64, Int64]:
@@ -109,7 +109,7 @@ class Trainer:
         self,
         config: TrainConfig,
         model: LanguageModel,
-        batches: Batches,
+        batches: BatchSource,
         windows: Sequence[tuple[Int64, Int64]] = (),
         *,
         lengths: Int64 | None = None,

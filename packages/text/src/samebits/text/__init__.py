@@ -1,12 +1,12 @@
-"""Corpora, tokenisers and batches, the same on every Python, on `samebits.core` alone."""
+"""Corpora, tokenizers and batches, the same on every Python and NumPy, built on `samebits.core` alone."""
 
 from samebits.text.batches import Batches, evaluation_windows
+from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.corpus import Corpus, Document
-from samebits.text.interface import Tokenizer
+from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
 from samebits.text.sources import CorpusError, python_code, read, shakespeare
-from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
-from samebits.text.tokenizer_file import TokenizerFileError, load_ranks
-from samebits.text.tokenizer_file import load as load_tokenizer
+from samebits.text.tokenizer import Tokenizer
+from samebits.text.tokenizer_file import TokenizerFileError, load_ranks, load_tokenizer, save_tokenizer
 from samebits.text.tokens import TokenFileError, Tokens, open_tokens, write_tokens
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "open_tokens",
     "python_code",
     "read",
+    "save_tokenizer",
     "shakespeare",
     "write_tokens",
 ]

@@ -45,12 +45,12 @@ class Document:
 
 @dataclass(frozen=True)
 class Corpus:
-    r"""Documents in order, what they are called together, and under which licence they are.
+    r"""Documents in order, what they are called together, and under which license they are.
 
     Args:
         name: What the corpus is called.
         documents: The documents, no two of the same name.
-        licence: A sentence for whoever passes the texts on.
+        license: A sentence for whoever passes the texts on.
         notes: What was left out or is odd, a sentence each: nothing is dropped without one.
 
     Raises:
@@ -66,7 +66,7 @@ class Corpus:
 
     name: str
     documents: tuple[Document, ...]
-    licence: str = "unknown"
+    license: str = "unknown"
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -33,7 +33,7 @@ class _Package:
 
     name: str
     version: str
-    licence: str
+    license: str
     digest: str
 
 
@@ -102,7 +102,7 @@ def python_code(*packages: str) -> Corpus:
     return Corpus(
         "python code",
         tuple(document for part in parts for document in part),
-        "; ".join(part.licence for part in parts),
+        "; ".join(part.license for part in parts),
         tuple(note for part in parts for note in part.notes),
     )
 
@@ -126,7 +126,7 @@ def _collect(package: _Package, wanted: Callable[[PurePosixPath], bool]) -> Corp
     contents = {name: files[name].read_bytes() for name in sorted(files) if files[name].exists()}
     documents = tuple(Document(name, content) for name, content in contents.items() if content)
     notes = tuple(f"{name}: empty, left out" for name, content in contents.items() if not content)
-    return Corpus(package.name, documents, package.licence, notes)
+    return Corpus(package.name, documents, package.license, notes)
 
 
 def _proven(corpus: Corpus, package: _Package) -> Corpus:
@@ -139,7 +139,7 @@ def _proven(corpus: Corpus, package: _Package) -> Corpus:
 
 
 def read(
-    path: str | os.PathLike[str], pattern: str = "*", *, name: str = "", licence: str = "unknown", largest: int = 2**30
+    path: str | os.PathLike[str], pattern: str = "*", *, name: str = "", license: str = "unknown", largest: int = 2**30
 ) -> Corpus:
     """A file, or all files in a folder and in the folders below it that match a pattern, in the order of their paths.
 
@@ -153,7 +153,7 @@ def read(
         pattern: What a path below the folder must match, with slashes, as a whole: ``*`` stands for any characters, slashes
             too, so ``"*.py"`` is every Python file; ``?`` for one, ``[abc]`` for one of three. Case counts.
         name: What to call the corpus; the last part of ``path`` if empty.
-        licence: The licence of the texts.
+        license: The license of the texts.
         largest: The most bytes that one file may have.
 
     Warns:
@@ -180,7 +180,7 @@ def read(
         raise ValueError(f"path is {str(path)!r}: no document was found with {pattern=}{''.join('; ' + n for n in notes[:3])}")
     if notes:
         warnings.warn(f"{path}: {len(notes)} notes, see Corpus.notes; the first: {notes[0]}", stacklevel=2)
-    return Corpus(name or path.resolve().name, documents, licence, tuple(notes))
+    return Corpus(name or path.resolve().name, documents, license, tuple(notes))
 
 
 def _matching(folder: Path, pattern: str, notes: list[str]) -> Iterator[tuple[str, Path]]:

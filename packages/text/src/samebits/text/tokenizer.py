@@ -1,249 +1,210 @@
-"""Tokenizers: from text to token ids and back, exactly.
+"""The interface of all tokenizers: what they do with texts, special tokens and ids, however they make tokens.
 
-    text  ->  special tokens set apart  ->  words  ->  bytes  ->  symbols, by merges  ->  ids, int64
-
-`BytePairTokenizer` does all of it, with a vocabulary trained here, GPT-2's, or one from a file. `CharacterTokenizer` and
-`ByteTokenizer` are the two plain ones. What they share stands in `interface`. Files are left to `tokenizer_file`, training
-to `bytepair`.
+Every token stands for fixed bytes, so decoding joins them, and ``decode_bytes(encode(b)) == b``. A tokenizer brings the bytes
+of its tokens, and `_encode`, which makes ids of a text without special tokens.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Self
+import codecs
+import hashlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from samebits.text import bytepair
-from samebits.text.bytepair import Merger, Pair
-from samebits.text.interface import Int64, Special, Tokenizer, escaped, first_surrogate
-from samebits.text.unicode import words
+__all__ = ["Tokenizer"]
 
-__all__ = ["BytePairTokenizer", "ByteTokenizer", "CharacterTokenizer", "Tokenizer"]
-
-_KEPT = 2**17  # words whose ids a tokenizer remembers
-_LONG = 64  # characters: longer words hardly come again
-_SPACE = b" \n\t"
+Int64 = npt.NDArray[np.int64]
+Special = Sequence[str] | Mapping[str, int]
 
 
-class BytePairTokenizer(Tokenizer):
-    """Byte pair encoding of the words of GPT-2's pattern.
-
-    Any bytes can be encoded. Those that are not UTF-8 are treated as tiktoken treats them: what follows the last word
-    before the first such byte, that word included, is one word.
+class Tokenizer(ABC):
+    """What all tokenizers do. Texts go in as str or bytes, ids come out as int64 arrays of one axis.
 
     Args:
-        merges: Pairs of symbols, as `bytepair.learn` gives them.
-        special_tokens: Special tokens, with their ids or without; see `Tokenizer`.
-        ids: The id of each symbol; the symbol itself if None.
+        tokens: The bytes of each ordinary token, by id.
+        special_tokens: Tokens that no text makes unless it is allowed to, with their ids; names alone get the next ids.
+            Ids without a gap from 0 on are needed, for ordinary and special tokens together.
 
     Raises:
-        ValueError: a merge is wrong (see `bytepair.Merger`), or the ids are (see `Tokenizer`).
-
-    Attributes:
-        ids: The id of each symbol.
-
-    Example:
-        >>> tokenizer = BytePairTokenizer.train(["low lower lowest"], 261, special_tokens=["<|end|>"])
-        >>> ids = tokenizer.encode("lowest<|end|>", allowed_special="all")
-        >>> [tokenizer.tokens[i] for i in ids]
-        [b'low', b'e', b's', b't', b'<|end|>']
-        >>> tokenizer.decode(ids)
-        'lowest<|end|>'
+        ValueError: an id is missing or given twice, or a special token is empty, or is not UTF-8.
     """
 
-    def __init__(self, merges: Iterable[Pair], special_tokens: Special = (), ids: Sequence[int] | None = None) -> None:
-        self._merger = Merger(merges)
-        spellings = self._merger.spellings
-        self.ids = tuple(range(len(spellings)) if ids is None else ids)
-        if len(self.ids) != len(spellings):
-            raise ValueError(f"ids are {len(self.ids)}: {len(spellings)} are needed, one for each byte and each merge")
-        owners = dict(zip(self.ids, spellings, strict=True))
-        for id_, spelling in zip(self.ids, spellings, strict=True):
-            if owners[id_] != spelling:
-                raise ValueError(f"ids give {spelling!r} and {owners[id_]!r} the same id, {id_}")
-        super().__init__(owners, special_tokens)
-        self._words = _Words(self._encode_word)
-
-    @classmethod
-    def train(
-        cls,
-        texts: Iterable[str | bytes] | Mapping[bytes, int],
-        vocabulary_size: int,
-        special_tokens: Sequence[str] = (),
-        progress: Callable[[int, int], object] | None = None,
-    ) -> Self:
-        """Train a vocabulary: the 256 bytes, then merges, then the special tokens; see `bytepair.train`.
-
-        Args:
-            texts: Texts, whose words are counted, or words with their counts.
-            vocabulary_size: The number of all tokens, the special ones included. It stays smaller if no pair is left.
-            special_tokens: Names of special tokens.
-            progress: Called with the number of merges found and wanted; what it raises ends the training.
-
-        Raises:
-            ValueError: ``vocabulary_size`` is too small for the bytes and the special tokens.
-        """
-        if vocabulary_size < 256 + len(special_tokens):
-            raise ValueError(
-                f"vocabulary_size is {vocabulary_size}: at least {256 + len(special_tokens)} is needed, "
-                f"for 256 bytes and {len(special_tokens)} special tokens"
-            )
-        return cls(bytepair.train(texts, vocabulary_size - len(special_tokens), progress), special_tokens)
-
-    @classmethod
-    def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Special = ("<|endoftext|>",)) -> Self:
-        """A tokenizer from tokens and their ranks, as tiktoken has them for GPT-2; the rank is the id.
-
-        tiktoken joins any neighbours whose bytes together are a token, the lowest rank first. For each token there is
-        just one pair of neighbours that this rule can come to, for a token's own bytes are joined in the same way wherever
-        they stand. That pair is the token's merge.
-
-        Raises:
-            ValueError: a byte has no rank, or a token cannot be made of two that rank before it.
-
-        Example:
-            >>> ranks = {bytes([byte]): byte for byte in range(256)} | {b"lo": 256, b"low": 257}
-            >>> BytePairTokenizer.from_ranks(ranks).encode("lowlo").tolist()
-            [257, 256]
-        """
-        for byte in bytepair.BYTES:
-            if bytes([byte]) not in ranks:
-                raise ValueError(f"ranks lack the byte {bytes([byte])!r}: all 256 are needed")
-        merger = Merger()
-        ids = [ranks[spelling] for spelling in merger.spellings]
-        for token in sorted(ranks, key=ranks.__getitem__):
-            if len(token) == 1:
-                continue
-            parts = merger(token)
-            if len(parts) != 2:
-                raise ValueError(f"ranks give {token!r} the rank {ranks[token]}, but {len(parts)} earlier tokens make it: not 2")
-            merger.add((parts[0], parts[1]))
-            ids.append(ranks[token])
-        return cls(merger.merges, special_tokens, ids)
+    def __init__(self, tokens: Mapping[int, bytes], special_tokens: Special = ()) -> None:
+        if isinstance(special_tokens, str):
+            raise TypeError(f"special_tokens is the text {special_tokens!r}: a list of texts is needed")
+        if not isinstance(special_tokens, Mapping):
+            if len(set(special_tokens)) < len(special_tokens):
+                raise ValueError(f"special_tokens are {list(special_tokens)!r}: each is needed once")
+            special_tokens = dict(zip(special_tokens, range(len(tokens), len(tokens) + len(special_tokens)), strict=True))
+        for name in special_tokens:
+            if not isinstance(name, str):
+                raise TypeError(f"special_tokens has {name!r}: texts are needed")
+            if not name or first_surrogate(name) is not None:
+                raise ValueError(f"special_tokens has {name!r}: a text that is not empty and can be written in UTF-8 is needed")
+        every = {**tokens, **{id_: name.encode() for name, id_ in special_tokens.items()}}
+        size = len(tokens) + len(special_tokens)
+        for id_ in range(size):
+            if id_ not in every:
+                raise ValueError(f"there is no token of id {id_}: {size} tokens need the ids 0 to {size - 1}, each once")
+        self._tokens = tuple(every[id_] for id_ in range(size))
+        self._special = dict(special_tokens)
+        longest_first = sorted(special_tokens, key=len, reverse=True)
+        self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
 
     @property
-    def merges(self) -> tuple[Pair, ...]:
-        """The merges, as pairs of symbols."""
-        return tuple(self._merger.merges)
+    def tokens(self) -> tuple[bytes, ...]:
+        """The bytes of every token, by id."""
+        return self._tokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many ids there are: they go from 0 to one less."""
+        return len(self._tokens)
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """The special tokens and their ids."""
+        return dict(self._special)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what decides the ids of a text, in 64 hexadecimal digits."""
+        lines = [type(self).__name__, *(token.hex() for token in self._tokens)]
+        lines += [f"special {id_}" for id_ in sorted(self._special.values())] + self._rules()
+        return hashlib.sha256("\n".join(["samebits.tokenizer/1", *lines, ""]).encode()).hexdigest()
 
     def _rules(self) -> list[str]:
-        return [f"merge {self.ids[left]} {self.ids[right]}" for left, right in self._merger.merges]
+        """What beyond the tokens decides the ids, a line each."""
+        return []
 
-    def _encode_word(self, word: bytes) -> list[int]:
-        return [self.ids[symbol] for symbol in self._merger(word)]
-
+    @abstractmethod
     def _encode(self, text: str) -> Int64:
-        broken = first_surrogate(text)
-        if broken is not None:
-            return self._encode_broken(text, broken)
-        ids = bytearray()
-        for piece in words(text):
-            ids += b"".join(map(self._words.__getitem__, piece))
-        return np.frombuffer(ids, np.int64)
+        """The ids of a text without special tokens; lone surrogates U+DC80 to U+DCFF stand for bytes that are not UTF-8."""
 
-    def _encode_broken(self, text: str, broken: int) -> Int64:
-        """The ids of a text whose character number ``broken`` stands for a byte that is not UTF-8: `_encode_bytes` of tiktoken.
+    def encode_ordinary(self, text: str | bytes) -> Int64:
+        """The ids of a text; what looks like a special token is text like any other.
 
-        Where the last word before it begins with white space, tokens of nothing else before that belong to it too.
+        Raises:
+            TypeError: ``text`` is neither str nor bytes.
+            ValueError: ``text`` is a str with a lone surrogate, which no UTF-8 can say.
         """
-        whole = list(chain.from_iterable(words(text[:broken])))
-        ids = [np.frombuffer(self._words[word], np.int64).tolist() for word in whole]
-        flat = list(chain.from_iterable(ids))
-        kept = len(flat) - len(ids[-1]) if ids else 0
-        if ids and not self._tokens[flat[kept]].strip(_SPACE):
-            while kept and not self._tokens[flat[kept - 1]].strip(_SPACE):
-                kept -= 1
-        rest = b"".join(self._tokens[id_] for id_ in flat[kept:]) + text[broken:].encode("utf-8", "surrogateescape")
-        return np.array(flat[:kept] + self._encode_word(rest), np.int64)
+        return self._encode(escaped(text))
+
+    def encode(self, text: str | bytes, allowed_special: Collection[str] | Literal["all"] = ()) -> Int64:
+        """The ids of a text, int64; special tokens count as such where they are allowed.
+
+        A special token is looked for before anything else, the longest first, and parts the text: words do not reach across.
+
+        Args:
+            text: What to encode.
+            allowed_special: The special tokens that may appear, or ``"all"``.
+
+        Raises:
+            TypeError: ``text`` is neither str nor bytes.
+            ValueError: a special token that is not allowed appears in the text: who wrote it, may be, was not to use it.
+                Or ``allowed_special`` names no special token, or ``text`` has a lone surrogate.
+        """
+        allowed = set(self._special) if allowed_special == "all" else allowed_special
+        for name in sorted(allowed):
+            if isinstance(allowed, str) or name not in self._special:
+                raise ValueError(f"allowed_special is {allowed_special!r}: 'all', or some of {list(self._special)}, is needed")
+        text = escaped(text)
+        if not self._split:
+            return self._encode(text)
+        parts = self._split.split(text)
+        ids = []
+        for number, part in enumerate(parts):
+            if number % 2 == 0:
+                ids.append(self._encode(part))
+            elif part in allowed:
+                ids.append(np.array([self._special[part]], np.int64))
+            else:
+                place = sum(map(len, parts[:number]))
+                raise ValueError(
+                    f"text has the special token {part!r} at character {place}, which is not allowed: "
+                    "name it in allowed_special, or use encode_ordinary to take it as text"
+                )
+        return np.concatenate(ids) if len(ids) > 1 else ids[0]
+
+    def encode_batch(self, texts: Iterable[str | bytes], allowed_special: Collection[str] | Literal["all"] = ()) -> list[Int64]:
+        """The ids of each text, as `encode` gives them."""
+        return [self.encode(text, allowed_special) for text in texts]
+
+    def decode_bytes(self, ids: Int64 | Sequence[int]) -> bytes:
+        """The bytes of the tokens, joined.
+
+        Raises:
+            TypeError: ``ids`` are not whole numbers.
+            ValueError: ``ids`` have another number of axes than one, or one is not in the vocabulary.
+        """
+        array = np.asarray(ids)
+        if array.size == 0:
+            array = array.astype(np.int64)
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"ids are of type {array.dtype}: whole numbers are needed")
+        if array.ndim != 1:
+            raise ValueError(f"ids have shape {array.shape}: one axis is needed")
+        wrong = (array < 0) | (array >= len(self._tokens))
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise ValueError(f"ids[{place}] is {array[place]}: ids are from 0 to {len(self._tokens) - 1}")
+        return b"".join(map(self._tokens.__getitem__, array.tolist()))
+
+    def decode(self, ids: Int64 | Sequence[int]) -> str:
+        """The text of the tokens. Bytes that are not UTF-8 become U+FFFD, since tokens may end within a character.
+
+        Raises:
+            TypeError: ``ids`` are not whole numbers.
+            ValueError: ``ids`` have another number of axes than one, or one is not in the vocabulary.
+        """
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
+    def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of tokens as they come, in whole characters; joined it is what `decode` gives.
+
+        A part is yielded as soon as it is complete; bytes that stay incomplete become U+FFFD at the end.
+
+        Raises:
+            TypeError: an id is not a whole number.
+            ValueError: an id is not in the vocabulary.
+
+        Example:
+            >>> from samebits.text import ByteTokenizer
+            >>> list(ByteTokenizer().decode_stream([72, 105, 32, 226, 130, 172, 240, 159]))
+            ['H', 'i', ' ', '€', '�']
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for id_ in ids:
+            if part := decoder.decode(self.decode_bytes([id_])):
+                yield part
+        if part := decoder.decode(b"", final=True):
+            yield part
+
+    def __repr__(self) -> str:
+        special = f", {len(self._special)} of them special" if self._special else ""
+        return f"<{type(self).__name__} of {self.vocabulary_size} tokens{special}>"
 
 
-class _Words(dict[str, bytes]):
-    """The ids of the words seen so far, as the bytes of int64: joining them is the quickest way to an array."""
-
-    def __init__(self, encode: Callable[[bytes], list[int]]) -> None:
-        super().__init__()
-        self._encode = encode
-
-    def __missing__(self, word: str) -> bytes:
-        ids = np.array(self._encode(word.encode()), np.int64).tobytes()
-        if len(word) <= _LONG:
-            if len(self) >= _KEPT:
-                self.clear()
-            self[word] = ids
-        return ids
+def escaped(text: str | bytes) -> str:
+    """The text as str; each byte that is not UTF-8 becomes a lone surrogate, U+DC80 to U+DCFF."""
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "surrogateescape")
+    if not isinstance(text, str):
+        raise TypeError(f"text is of type {type(text).__name__}: str or bytes is needed")
+    broken = first_surrogate(text)
+    if broken is not None:
+        raise ValueError(f"text has the lone surrogate {text[broken]!r} at character {broken}: give the bytes, or replace it")
+    return text
 
 
-class ByteTokenizer(Tokenizer):
-    """Every byte is a token, and its value the id. Any bytes can be encoded.
-
-    Args:
-        special_tokens: Special tokens, with their ids or without; see `Tokenizer`.
-
-    Example:
-        >>> ByteTokenizer().encode("né").tolist()
-        [110, 195, 169]
-    """
-
-    def __init__(self, special_tokens: Special = ()) -> None:
-        super().__init__({byte: bytes([byte]) for byte in range(256)}, special_tokens)
-
-    def _encode(self, text: str) -> Int64:
-        return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8).astype(np.int64)
-
-
-class CharacterTokenizer(Tokenizer):
-    """Every character is a token; its id is its place in ``characters``.
-
-    Args:
-        characters: The characters there are, each once.
-        special_tokens: Special tokens, with their ids or without; see `Tokenizer`.
-
-    Raises:
-        ValueError: a character appears twice, or is a lone surrogate.
-
-    Example:
-        >>> tokenizer = CharacterTokenizer.of(["hello", "world"])
-        >>> tokenizer.characters
-        'dehlorw'
-        >>> tokenizer.encode("hold").tolist()
-        [2, 4, 3, 0]
-    """
-
-    def __init__(self, characters: str, special_tokens: Special = ()) -> None:
-        if not isinstance(characters, str):
-            raise TypeError(f"characters is of type {type(characters).__name__}: str is needed")
-        self.characters = escaped(characters)
-        self._codes = _codes(characters)
-        self._order = np.argsort(self._codes, kind="stable")
-        self._sorted = self._codes[self._order]
-        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
-        if twice.size:
-            raise ValueError(f"characters has {chr(self._sorted[twice[0]])!r} twice")
-        super().__init__({id_: character.encode() for id_, character in enumerate(characters)}, special_tokens)
-
-    @classmethod
-    def of(cls, texts: Iterable[str], special_tokens: Sequence[str] = ()) -> Self:
-        """The tokenizer of all characters in ``texts``, in the order of their code points."""
-        if isinstance(texts, str):
-            raise TypeError("texts is one str: an iterable of texts is needed, such as [text]")
-        found: set[str] = set()
-        for text in texts:
-            found |= set(text)
-        return cls("".join(sorted(found)), special_tokens)
-
-    def _encode(self, text: str) -> Int64:
-        """As `Tokenizer` says; ValueError for a character that is not one of the vocabulary's."""
-        codes = _codes(text)
-        places = np.searchsorted(self._sorted, codes)
-        places[places == len(self._sorted)] = 0
-        missing = self._sorted[places] != codes if len(self._sorted) else np.ones(len(codes), np.bool_)
-        if missing.any():
-            place = int(missing.argmax())
-            raise ValueError(f"text has {text[place]!r} at character {place}: it is not one of the {len(self._codes)} characters")
-        return self._order[places].astype(np.int64)
-
-
-def _codes(text: str) -> npt.NDArray[np.uint32]:
-    """The code point of each character."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint32)
+def first_surrogate(text: str) -> int | None:
+    """The place of the first lone surrogate."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return error.start
+    return None

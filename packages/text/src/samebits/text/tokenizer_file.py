@@ -19,9 +19,11 @@ from typing import Any
 
 from samebits.core.files import replace_file
 from samebits.text.bytepair import BYTES
-from samebits.text.tokenizer import BytePairTokenizer, ByteTokenizer, CharacterTokenizer, Tokenizer
+from samebits.text.bytepair_tokenizer import BytePairTokenizer
+from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
+from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["TokenizerFileError", "load", "load_ranks", "save"]
+__all__ = ["TokenizerFileError", "load_ranks", "load_tokenizer", "save_tokenizer"]
 
 
 class TokenizerFileError(ValueError):
@@ -38,7 +40,7 @@ _FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": 
 _UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges")
 
 
-def save(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
+def save_tokenizer(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
     """Write a tokenizer to one JSON file, which is replaced whole or not at all.
 
     Raises:
@@ -49,8 +51,8 @@ def save(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(ByteTokenizer(["<|end|>"]), f"{folder}/bytes.json")
-        ...     load(f"{folder}/bytes.json")
+        ...     save_tokenizer(ByteTokenizer(["<|end|>"]), f"{folder}/bytes.json")
+        ...     load_tokenizer(f"{folder}/bytes.json")
         <ByteTokenizer of 257 tokens, 1 of them special>
     """
     text = json.dumps(_document(tokenizer), ensure_ascii=False, indent=1)
@@ -95,8 +97,8 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
     }
 
 
-def load(path: str | PathLike[str]) -> Tokenizer:
-    """Read a tokenizer from a file that `save` or, for a byte pair encoding, Hugging Face `tokenizers` has written.
+def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
+    """Read a tokenizer from a file that `save_tokenizer` or, for a byte pair encoding, Hugging Face `tokenizers` has written.
 
     Returns:
         A `BytePairTokenizer`, `CharacterTokenizer` or `ByteTokenizer`.
