@@ -139,7 +139,12 @@ def _proven(corpus: Corpus, package: _Package) -> Corpus:
 
 
 def read(
-    path: str | os.PathLike[str], pattern: str = "*", *, name: str = "", license: str = "unknown", largest: int = 2**30
+    path: str | os.PathLike[str],
+    pattern: str = "*",
+    *,
+    name: str = "",
+    license: str = "unknown",  # noqa: A002 -- the builtin of this name is there for interactive sessions only
+    largest: int = 2**30,
 ) -> Corpus:
     """A file, or all files in a folder and in the folders below it that match a pattern, in the order of their paths.
 
