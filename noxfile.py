@@ -2,8 +2,9 @@
 
 ./nox                                          all cells, then the grid
 ./nox -s "tests(python='3.12', numpy='2.3')"   one cell;  -p 3.13 a row;  -t numpy-2.5 a column
-./nox -s train                                 a language model, and whether its bits are those published
-./nox -s lint                                  everything that reads the code without running it
+./nox -s train                                 train a language model and compare its bits with the published ones
+./nox -s quick -- nn -k softmax                some tests of one package, from the source tree, in seconds
+./nox -s lint                                  style, types, imports, workflows, container
 ./nox -l                                       the other sessions
 """
 
@@ -27,7 +28,7 @@ SOURCES = sorted(ROOT.glob("packages/*/src"))
 sys.path.insert(0, str(ROOT))
 
 from tools import locks, matrix  # noqa: E402
-from tools.tree import FLOORS, Tree, page  # noqa: E402
+from tools.tree import Description, Tree, page  # noqa: E402
 from tools.tree import coverage as treecoverage  # noqa: E402
 
 # The one table: a NumPy series and the Pythons it is tested on. A new series also needs requirements/numpy-SERIES.in.
@@ -41,7 +42,11 @@ SUPPORTED = {
     "2.5": ("3.12", "3.13", "3.14", "3.15"),
 }
 
-TESTED_WITH = ("test", "cli", "corpora")  # the locks that a cell's tests need beside its NumPy's
+TESTED = ("noxfile.py", "pyproject.toml", "packages", "requirements", "tests", "tools")  # what a cell's result depends on
+TESTED_WITH = ("test", "cli", "corpora")  # the locks of a cell's tests, beside its NumPy's
+
+SCHEMAS = {"github-workflows": ".github/workflows/*", "dependabot": ".github/dependabot.yml"}
+NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "tools")]
 
 DIST = ROOT / "dist"
 REPORTS = ROOT / "reports"
@@ -77,11 +82,11 @@ SELECTED = selection(sys.argv[1:])
 def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
     """Install locked requirements, every file checked against its hash; then the project's own wheels."""
     files = [argument for name in names for argument in ("-r", f"requirements/{name}.txt")]
-    session.install("--require-hashes", "--no-deps", "--only-binary", ":all:", *files)  # a lock has all that is needed
+    session.install("--require-hashes", "--no-deps", "--only-binary", ":all:", *files)  # a lock is complete
     if wheels:
         built = sorted(DIST.glob("*.whl"))
         if not built:
-            session.error("there are no wheels in dist/: make them with -s build")
+            session.error("dist/ has no wheels; build them with ./nox -s build")
         session.install("--no-deps", "--no-index", *map(str, built))
 
 
@@ -136,19 +141,19 @@ def reproduce(session: nox.Session) -> None:
     build_wheels(session, folder)
     for wheel in [] if INSTALL_ONLY else sorted(DIST.iterdir()):
         if wheel.read_bytes() != (folder / wheel.name).read_bytes():
-            session.error(f"{wheel.name} built by Python {session.python} has other bytes than in dist/")
+            session.error(f"{wheel.name} built by Python {session.python} differs from the one in dist/")
 
 
 @nox.session(allow_parallel=True, requires=["build"])
 @nox.parametrize("python, numpy", [nox.param(*cell, tags=[f"numpy-{cell[1]}"]) for cell in CELLS])
 def tests(session: nox.Session, numpy: str) -> None:
-    """Test the wheels on one Python and one NumPy; -- ARGUMENTS for pytest instead of the whole suite."""
+    """Test the wheels on one Python and one NumPy; -- ARGUMENTS are pytest's, instead of the whole suite."""
     start = time.perf_counter()
     junit = Path(session.create_tmp(), "junit.xml")
     junit.unlink(missing_ok=True)
     python = str(session.python)
-    record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT, matrix.TESTED), "did not finish")
-    whole = not session.posargs and not INSTALL_ONLY  # part of the suite is no result for the cell
+    record = matrix.Record(python, numpy, matrix.this_platform(), matrix.fingerprint(ROOT, TESTED), "did not finish")
+    whole = not session.posargs and not INSTALL_ONLY  # a part of the suite is not recorded
     newest = numpy == newest_numpy(session)
     if whole:
         record.write(REPORTS / "cells")
@@ -159,13 +164,13 @@ def tests(session: nox.Session, numpy: str) -> None:
         raise
     arguments = session.posargs or [
         "tests",
-        *(f"--ignore=tests/{name}" for name in ("parity", "repository", "tools")),
+        *NOT_IN_CELLS,
         f"--junit-xml={junit}",
     ]
-    # environments are made anew, bytecode is kept: Python itself checks that it belongs to the source
+    # environments are new, bytecode is kept: Python itself checks that it belongs to the source
     session.env.update({"PYTHONPYCACHEPREFIX": str(ROOT / ".nox" / "bytecode"), "PYTHONDONTWRITEBYTECODE": None})
     session.env["SAMEBITS_CELL"] = f"{python} {numpy}"
-    # every CPU level, BLAS kernel and C library is tried with the oldest Python and NumPy and with the newest
+    # every CPU level, BLAS kernel and C library is tested with the oldest Python and NumPy and with the newest
     left = {"once": newest, "variants": (python, numpy) in {CELLS[0], CELLS[-1]}}
     session.env["SAMEBITS_SKIP"] = " ".join(marker for marker, here in left.items() if not here)
     try:
@@ -178,19 +183,19 @@ def tests(session: nox.Session, numpy: str) -> None:
 def grids() -> list[matrix.Grid]:
     """The grids of all recorded cells."""
     missing = [python for python in PYTHONS if get_interpreter(python) is None]
-    return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT, matrix.TESTED), missing)
+    return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT, TESTED), missing)
 
 
 @nox.session(default=False, venv_backend="none")
 def report(session: nox.Session) -> None:
-    """Join the cells recorded in reports/cells/ to one grid; in CI, -- --allow-missing accepts cells that did not run."""
+    """Join the cells recorded in reports/cells/ into one grid; in CI, -- --allow-missing accepts cells that did not run."""
     joined = grids()
     matrix.write_reports(joined, REPORTS)
     print("\n\n".join(grid.table() for grid in joined), flush=True)
     if any(grid.count("failed") for grid in joined):
         session.error("cells failed")
     if not any(grid.count("passed") for grid in joined):
-        session.error("no cell has a record made from this tree: run ./nox first")
+        session.error("no cell was recorded for this code; run ./nox first")
     if "CI" in os.environ and "--allow-missing" not in session.posargs and joined[0].count("passed") < len(CELLS):
         session.error(f"cells of {joined[0].platform} did not run; -- --allow-missing accepts that")
 
@@ -198,59 +203,65 @@ def report(session: nox.Session) -> None:
 @nox.session(default=False, allow_parallel=True, requires=["build"])
 @nox.parametrize("python, numpy", CELLS)
 def drift(session: nox.Session, numpy: str) -> None:
-    """Measure which NumPy operations drift in one cell, and whether a samebits twin does; drift_map joins the cells."""
+    """Measure in one cell which operations of NumPy and of samebits change their bits; drift_map joins the cells."""
     install(session, f"numpy-{numpy}", "cli", wheels=True)
     session.run("samebits", "drift", "--record", str(REPORTS / "drift"), *session.posargs)
 
 
 @nox.session(default=False, requires=["build"])
 def drift_map(session: nox.Session) -> None:
-    """Join the cells recorded in reports/drift/ to the drift map, docs/drift.md and docs/drift.svg."""
+    """Join the cells recorded in reports/drift/ into the drift map, docs/drift.md and docs/drift.svg."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", wheels=True)
     session.run("samebits", "drift", "--join", *map(str, sorted((REPORTS / "drift").glob("*.json"))), "--render", "docs")
 
 
 @nox.session(default=False, requires=["build"], python="3.14")  # one Python: the next may count branches in another way
 def coverage(session: nox.Session) -> None:
-    """Measure how much of each technology the tests of its floor run through; writes docs/coverage.json and the tree."""
+    """Measure how much of each technology the tests of its package run through; write docs/coverage.json and the tree."""
     install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, plot(session), "coverage", wheels=True)
-    folder, found = Path(session.create_tmp()).resolve(), Tree.read(ROOT)
+    folder, found = Path(session.create_tmp()).resolve(), read_tree()
+    told = found.description
     if INSTALL_ONLY:
         return
-    for floor in FLOORS:
-        session.env["COVERAGE_FILE"] = str(folder / floor)
-        command = ["coverage", "run", "--branch", f"--source=samebits.{floor}", "-m", "pytest", "-p", "no:cacheprovider"]
-        session.run(*command, "-m", "not variants", f"tests/{floor}")
-        session.run("coverage", "json", "-q", "-o", str(folder / f"{floor}.json"))
-    measured = treecoverage.join([folder / f"{floor}.json" for floor in FLOORS], found.digests)
-    treecoverage.write(measured, ROOT / "docs" / "coverage.json")
-    page.write(Tree.read(ROOT), ROOT / "docs")
+    for name in told.packages:
+        session.env["COVERAGE_FILE"] = str(folder / name)
+        command = ["coverage", "run", "--branch", f"--source={told.namespace}.{name}", "-m", "pytest", "-p", "no:cacheprovider"]
+        session.run(*command, "-m", "not variants", told.tests_of(name))
+        session.run("coverage", "json", "-q", "-o", str(folder / f"{name}.json"))
+    measured = treecoverage.join([folder / f"{name}.json" for name in told.packages], found.digests, told.namespace)
+    treecoverage.write(measured, ROOT / told.coverage)
+    page.write(read_tree(), ROOT / told.pages)
+
+
+def read_tree() -> Tree:
+    """The tree of technologies of this repository."""
+    return Tree.read(Description.read(ROOT / "tools/tree/technologies.toml", ROOT))
 
 
 @nox.session(default=False)
 def tree(session: nox.Session) -> None:
-    """Draw the tree of technologies into docs/; -- TECHNOLOGY shows one in the terminal, -- --list all."""
+    """Draw the tree of technologies into docs/; -- TECHNOLOGY shows one in the terminal."""
     install(session, "cli")
     session.run("python", "-m", "tools.tree", *session.posargs)
 
 
 @nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
 def check(session: nox.Session) -> None:
-    """Say whether this machine gives the same bits, on the newest Python found here and its newest NumPy."""
+    """Check that this machine gives the same bits, on the newest installed Python and its newest NumPy."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", wheels=True)
     session.run("samebits", "check", *session.posargs)
 
 
 @nox.session(default=False, requires=["build"], python=newest_python() if "train" in SELECTED.sessions else None)
 def train(session: nox.Session) -> None:
-    """Train a language model, let it write, and compare its bits with those published; -- --help says what else it can do."""
+    """Train a language model, generate text, and compare its bits with the published ones; -- --help lists the options."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", plot(session), wheels=True)
     session.run("samebits", "train", *session.posargs, interrupt_timeout=600)  # Ctrl-C ends the step and saves
 
 
-@nox.session(default=False, requires=["build"])
-def update(session: nox.Session) -> None:
-    """Update the golden digests on purpose, and print which changed."""
+@nox.session(name="update-digests", default=False, requires=["build"])
+def update_digests(session: nox.Session) -> None:
+    """Rewrite the golden digests on purpose, and print which changed."""
     install(session, f"numpy-{newest_numpy(session)}", "corpora", wheels=True)
     session.run("python", "tests/golden/update.py")
 
@@ -264,30 +275,41 @@ def exhaustive(session: nox.Session) -> None:
 
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
-    """Compare with the peers: values, gradients, token ids; -- bench NAME prints speed and memory of a floor beside theirs."""
+    """Compare values, gradients and token ids with other libraries; -- bench NAME compares the speed and memory of a package."""
     install(session, "numpy-2.4", "test", "parity", "corpora", "vocabularies", wheels=True)
-    # the one thing that is not locked: a CPU build's hashes differ by index. pip takes it from PIP_FIND_LINKS where that has it
+    # the only unlocked dependency: the hashes of a CPU build differ by index, and pip finds one through PIP_FIND_LINKS
     session.install("torch==2.13.0")
     if session.posargs[:1] == ["bench"]:
         name, *arguments = session.posargs[1:] or ["autograd"]
         session.run("python", f"benchmarks/{name}.py", *arguments)
     else:
+        session.env["SAMEBITS_PEERS"] = "required"  # a missing one fails here, where elsewhere its tests are skipped
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or ["tests/parity"]))
 
 
 @nox.session(default=False, requires=["build"])
 def benchmark(session: nox.Session) -> None:
-    """Measure speed side by side with the peers: -- core, or another script of benchmarks/ that needs no more than NumPy."""
+    """Measure speed side by side with NumPy: -- core, or another script of benchmarks/ that requires only NumPy."""
     name, *arguments = session.posargs or ["core"]
     install(session, f"numpy-{newest_numpy(session)}", "corpora", wheels=True)
     session.run("python", f"benchmarks/{name}.py", *arguments)
 
 
-@nox.session(default=False)
+@nox.session(default=False, reuse_venv=True)
+def quick(session: nox.Session) -> None:
+    """Test one package from the source tree in a kept environment: -- PACKAGE ARGUMENTS, the latter pytest's."""
+    install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH)
+    use_sources(session)
+    package, *arguments = session.posargs or [""]
+    chosen = [f"tests/{package}", *arguments] if (ROOT / "tests" / package).is_dir() else session.posargs
+    session.run("python", "-m", "pytest", "-q", "-m", "not variants", *NOT_IN_CELLS, *(chosen or ["tests"]))
+
+
+@nox.session(default=False, reuse_venv=True)
 def lint(session: nox.Session) -> None:
-    """Read everything without running it: style, types, floors, workflows, container, shell, and the house's rules."""
-    install(session, "lint", "build", f"numpy-{newest_numpy(session)}")
-    session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
+    """Check everything that is read without running it: style, types, imports, workflows, container, shell."""
+    install(session, "lint", f"numpy-{newest_numpy(session)}")
+    use_sources(session)
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("mypy", "noxfile.py", "tools", *map(str, ROOT.glob("packages/*/scripts")), *map(str, SOURCES))
@@ -296,58 +318,72 @@ def lint(session: nox.Session) -> None:
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")
     session.run("hadolint", ".devcontainer/Dockerfile")
     session.run("shellcheck", ".ci/run", ".devcontainer/post-create")
-    session.run("check-jsonschema", "--builtin-schema=vendor.github-workflows", *map(str, ROOT.glob(".github/workflows/*")))
-    session.run("check-jsonschema", "--builtin-schema=vendor.dependabot", ".github/dependabot.yml")
-    session.run("python", "-m", "pytest", "tests/repository", "tests/tools")
-    build_site(session)
+    for schema, pattern in SCHEMAS.items():
+        session.run("check-jsonschema", f"--builtin-schema=vendor.{schema}", *map(str, ROOT.glob(pattern)))
+
+
+@nox.session(default=False, reuse_venv=True)
+def repository(session: nox.Session) -> None:
+    """Test the repository itself: its rules, its tools, and that its site builds without a broken link."""
+    install(session, "lint", "build", f"numpy-{newest_numpy(session)}")
+    use_sources(session)
+    session.run("python", "-m", "pytest", "-q", *(session.posargs or ["tests/repository", "tests/tools"]))
+    if not session.posargs:
+        build_site(session)
+
+
+def use_sources(session: nox.Session) -> None:
+    """Import the packages from the source tree instead of their wheels."""
+    session.env["PYTHONPATH"] = os.pathsep.join(map(str, SOURCES))
+    session.env["PYTHONDONTWRITEBYTECODE"] = None
 
 
 @nox.session(default=False)
 def site(session: nox.Session) -> None:
-    """Build the book, docs/ as a static site, into reports/site/; a link that leads nowhere fails."""
+    """Build the static site of docs/ into reports/site/; a broken link fails."""
     install(session, "docs")
     build_site(session)
 
 
 def build_site(session: nox.Session) -> None:
-    """Build the site from a copy of the pages and of all files that they link to, so that links hold as they are."""
+    """Build the site from a copy of the pages and of all files that they link to, so that the links need no rewriting."""
     folder = ROOT / ".nox" / "pages"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("docs", "packages", "tests", "benchmarks", ".devcontainer"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for file in [*ROOT.glob("*.md"), ROOT / "LICENSE", ROOT / "noxfile.py"]:
         shutil.copy(file, folder)
-    page.write(Tree.read(ROOT), folder / "docs", suffix=".html")  # a picture's links are its own
+    page.write(read_tree(), folder / "docs", suffix=".html")  # links in a picture are not rewritten
     session.run("properdocs", "build", "--strict", "--quiet", "--site-dir", str(REPORTS / "site"))
 
 
 @nox.session(default=False, venv_backend="none")
 def pythons(session: nox.Session) -> None:
-    """Install the Pythons of the table that are missing here, with uv (the one session that downloads interpreters)."""
+    """Install the missing Pythons with uv; only this session downloads interpreters."""
     missing = [python for python in PYTHONS if get_interpreter(python) is None]
     if not missing:
         session.skip(f"all of {', '.join(PYTHONS)} are installed")
     session.run(sys.executable, "-m", "uv", "python", "install", *missing, external=True)
 
 
-# Every NumPy series supports 3.12, and pip-tools must run on a Python that what it locks supports.
+# pip-tools must run on a Python that supports what it locks; every NumPy series supports 3.12.
 @nox.session(default=False, python=None if "--check" in sys.argv else "3.12")
 def lock(session: nox.Session) -> None:
-    """Compile requirements/*.in to locks; -- --upgrade, -- NAME for one, -- --check to compare them offline."""
+    """Compile requirements/*.in to locks; -- NAME compiles one, -- --upgrade takes newer releases, -- --check compares offline."""
     if "--check" not in session.posargs:
         install(session, "lock")
     session.run("python", str(locks.__file__), *session.posargs)
 
 
 def refuse_unknown_cells(selected: argparse.Namespace) -> None:
-    """Where nox would only say that it found nothing, list what there is."""
+    """List the valid cells, where nox would only report that it found nothing."""
     names = {f"tests(python='{python}',numpy='{numpy}')" for python, numpy in CELLS}
     unknown = [name for name in selected.sessions if name.startswith("tests(") and re.sub(r"\s", "", name) not in names]
     unknown += [python for python in selected.pythons if python not in PYTHONS]
     unknown += [tag for tag in selected.tags if tag.removeprefix("numpy-") not in SUPPORTED]
     if unknown:
         table = "\n".join(f"  numpy-{numpy} on Python {', '.join(pythons)}" for numpy, pythons in SUPPORTED.items())
-        sys.exit(f"no such cell: {', '.join(unknown)}\nThere are:\n{table}\nOne cell: -s \"tests(python='3.12', numpy='2.3')\"")
+        sys.exit(f"no such cell: {', '.join(unknown)}\nThe cells:\n{table}\nOne cell: -s \"tests(python='3.12', numpy='2.3')\"")
 
 
 def print_grid(since: float) -> None:

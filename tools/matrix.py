@@ -1,8 +1,8 @@
-"""The grid: Pythons down, NumPys across, and in every cell what its tests came to.
+"""The grid: Pythons down, NumPys across, and in every cell the result of its tests.
 
-Every cell leaves one small JSON file, a `Record`, in ``reports/cells/``. The grid is made from these files alone, so
-cells may run one by one or in parallel, here or on other machines, and be joined by copying the files together.
-A record counts only while its `fingerprint` is that of the tree: yesterday's green says nothing about today's code.
+Every cell writes one small JSON file, a `Record`. The grid is made from these files alone, so cells may run one by one
+or in parallel, here or on other machines, and be joined by copying the files together.
+A record counts only while its `fingerprint` is that of the source tree: a change of the code makes it stale.
 Standard library only: the sessions import it.
 """
 
@@ -18,18 +18,14 @@ from xml.sax.saxutils import escape
 
 from tools.files import replace_text
 
-__all__ = ["TESTED", "Grid", "Record", "fingerprint", "this_platform", "write_reports"]
+__all__ = ["Grid", "Record", "fingerprint", "this_platform", "write_reports"]
 
 Cell = tuple[str, str]
 """A Python and a NumPy series, such as ``("3.12", "2.3")``."""
 
 
-TESTED = ("noxfile.py", "pyproject.toml", "packages", "requirements", "tests")
-"""What the results of this repository's cells depend on, for `fingerprint`."""
-
-
 def this_platform() -> str:
-    """The machine's kind, such as ``linux-x86_64``: grids of several kinds are drawn one below the other."""
+    """The platform's name, such as ``linux-x86_64``; each platform has its own grid."""
     return f"{platform.system()}-{platform.machine()}".lower()
 
 
@@ -59,7 +55,7 @@ def fingerprint(root: Path, names: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Record:
-    """What one cell's tests came to."""
+    """The result of one cell's tests."""
 
     python: str
     numpy: str
@@ -91,7 +87,7 @@ class Record:
         return folder / f"{self.platform}-{self.python}-numpy-{self.numpy}.json"
 
     def write(self, folder: Path) -> None:
-        """Write the record to its file in ``folder``, replacing an older one in one step."""
+        """Write the record to its file in ``folder``, replacing an older one atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         replace_text(self.file(folder), json.dumps(asdict(self), indent=2) + "\n")
 
@@ -145,7 +141,7 @@ class Grid:
         return "missing" if cell[0] in self.missing else "not run"
 
     def text(self, cell: Cell) -> str:
-        """What stands in a cell of the printed grid."""
+        """The text of a cell of the printed grid."""
         words = {"unsupported": "-", "missing": "no interpreter", "not run": "not run"}
         return str(self.records[cell]) if cell in self.records else words[self.state(cell)]
 
@@ -172,7 +168,7 @@ class Grid:
         return f"cells: {self.count('passed')} passed, {self.count('failed')} failed" + f", {skipped} skipped" * bool(skipped)
 
     def markdown(self) -> str:
-        """The grid as a GitHub-flavoured table."""
+        """The grid as a GitHub Markdown table."""
         head, *body = [f"| {' | '.join(row)} |" for row in self._rows()]
         return "\n".join([head, "|" + " --- |" * (len(self.numpys) + 1), *body, "", self.summary(), ""])
 

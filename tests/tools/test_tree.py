@@ -1,4 +1,4 @@
-"""The tree of technologies, read from small houses written for the purpose, and drawn."""
+"""The tree of technologies, read from a small repository written for the purpose, and drawn."""
 
 import io
 import json
@@ -10,15 +10,58 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
-from tools.tree import Tree, coverage, find_root, page, picture, terminal
-from tools.tree.layout import Item, Storey, arrange, rows
+from tools.tree import Description, Tree, coverage, page, picture, terminal
+from tools.tree.layout import Group, Item, arrange, rows
 
 pytestmark = pytest.mark.once
 
-HOUSE = {
-    "packages/core/src/samebits/core/__init__.py": '"""Numbers."""\nfrom samebits.core import exact\nfrom samebits.core.products import product\n',
-    "packages/core/src/samebits/core/exact.py": '"""Exact sums.\n\nMore."""\nimport math\nimport numpy as np\n',
-    "packages/core/src/samebits/core/products.py": '''
+DESCRIPTION = """
+[repository]
+namespace = "samebits"
+source = "source/{package}"
+tests = "checks/{package}"
+pages = "pages"
+coverage = "coverage.json"
+
+[given]
+tests = "checks/test_numpy.py"
+chapter = "given.md"
+
+[packages.core]
+requires = []
+chapter = "numbers.md"
+title = "core: numbers"
+in_a_row = 3
+after = []
+colors = ["#fff", "#eee", "#000"]
+
+[packages.autograd]
+requires = ["core"]
+chapter = "autograd.md"
+title = "autograd: tensors"
+in_a_row = 3
+after = ["core"]
+colors = ["#fff", "#eee", "#000"]
+
+[classic]
+"tensor" = "autograd.tensor"
+"quantization" = "planned"
+
+[[back]]
+from = "core.exact"
+to = "core.products"
+why = "it shows the rule"
+
+[[planned]]
+title = "quantization"
+sentence = "Small weights."
+requires = ["autograd.tensor"]
+"""
+
+FILES = {
+    "source/core/__init__.py": '"""Numbers."""\nfrom samebits.core import exact\nfrom samebits.core.products import product\n',
+    "source/core/exact.py": '"""Exact sums.\n\nMore."""\nimport math\nimport numpy as np\n',
+    "source/core/products.py": '''
         """Products: `product`."""
         import numpy as np
         from samebits.core import exact
@@ -29,11 +72,11 @@ HOUSE = {
             """The product of two numbers."""
             from samebits.core.late import check
         ''',
-    "packages/core/src/samebits/core/late.py": '"""Checks, made late."""\n',
-    "packages/autograd/src/samebits/autograd/__init__.py": "",
-    "packages/autograd/src/samebits/autograd/tensor.py": '"""Tensor."""\nfrom samebits.core import product\n',
-    "packages/autograd/src/samebits/autograd/ops/__init__.py": '"""Operations."""\nfrom samebits.autograd.ops.sums import sum\n',
-    "packages/autograd/src/samebits/autograd/ops/sums.py": '''
+    "source/core/late.py": '"""Checks, made late."""\n',
+    "source/autograd/__init__.py": "",
+    "source/autograd/tensor.py": '"""Tensor."""\nfrom samebits.core import product\n',
+    "source/autograd/ops/__init__.py": '"""Operations."""\nfrom samebits.autograd.ops.sums import sum\n',
+    "source/autograd/ops/sums.py": '''
         """Sums."""
         from samebits import core
         from ..tensor import Tensor
@@ -42,27 +85,29 @@ HOUSE = {
             """The sum."""
             return core.product(x, 1)
         ''',
-    "tests/core/test_products.py": "from samebits.core import product\n",
-    "tests/core/test_all.py": "from samebits import core\nfrom samebits.core.exact import fold\n\ncore.product\ncore.exact\ncore.exact.fold\n",
-    "tests/autograd/test_ops.py": "",
+    "checks/core/test_products.py": "from samebits.core import product\n",
+    "checks/core/test_all.py": "from samebits import core\nfrom samebits.core.exact import fold\n\ncore.product\ncore.exact\ncore.exact.fold\n",
+    "checks/autograd/test_ops.py": "",
 }
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
-    for name, text in HOUSE.items():
+def described(tmp_path: Path) -> Description:
+    for name, text in FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(text).lstrip(), "utf-8")
-    return tmp_path
+    file = tmp_path / "tree.toml"
+    file.write_text(DESCRIPTION, "utf-8")
+    return Description.read(file, tmp_path)
 
 
 @pytest.fixture
-def tree(house: Path) -> Tree:
-    return Tree.read(house)
+def tree(described: Description) -> Tree:
+    return Tree.read(described)
 
 
-def test_technologies_are_modules_and_sub_packages_in_an_order_that_stands(tree: Tree) -> None:
+def test_technologies_are_modules_and_sub_packages_in_a_valid_order(tree: Tree) -> None:
     assert list(tree.technologies) == [
         "python", "numpy", "core.exact", "core.late", "core.products", "autograd.tensor", "autograd.ops"
     ]  # fmt: skip
@@ -72,7 +117,7 @@ def test_titles_names_and_lines_are_read_from_the_code(tree: Tree) -> None:
     products, ops = tree.technologies["core.products"], tree.technologies["autograd.ops"]
     assert products.title == "Products: `product`"
     assert products.public == {"product": "The product of two numbers"}
-    assert products.path == "packages/core/src/samebits/core/products.py"
+    assert products.path == "source/core/products.py"
     assert ops.public == {"sum": "The sum"}
     assert ops.lines == 2 + 7
 
@@ -92,31 +137,19 @@ def test_what_unlocks_is_what_imports(tree: Tree) -> None:
 
 
 def test_what_follows_from_the_rest_is_left_out(tree: Tree) -> None:
-    assert tree.stands_on(tree.requires["autograd.ops"]) == ("autograd.tensor",)
+    assert tree.reduced(tree.requires["autograd.ops"]) == ("autograd.tensor",)
     assert tree.path("core.products") == ["python", "numpy", "core.exact", "core.late", "core.products"]
 
 
-def test_tests_are_the_files_that_import_it_namesakes_first_or_those_of_what_stands_on_it(tree: Tree) -> None:
-    assert tree.tests["core.products"] == ("tests/core/test_products.py", "tests/core/test_all.py")
-    assert tree.tests["core.exact"] == ("tests/core/test_all.py",)
-    assert tree.tests["core.late"] == ("tests/core/test_products.py",)
-    assert tree.tests["autograd.ops"] == ("tests/autograd/test_ops.py",)
-    assert tree.tests["autograd.tensor"] == ("tests/autograd/test_ops.py",)
+def test_tests_are_the_files_that_import_it_namesakes_first_or_those_of_what_requires_it(tree: Tree) -> None:
+    assert tree.tests["core.products"] == ("checks/core/test_products.py", "checks/core/test_all.py")
+    assert tree.tests["core.exact"] == ("checks/core/test_all.py",)
+    assert tree.tests["core.late"] == ("checks/core/test_products.py",)
+    assert tree.tests["autograd.ops"] == ("checks/autograd/test_ops.py",)
+    assert tree.tests["autograd.tensor"] == ("checks/autograd/test_ops.py",)
 
 
-def test_installed_packages_have_a_tree_without_tests() -> None:
-    tree = Tree.read()
-    assert "core.linalg" in tree.technologies
-    assert not tree.tests
-    assert Path(tree.technologies["core.linalg"].path).is_file()
-
-
-def test_the_root_is_found_from_any_folder_inside(house: Path) -> None:
-    assert find_root(house / "packages" / "core") == house
-    assert find_root(Path(house.anchor)) is None
-
-
-def test_coverage_of_a_family_is_the_sum_of_its_files(tmp_path: Path) -> None:
+def test_coverage_of_a_sub_package_is_the_sum_of_its_files(tmp_path: Path) -> None:
     def summary(*counts: int) -> dict[str, object]:
         return {
             "summary": dict(zip(["covered_lines", "num_statements", "covered_branches", "num_branches"], counts, strict=True))
@@ -128,7 +161,7 @@ def test_coverage_of_a_family_is_the_sum_of_its_files(tmp_path: Path) -> None:
     }
     report = tmp_path / "autograd.json"
     report.write_text(json.dumps({"files": files | {"lib/samebits/autograd/__init__.py": summary(0, 5, 0, 0)}}), "utf-8")
-    measured = coverage.join([report], {"autograd.ops": "abc", "autograd.tensor": "def"})
+    measured = coverage.join([report], {"autograd.ops": "abc", "autograd.tensor": "def"}, "samebits")
     assert measured["autograd.ops"] == coverage.Coverage("abc", (10, 12), (3, 4))
     assert coverage.percent(measured["autograd.ops"].both) == 81
     assert coverage.percent(measured["autograd.tensor"].branches) == 100
@@ -137,9 +170,9 @@ def test_coverage_of_a_family_is_the_sum_of_its_files(tmp_path: Path) -> None:
     assert coverage.read(tmp_path / "nothing.json") == {}
 
 
-def test_rows_stand_above_what_they_require_and_are_never_too_full() -> None:
+def test_rows_are_above_what_they_require_and_are_never_too_full() -> None:
     requires = {"a": [], "b": ["a"], "c": ["b"], "d": [], "e": [], "f": ["d"]}
-    found = rows(Storey(list(requires), 2, 3), requires)
+    found = rows(Group(list(requires), 2, 3), requires)
     assert found["a"] == 3
     assert found["c"] == 5
     assert all(found[low] < found[name] for name, lows in requires.items() for low in lows)
@@ -165,12 +198,12 @@ def test_parallel_lines_do_not_cross() -> None:
     assert sorted(partners.values(), key=lambda name: x[boxes[name]]) == [partners[name] for name in order]
 
 
-def test_the_picture_is_sound_and_the_same_each_time(tree: Tree, house: Path) -> None:
+def test_the_picture_is_sound_and_the_same_each_time(tree: Tree, described: Description) -> None:
     first = picture.svg(tree)
-    assert picture.svg(Tree.read(house)) == first
+    assert picture.svg(Tree.read(described)) == first
     drawn = ET.fromstring(first)
     ids = {one.get("id") for one in drawn.iter("{http://www.w3.org/2000/svg}a")} - {None}
-    assert ids == set(tree.technologies) | {plan.title for plan in tree.planned}
+    assert ids == set(tree.technologies) | {"quantization"}
     links = re.findall(r'data-from="(.*?)" data-to="(.*?)" d="(M.*?)"', first)
     assert ("core.exact", "core.products") in {(low, high) for low, high, _ in links}
     for _, _, path in links:
@@ -180,11 +213,8 @@ def test_the_picture_is_sound_and_the_same_each_time(tree: Tree, house: Path) ->
 
 def test_the_page_has_a_row_for_each_technology_and_links_to_file_and_test(tree: Tree) -> None:
     text = page.markdown(tree)
-    assert (
-        "| [`products`](../packages/core/src/samebits/core/products.py) | Products: `product` | `core.exact`, `core.late` |"
-        in text
-    )
-    assert "[test_products](../tests/core/test_products.py)" in text
+    assert "| [`products`](../source/core/products.py) | Products: `product` | `core.exact`, `core.late` |" in text
+    assert "[test_products](../checks/core/test_products.py)" in text
     assert "| quantization | planned |" in text
 
 
@@ -204,17 +234,21 @@ def test_a_technology_is_found_by_name_title_or_what_it_offers(tree: Tree, text:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("prodcuts", "near it: products"), ("quantization", "planned, and not there yet"), ("zzz", "shows them")],
+    [
+        ("prodcuts", "did you mean products"),
+        ("quantization", "planned, but not implemented yet"),
+        ("zzz", r"pages/tree\.md lists all"),
+    ],
 )
-def test_what_is_not_there_gets_what_is_near(tree: Tree, text: str, message: str) -> None:
+def test_an_unknown_name_gets_similar_names(tree: Tree, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         terminal.choose(tree, text)
 
 
-def test_the_terminal_shows_all_or_one(tree: Tree) -> None:
+def test_the_terminal_shows_one_technology_and_all_it_requires(tree: Tree) -> None:
     console = Console(width=160, record=True, file=io.StringIO())
-    terminal.show(tree, console)
-    terminal.show_one(tree, "autograd.ops", console)
+    terminal.show(tree, "autograd.ops", console)
     text = console.export_text()
-    assert "7 technologies, 6 planned. No cell has been tested with this code: ./nox does it." in text
-    assert "its path from the ground" in text
+    path = text.partition("all it requires, from Python and NumPy up")[2]
+    assert path.index("core.exact ") < path.index("core.products ") < path.index("autograd.tensor ")
+    assert "pages/autograd.md" in text

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tools.matrix import TESTED, fingerprint
-from tools.tree import Tree, page, terminal
+from tools.tree import Description, Tree, page, terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,20 +14,18 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     parser = argparse.ArgumentParser(prog="./nox -s tree --", description=__doc__)
     parser.add_argument("technology", nargs="?", help="show this technology and all it requires, such as attention or linalg")
-    parser.add_argument("--list", action="store_true", help="show all technologies as a table")
     chosen = parser.parse_args()
-    found, console = Tree.read(ROOT), Console(highlight=False)
-    if chosen.list:
-        terminal.show(found, console, fingerprint(ROOT, TESTED))
-    elif chosen.technology:
-        try:
-            terminal.show_one(found, terminal.choose(found, chosen.technology), console)
-        except ValueError as error:
-            console.print(str(error), style="red", markup=False)
-            return 2
-    else:
-        page.write(found, ROOT / "docs")
-        print("docs/tree.md and docs/tree.svg are written")
+    found = Tree.read(Description.read(Path(__file__).with_name("technologies.toml"), ROOT))
+    if not chosen.technology:
+        page.write(found, ROOT / found.description.pages)
+        print(f"written: {', '.join(f'{found.description.pages}/{name}' for name in page.files(found))}")
+        return 0
+    console = Console(highlight=False)
+    try:
+        terminal.show(found, terminal.choose(found, chosen.technology), console)
+    except ValueError as error:
+        console.print(str(error), style="red", markup=False)
+        return 2
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Coverage: how much of each technology the tests of its floor run through, kept in ``docs/coverage.json``.
+"""Coverage: how much of each technology the tests of its package run through, kept in a JSON file.
 
-The session ``coverage`` runs each floor's own tests and nothing else, so that no technology counts as tested because a later one
-happens to use it. A figure belongs to the code and the test files it was measured with, and says which by a digest.
+The session ``coverage`` runs each package's own tests and nothing else, so that no technology counts as tested because a later one
+happens to use it. A figure belongs to the code and the test files it was measured with, which its digest identifies.
 """
 
 import json
@@ -16,7 +16,7 @@ __all__ = ["Coverage", "join", "percent", "read", "write"]
 
 @dataclass(frozen=True)
 class Coverage:
-    """Covered and all, of a technology's lines and branches, and the digest of what they were measured with."""
+    """Covered and total lines and branches of a technology, and the digest of what they were measured with."""
 
     digest: str
     lines: tuple[int, int]
@@ -24,7 +24,7 @@ class Coverage:
 
     @property
     def both(self) -> tuple[int, int]:
-        """Covered and all, of lines and branches together."""
+        """Covered and total, of lines and branches together."""
         return self.lines[0] + self.branches[0], self.lines[1] + self.branches[1]
 
 
@@ -35,20 +35,20 @@ def percent(counted: tuple[int, int]) -> int:
 
 
 def read(path: Path) -> dict[str, Coverage]:
-    """What was measured last, by technology; nothing where nothing was."""
+    """What was measured last, by technology; empty if nothing was."""
     if not path.exists():
         return {}
     measured = json.loads(path.read_text(encoding="utf-8"))
     return {name: Coverage(one["digest"], tuple(one["lines"]), tuple(one["branches"])) for name, one in measured.items()}
 
 
-def join(reports: Iterable[Path], digests: Mapping[str, str]) -> dict[str, Coverage]:
-    """The JSON reports of coverage.py, a floor each, as one figure a technology; ``digests`` names those that there are."""
+def join(reports: Iterable[Path], digests: Mapping[str, str], namespace: str) -> dict[str, Coverage]:
+    """The JSON reports of coverage.py, one a package, as one figure a technology; ``digests`` names the technologies."""
     counts = {name: [0, 0, 0, 0] for name in digests}
     for report in reports:
         for file, found in json.loads(report.read_text(encoding="utf-8"))["files"].items():
             parts = Path(file).with_suffix("").parts
-            name = ".".join(parts[parts.index("samebits") + 1 :][:2])
+            name = ".".join(parts[parts.index(namespace) + 1 :][:2])
             summary = found["summary"]
             if name in counts:
                 kinds = ("covered_lines", "num_statements", "covered_branches", "num_branches")
@@ -57,6 +57,6 @@ def join(reports: Iterable[Path], digests: Mapping[str, str]) -> dict[str, Cover
 
 
 def write(measured: Mapping[str, Coverage], path: Path) -> None:
-    """Write what was measured, a line a technology."""
+    """Write what was measured, one line a technology."""
     lines = [f"  {json.dumps(name)}: {json.dumps(asdict(one))}" for name, one in sorted(measured.items())]
     replace_text(path, "{\n" + ",\n".join(lines) + "\n}\n")

@@ -1,6 +1,6 @@
-"""Where the technologies stand in the picture: rows from the ground up, few crossings, short lines.
+"""Places of the technologies in the picture: rows from the bottom up, few crossings, short lines.
 
-The four steps of Sugiyama, Tagawa and Toda (1981): rows by what must stand below, at most so many boxes a row (Hu 1961); the
+The four steps of Sugiyama, Tagawa and Toda (1981): rows by what is required, at most so many boxes a row (Hu 1961); the
 order in a row by the mean place of the neighbours, kept where it has the fewest crossings; places by least squares under the
 order; lines through the gaps between the boxes. A line that passes rows on its way up does so in one lane for all its targets.
 Everything is arithmetic on small numbers in a fixed order, so a tree has one picture.
@@ -9,9 +9,9 @@ Everything is arithmetic on small numbers in a fixed order, so a tree has one pi
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import fsum  # the built-in sum of floats rounds in another way since Python 3.12
+from math import fsum  # the built-in sum rounds differently since Python 3.12
 
-__all__ = ["Item", "Storey", "arrange", "rows"]
+__all__ = ["Group", "Item", "arrange", "rows"]
 
 _LANE = 10.0  # between a lane and its neighbour
 _GAP = 8.0  # between two boxes
@@ -30,7 +30,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Storey:
+class Group:
     """Boxes that share rows: their names, how many go in a row, and the row they begin in."""
 
     names: Sequence[str]
@@ -38,20 +38,20 @@ class Storey:
     start: int
 
 
-def rows(storey: Storey, requires: Mapping[str, Iterable[str]]) -> dict[str, int]:
-    """A row for each name of one storey, above all that it requires there; long chains begin first."""
-    inside = {name: [one for one in requires[name] if one in storey.names] for name in storey.names}
-    height = dict.fromkeys(storey.names, 0)
-    for name in reversed(storey.names):
+def rows(group: Group, requires: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """A row for each name of one group, above all that it requires there; long chains begin first."""
+    inside = {name: [one for one in requires[name] if one in group.names] for name in group.names}
+    height = dict.fromkeys(group.names, 0)
+    for name in reversed(group.names):
         for one in inside[name]:
             height[one] = max(height[one], height[name] + 1)
     found: dict[str, int] = {}
-    row = storey.start
-    while len(found) < len(storey.names):
-        ready = [name for name in storey.names if name not in found and all(found.get(one, row) < row for one in inside[name])]
-        if not ready and row > storey.start + len(storey.names):  # a circle: rules.py names it
-            ready = [name for name in storey.names if name not in found]
-        for name in sorted(ready, key=lambda name: -height[name])[: storey.in_a_row]:
+    row = group.start
+    while len(found) < len(group.names):
+        ready = [name for name in group.names if name not in found and all(found.get(one, row) < row for one in inside[name])]
+        if not ready and row > group.start + len(group.names):  # a circle: rules.py names it
+            ready = [name for name in group.names if name not in found]
+        for name in sorted(ready, key=lambda name: -height[name])[: group.in_a_row]:
             found[name] = row
         row += 1
     return found
@@ -77,7 +77,7 @@ def _key(item: Item) -> tuple[int, bool, str]:
 def _ways(
     boxes: Mapping[str, Item], links: Iterable[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str], list[Item]], dict[Item, None]]:
-    """Each link's boxes and lanes, from below; a source has one lane a row, or one in each wing of the house."""
+    """Each link's boxes and lanes, from below; a source has one lane a row, or one on each side of the picture."""
     ways, lanes = {}, {}
     for low, high in links:
         aside = boxes[low].aside or boxes[high].aside

@@ -1,36 +1,37 @@
-"""What a shipped package declares: NumPy and the floors below it. That it imports no more, test_rules.py and import-linter hold."""
+"""What a package declares: NumPy and the packages below it. That it imports nothing else, test_rules.py and import-linter check."""
 
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
-from tools.tree import FLOORS
+from tools.tree import Description
 
 ROOT = Path(__file__).parents[2]
+PACKAGES = Description.read(ROOT / "tools/tree/technologies.toml", ROOT).packages
 
 
-@pytest.mark.parametrize("floor", FLOORS)
-def test_packages_below_lab_declare_no_other_dependency(floor: str) -> None:
-    settings = tomllib.loads((ROOT / "packages" / floor / "pyproject.toml").read_text())
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_below_the_command_declare_only_numpy_and_lower_packages(package: str) -> None:
+    settings = tomllib.loads((ROOT / "packages" / package / "pyproject.toml").read_text())
     names = [requirement.split(">")[0].split("=")[0] for requirement in settings["project"]["dependencies"]]
-    assert set(names) <= {"numpy"} | {f"samebits-{below}" for below in FLOORS[floor]}
+    assert set(names) <= {"numpy"} | {f"samebits-{below}" for below in PACKAGES[package].requires}
 
 
-def test_what_lab_declares_is_what_its_lock_is_made_from() -> None:
+def test_what_the_command_declares_is_what_its_lock_is_compiled_from() -> None:
     settings = tomllib.loads((ROOT / "packages/cli/pyproject.toml").read_text())
     declared = {name for name in settings["project"]["dependencies"] if not name.startswith("samebits")}
     locked = {line.split("#")[0].strip() for line in (ROOT / "requirements/cli.in").read_text().splitlines()}
     assert locked - {"", "colorama"} == declared
 
 
-def test_there_is_one_namespace_and_every_package_owns_one_room_of_it() -> None:
+def test_there_is_one_namespace_and_every_package_owns_one_name_in_it() -> None:
     assert not list(ROOT.glob("packages/*/src/samebits/__init__.py"))
     for package in ROOT.glob("packages/*/"):
         assert [path.name for path in (package / "src/samebits").iterdir() if path.name != "__pycache__"] == [package.name]
 
 
-def test_links_between_pages_lead_somewhere() -> None:
+def test_links_between_pages_are_not_broken() -> None:
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md"), *ROOT.glob("benchmarks/*.md")]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))]
     assert len(links) > 20
