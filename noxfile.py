@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent
 SOURCES = sorted(ROOT.glob("packages/*/src"))
 sys.path.insert(0, str(ROOT))
 
-from tools import locks, matrix  # noqa: E402
+from tools import matrix  # noqa: E402
 from tools.tree import Description, Tree, page  # noqa: E402
 from tools.tree import coverage as treecoverage  # noqa: E402
 
@@ -46,7 +46,7 @@ TESTED = ("noxfile.py", "pyproject.toml", "packages", "requirements", "tests", "
 TESTED_WITH = ("test", "cli", "corpora")  # the locks of a cell's tests, beside its NumPy's
 
 SCHEMAS = {"github-workflows": ".github/workflows/*", "dependabot": ".github/dependabot.yml"}
-NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "tools")]
+NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
 
 DIST = ROOT / "dist"
 REPORTS = ROOT / "reports"
@@ -340,9 +340,10 @@ def use_sources(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def site(session: nox.Session) -> None:
-    """Build the static site of docs/ into reports/site/; a broken link fails."""
-    install(session, "docs")
+    """Build docs/ as a static site into reports/site/, and open every page in the machine's Chromium or Chrome."""
+    install(session, "site")
     build_site(session)
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", "tests/site", *session.posargs)
 
 
 def build_site(session: nox.Session) -> None:
@@ -372,7 +373,7 @@ def lock(session: nox.Session) -> None:
     """Compile requirements/*.in to locks; -- NAME compiles one, -- --upgrade takes newer releases, -- --check compares offline."""
     if "--check" not in session.posargs:
         install(session, "lock")
-    session.run("python", str(locks.__file__), *session.posargs)
+    session.run("python", "-m", "tools.locks", *session.posargs)
 
 
 def refuse_unknown_cells(selected: argparse.Namespace) -> None:
