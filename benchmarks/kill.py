@@ -50,7 +50,7 @@ def main() -> None:
         print(f"left alone: {seconds:.1f} s, {'OTHER BITS' if wrong else 'the published bits'}", flush=True)
         while killed < options.kills or runs_on:
             run = f"{folder}/{runs + 1}"
-            moment = float(stream.uniform(0, seconds)) if killed < options.kills else None
+            moment = float(stream.uniform(high=seconds)) if killed < options.kills else None
             process = begin(options.preset, run)
             runs_on = not ended(process, moment)
             if runs_on:

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from samebits.cli.app import app
-from samebits.core import selftest as room
+from samebits.core import selftest
 
 pytestmark = pytest.mark.once
 
@@ -19,8 +19,8 @@ def test_check_describes_the_machine_and_ends_with_the_verdict() -> None:
 
 
 def test_check_names_what_differs_and_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    halving_tree = room.halving_tree
-    monkeypatch.setattr(room, "halving_tree", lambda x: -halving_tree(x))
+    halving_tree = selftest.halving_tree
+    monkeypatch.setattr(selftest, "halving_tree", lambda x: -halving_tree(x))
     done = CliRunner().invoke(app, ["check"])
     assert done.exit_code == 1
     assert "differs  halving tree" in done.output

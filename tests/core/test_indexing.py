@@ -55,7 +55,7 @@ def test_argsort_takes_axes_as_numpy_does():
     for array in (x, x.astype(np.float32)):
         for axis in (None, 0, 1, 2, -1):
             assert np.array_equal(argsort(array, axis), np.argsort(array, axis=axis, kind="stable"))
-    with pytest.raises(TypeError, match="x must be float32 or int64, not float64"):
+    with pytest.raises(TypeError, match="argsort: x must be float32, got float64; convert with"):
         argsort(np.ones(3))
     with pytest.raises(np.exceptions.AxisError):
         argsort(x, 3)
@@ -149,32 +149,52 @@ FLOATS, IDS = np.ones(3, np.float32), np.array([0, 1, 2], np.int64)
         (
             lambda: segment_sum(FLOATS, np.array([0, 3, -1], np.int64), 3),
             IndexError,
-            "segment_sum: ids[1] is 3, but must be at least 0",
+            "segment_sum: ids[1] must be at least 0 and below 3, got 3",
         ),
-        (lambda: bincount(np.array([0, 3, -1], np.int64)), IndexError, "bincount: ids[2] is -1, but must be at least 0"),
-        (lambda: scatter_add(FLOATS.copy(), IDS + 1, FLOATS), IndexError, "scatter_add: ids[2] is 3"),
+        (lambda: bincount(np.array([0, 3, -1], np.int64)), IndexError, "bincount: ids[2] must be at least 0 and below 4, got -1"),
+        (
+            lambda: scatter_add(FLOATS.copy(), IDS + 1, FLOATS),
+            IndexError,
+            "scatter_add: ids[2] must be at least 0 and below 3, got 3",
+        ),
         (
             lambda: embedding_gradient(IDS, np.ones((3, 2), np.float32), 2),
             IndexError,
-            "ids[2] is 2, but must be at least 0 and less than 2",
+            "ids[2] must be at least 0 and below 2, got 2",
         ),
-        (lambda: segment_sum(np.ones(3), IDS, 3), TypeError, "values must be float32, not float64"),
-        (lambda: segment_sum(FLOATS, IDS.astype(np.int32), 3), TypeError, "ids must be int64, not int32"),
-        (lambda: segment_sum(FLOATS, IDS[None], 3), ValueError, "ids must have one axis, not shape (1, 3)"),
-        (lambda: segment_sum(FLOATS[:2], IDS, 3), ValueError, "values (2,) must have one row for each of the 3 ids"),
-        (lambda: segment_sum(FLOATS, IDS, -1), ValueError, "must not be negative, but is -1"),
+        (
+            lambda: segment_sum(np.ones(3), IDS, 3),
+            TypeError,
+            "segment_sum: values must be float32, got float64; convert with values.astype(np.float32)",
+        ),
+        (
+            lambda: segment_sum(FLOATS, FLOATS, 3),
+            TypeError,
+            "segment_sum: ids must be integers, got float32; convert with ids.astype(np.int64)",
+        ),
+        (lambda: segment_sum(FLOATS, IDS[None], 3), ValueError, "segment_sum: ids must have 1 axis, got shape (1, 3)"),
+        (
+            lambda: segment_sum(FLOATS[:2], IDS, 3),
+            ValueError,
+            "segment_sum: values must have 3 rows, one for each id, got shape (2,)",
+        ),
+        (lambda: segment_sum(FLOATS, IDS, -1), ValueError, "segment_sum: num_segments must be at least 0, got -1"),
         (
             lambda: scatter_add(np.ones((3, 2), np.float32), IDS, FLOATS),
             ValueError,
-            "values (3,) do not fit target (3, 2)",
+            "scatter_add: values must have shape (3, 2) to fit target (3, 2), got (3,)",
         ),
-        (lambda: scatter_add([1, 2], IDS, FLOATS), TypeError, "target must be an array"),
+        (
+            lambda: scatter_add([1, 2], IDS, FLOATS),
+            TypeError,
+            "scatter_add: target must be an array with at least one axis, got list",
+        ),
         (
             lambda: embedding_gradient(IDS, FLOATS, 3),
             ValueError,
-            "gradient (3,) must have the shape of ids (3,), and one axis more",
+            "embedding_gradient: gradient must have the shape of ids, (3,), and one axis more, got (3,)",
         ),
-        (lambda: bincount(IDS, FLOATS[:2]), ValueError, "weights must have the shape of ids, (3,), not (2,)"),
+        (lambda: bincount(IDS, FLOATS[:2]), ValueError, "bincount: weights must have shape (3,), as ids, got (2,)"),
     ],
 )
 def test_wrong_arguments_are_named(call, error, message):

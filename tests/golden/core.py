@@ -120,8 +120,8 @@ def indexing() -> Iterator[Case]:
 def random() -> Iterator[Case]:
     draws: dict[str, Callable[[Stream, int | tuple[int, ...]], Array]] = {
         "words": lambda s, n: s.words(int(np.prod(n))),
-        "uniform": lambda s, n: s.uniform(-1, 3, n),
-        "normal": lambda s, n: s.normal(1, 0.02, n),
+        "uniform": lambda s, n: s.uniform(n, low=-1, high=3),
+        "normal": lambda s, n: s.normal(n, mean=1, std=0.02),
         "truncated_normal": lambda s, n: s.truncated_normal(size=n),
         "integers": lambda s, n: s.integers(-5, 2**40, n),
         "permutation": lambda s, n: s.permutation(int(np.prod(n))),

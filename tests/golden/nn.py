@@ -45,7 +45,7 @@ Case = tuple[str, Callable[[], Array]]
 
 
 def normal(*shape: int, name: str = "normal", scale: float = 1.0) -> Array:
-    return np.asarray(Stream(0).split(name).normal(0, scale, size=shape))
+    return np.asarray(Stream(0).split(name).normal(shape, std=scale))
 
 
 def together(function: Callable[..., Tensor], *arrays: Array, parameters: Any = ()) -> Callable[[], Array]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from samebits.core.files import replace_text
-from samebits.core.selftest import selftest
+from samebits.core.selftest import run_selftest
 
 FOLDER = Path(__file__).parent
 SELFTEST = FOLDER.parents[1] / "packages/core/src/samebits/core/selftest.json"
@@ -37,7 +37,7 @@ def main() -> None:
     if sys.argv[1:]:  # names of scripts: only print what they give
         json.dump({name: digests(name) for name in sys.argv[1:]}, sys.stdout)
         return
-    count = update(SELFTEST, {one.case: one.digest for one in selftest()})
+    count = update(SELFTEST, {one.case: one.digest for one in run_selftest()})
     for script in sorted(FOLDER.glob("*.py")):
         if script.name != Path(__file__).name:
             count += update(script.with_suffix(".json"), digests(script.stem))

@@ -131,7 +131,7 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.lm.test_training import trainer, weights, Stream, load
 folder, tries = Path({folder!r}), 0
-delays = Stream(3).uniform(0.002, 0.06, size={times}).tolist()
+delays = Stream(3).uniform({times}, low=0.002, high=0.06).tolist()
 for delay in delays:
     child = os.fork()
     if not child:

@@ -24,7 +24,7 @@ ALL: dict[str, tuple[Callable[..., Tensor], int]] = {**{name: (f, 1) for name, f
 
 
 def normal(*shape: int, name: str = "x", scale: float = 1.0) -> Array:
-    return np.asarray(Stream(0).split(name).normal(0, scale, size=shape))
+    return np.asarray(Stream(0).split(name).normal(shape, std=scale))
 
 
 def bits(function: Callable[..., Tensor], *arrays: Array) -> list[bytes]:

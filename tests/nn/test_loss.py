@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 
 def normal(*shape: int, name: str = "x", scale: float = 1.0) -> Array:
-    return np.asarray(Stream(0).split(name).normal(0, scale, size=shape))
+    return np.asarray(Stream(0).split(name).normal(shape, std=scale))
 
 
 def ids(*shape: int, vocabulary: int) -> Array:

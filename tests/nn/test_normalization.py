@@ -22,7 +22,7 @@ FULL: dict[str, tuple[Callable[..., Tensor], int]] = {
 
 
 def normal(*shape: int, name: str = "x") -> Array:
-    return np.asarray(Stream(0).split(name).normal(0.5, 2, size=shape))
+    return np.asarray(Stream(0).split(name).normal(shape, mean=0.5, std=2))
 
 
 def arguments(name: str, *shape: int) -> list[Array]:

@@ -84,7 +84,7 @@ def test_logits_and_gradients_are_those_of_the_twin(flavour: str, tied: bool) ->
     ours = LanguageModel(config, stream=Stream(1))
     for name, p in ours.named_parameters():  # larger than a new model's, so that attention and the perceptrons matter
         with p.edit() as values:
-            np.add(values, Stream(2).split(name).normal(0.0, 0.2, p.shape), out=values)
+            np.add(values, Stream(2).split(name).normal(p.shape, std=0.2), out=values)
     weights = {name: torch.tensor(p.numpy().astype(np.float64), requires_grad=True) for name, p in ours.named_parameters()}
     inputs, targets = IDS[:, :-1].copy(), IDS[:, 1:].copy()
 

@@ -89,7 +89,7 @@ CASES = {
 
 def compare(case: Case, dtype: type, tolerance: float) -> None:
     """Compare values and gradients with PyTorch's float64, for the same inputs, which float32 can hold."""
-    arrays = [np.asarray(Stream(0).split(i).normal(0, case.scale, size=shape)) for i, shape in enumerate(case.shapes)]
+    arrays = [np.asarray(Stream(0).split(i).normal(shape, std=case.scale)) for i, shape in enumerate(case.shapes)]
     inputs = [Tensor(array.astype(dtype), requires_grad=True) for array in arrays]
     theirs = [torch.tensor(array.astype(np.float64), requires_grad=True) for array in arrays]
     output, result = case.ours(*inputs), case.theirs(*theirs)
@@ -122,7 +122,7 @@ def test_fast_values_and_gradients_are_pytorchs(name: str) -> None:
 def test_running_statistics_are_pytorchs() -> None:
     ours, theirs = nn.BatchNorm(5), torch.nn.BatchNorm1d(5, dtype=torch.float64)
     for step in range(5):
-        x = np.asarray(Stream(step).normal(step, 2, size=(7, 9, 5)))
+        x = np.asarray(Stream(step).normal((7, 9, 5), mean=step, std=2))
         ours(Tensor(x))
         theirs(torch.tensor(x.astype(np.float64)).transpose(1, 2))
     np.testing.assert_allclose(ours.running_mean.numpy(), theirs.running_mean.numpy(), rtol=2e-6)

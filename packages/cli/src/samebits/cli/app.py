@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from samebits.core import describe_machine
-from samebits.core.selftest import selftest
+from samebits.core.selftest import run_selftest
 
 __all__ = ["app"]
 
@@ -28,7 +28,7 @@ def main() -> None:
 @app.command()
 def check(*, as_json: JSON = False) -> None:
     """Describe this machine, run the self-test, and say whether it gives the same bits as every other."""
-    machine, outcomes = describe_machine(), selftest()
+    machine, outcomes = describe_machine(), run_selftest()
     wrong = [outcome for outcome in outcomes if not outcome.ok]
     if as_json:
         print(json.dumps({"same_bits": not wrong, "machine": asdict(machine), "outcomes": [asdict(one) for one in outcomes]}))

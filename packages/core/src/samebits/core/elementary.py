@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from samebits.core import exponential, logarithm, ties, trigonometry
+from samebits.core.arguments import check_out, float_array
 from samebits.core.arithmetic import ONE, Doubles, scalar, word
 from samebits.core.blocks import Kernel, evaluate
 
@@ -31,7 +32,7 @@ def exp(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> exp(np.array([0, 1, -104], np.float32)).tolist()
     [1.0, 2.7182817459106445, 0.0]
     """
-    return evaluate(exponential.exp, x, out)
+    return _evaluate("exp", exponential.exp, x, out)
 
 
 def expm1(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -40,7 +41,7 @@ def expm1(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> expm1(np.array([-0.0, 1e-10], np.float32)).tolist()
     [-0.0, 1.000000013351432e-10]
     """
-    return evaluate(exponential.expm1, x, out)
+    return _evaluate("expm1", exponential.expm1, x, out)
 
 
 def exp2(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -49,7 +50,7 @@ def exp2(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> exp2(np.array([10, 0.5], np.float32)).tolist()
     [1024.0, 1.4142135381698608]
     """
-    return evaluate(_exp2, x, out)
+    return _evaluate("exp2", _exp2, x, out)
 
 
 def log(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -58,7 +59,7 @@ def log(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> log(np.array([1, 10, 0], np.float32)).tolist()
     [0.0, 2.3025851249694824, -inf]
     """
-    return evaluate(_log, x, out)
+    return _evaluate("log", _log, x, out)
 
 
 def log1p(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -67,7 +68,7 @@ def log1p(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> log1p(np.array([-0.0, 1e-10], np.float32)).tolist()
     [-0.0, 1.000000013351432e-10]
     """
-    return evaluate(_log1p, x, out)
+    return _evaluate("log1p", _log1p, x, out)
 
 
 def log2(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -76,7 +77,7 @@ def log2(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> log2(np.array([1024, 3], np.float32)).tolist()
     [10.0, 1.5849624872207642]
     """
-    return evaluate(logarithm.log2, x, out)
+    return _evaluate("log2", logarithm.log2, x, out)
 
 
 def log10(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -85,7 +86,7 @@ def log10(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> log10(np.array([1000, 2], np.float32)).tolist()
     [3.0, 0.3010300099849701]
     """
-    return evaluate(_log10, x, out)
+    return _evaluate("log10", _log10, x, out)
 
 
 def tanh(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -94,7 +95,7 @@ def tanh(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> tanh(np.array([-0.0, 0.5, 10], np.float32)).tolist()
     [-0.0, 0.46211716532707214, 1.0]
     """
-    return evaluate(exponential.tanh, x, out)
+    return _evaluate("tanh", exponential.tanh, x, out)
 
 
 def sigmoid(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -103,7 +104,7 @@ def sigmoid(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> sigmoid(np.array([0, -100], np.float32)).tolist()
     [0.5, 3.783505853677006e-44]
     """
-    return evaluate(_sigmoid, x, out)
+    return _evaluate("sigmoid", _sigmoid, x, out)
 
 
 def sin(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -112,7 +113,7 @@ def sin(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> sin(np.array([-0.0, 1, 1e38], np.float32)).tolist()
     [-0.0, 0.8414709568023682, 0.9891644716262817]
     """
-    return evaluate(_sin, x, out)
+    return _evaluate("sin", _sin, x, out)
 
 
 def cos(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -121,7 +122,7 @@ def cos(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> cos(np.array([0, 1, 1e38], np.float32)).tolist()
     [1.0, 0.5403022766113281, 0.14681167900562286]
     """
-    return evaluate(_cos, x, out)
+    return _evaluate("cos", _cos, x, out)
 
 
 def erf(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -130,7 +131,7 @@ def erf(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> erf(np.array([-0.0, 0.5, 4], np.float32)).tolist()
     [-0.0, 0.5204998850822449, 1.0]
     """
-    return evaluate(exponential.erf, x, out)
+    return _evaluate("erf", exponential.erf, x, out)
 
 
 def sqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -139,7 +140,7 @@ def sqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> sqrt(np.array([-0.0, 2], np.float32)).tolist()
     [-0.0, 1.4142135381698608]
     """
-    return evaluate(_sqrt, x, out)
+    return _evaluate("sqrt", _sqrt, x, out)
 
 
 def rsqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
@@ -148,7 +149,14 @@ def rsqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
     >>> rsqrt(np.array([4, 2, -0.0], np.float32)).tolist()
     [0.5, 0.7071067690849304, -inf]
     """
-    return evaluate(_rsqrt, x, out)
+    return _evaluate("rsqrt", _rsqrt, x, out)
+
+
+def _evaluate(function: str, kernel: Kernel, x: ArrayLike, out: Array | None) -> Array:
+    x = float_array(function, "x", x)
+    if out is not None:
+        check_out(function, out, x.shape)
+    return evaluate(kernel, x, out)
 
 
 def _exp2(x: Doubles, out: Doubles) -> None:

@@ -6,7 +6,7 @@ multiples. For |x| < 2**e, two additions round x to a multiple of 2**(e - bits),
     M = 1.5 * 2**(52 + e - bits)        (x + M) - M
 
 `grid_vectors` puts whole rows or columns on a grid chosen by their 2-norm. The bound of 2**53 is the business of
-whoever sums: `linalg` and `indexing`. The checks of operands that these share are here too.
+whoever sums: `linalg` and `indexing`.
 """
 
 import math
@@ -50,17 +50,6 @@ class _Buffers(threading.local):
 
 
 BUFFERS = _Buffers()
-
-
-def float32_operand(function: str, name: str, x: object) -> Float32:
-    """Return `x` as an array; TypeError if it is not float32, or has a mask that would be lost."""
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{function}: {name} is a masked array: fill it first, {name}.filled(value)")
-    array = np.asarray(x)
-    if array.dtype != np.float32:
-        msg = f"{function}: {name} must be float32, not {array.dtype}"
-        raise TypeError(msg)
-    return array
 
 
 def rounded(values: Float64 | Float32) -> Float32:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core.grid import Float32, Int64, float32_operand, rounded
+from samebits.core.arguments import axis_index, float_array, integer, integer_array
+from samebits.core.grid import Float32, Int64, rounded
 
 _RUN = 64
 
@@ -28,10 +29,11 @@ def argsort(x: Float32 | Int64, /, axis: int | None = -1) -> Int64:
     >>> argsort(np.array([3, np.nan, 1, 3], np.float32)).tolist()
     [2, 0, 3, 1]
     """
-    array = np.asarray(x)
-    if array.dtype not in (np.float32, np.int64):
-        msg = f"argsort: x must be float32 or int64, not {array.dtype}"
-        raise TypeError(msg)
+    if np.asarray(x).dtype.kind in "iu":
+        array: npt.NDArray[Any] = integer_array("argsort", "x", x)
+    else:
+        array = float_array("argsort", "x", x)
+    axis = axis if axis is None else axis_index("argsort", axis, array.ndim)
     return np.argsort(array, axis=axis, kind="stable").astype(np.int64, copy=False)
 
 
@@ -45,8 +47,9 @@ def segment_sum(values: Float32, ids: Int64, num_segments: int) -> Float32:
     >>> segment_sum(np.array([1, 2, 4], np.float32), np.array([2, 0, 2], np.int64), 4)
     array([2., 0., 5., 0.], dtype=float32)
     """
-    values = float32_operand("segment_sum", "values", values)
-    return _segment_sum("segment_sum", values, _ids("segment_sum", ids), num_segments)
+    values = float_array("segment_sum", "values", values)
+    segments = integer("segment_sum", "num_segments", num_segments, least=0)
+    return _segment_sum("segment_sum", values, _ids("segment_sum", ids), segments)
 
 
 def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
@@ -61,13 +64,13 @@ def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
     array([3., 1., 6.], dtype=float32)
     """
     if not isinstance(target, np.ndarray) or target.ndim == 0:
-        msg = "scatter_add: target must be an array with at least one axis"
-        raise TypeError(msg)
-    float32_operand("scatter_add", "target", target)
-    values, ids = float32_operand("scatter_add", "values", values), _ids("scatter_add", ids)
+        given = f"shape {target.shape}" if isinstance(target, np.ndarray) else type(target).__name__
+        raise TypeError(f"scatter_add: target must be an array with at least one axis, got {given}")
+    float_array("scatter_add", "target", target)
+    values, ids = float_array("scatter_add", "values", values), _ids("scatter_add", ids)
     if target.shape[1:] != values.shape[1:]:
-        msg = f"scatter_add: values {values.shape} do not fit target {target.shape}: all axes but the first must agree"
-        raise ValueError(msg)
+        shape = (*values.shape[:1], *target.shape[1:])
+        raise ValueError(f"scatter_add: values must have shape {shape} to fit target {target.shape}, got {values.shape}")
     found, sums = totals("scatter_add", values, ids, len(target))
     with np.errstate(all="ignore"):
         target[found] = rounded(target[found] + sums)
@@ -84,17 +87,14 @@ def bincount(ids: Int64, weights: Float32 | None = None, minlength: int = 0) -> 
     [1, 0, 2]
     """
     ids = _ids("bincount", ids)
-    if minlength < 0:
-        raise ValueError(f"bincount: minlength is {minlength}: it must not be negative")
-    length = max(int(ids.max(initial=-1)) + 1, minlength)
+    length = max(int(ids.max(initial=-1)) + 1, integer("bincount", "minlength", minlength, least=0))
     _check_range("bincount", ids, length)
     indices = ids.astype(np.intp)
     if weights is None:
         return np.bincount(indices, minlength=length).astype(np.int64)
-    weights = float32_operand("bincount", "weights", weights)
+    weights = float_array("bincount", "weights", weights)
     if weights.shape != ids.shape:
-        msg = f"bincount: weights must have the shape of ids, {ids.shape}, not {weights.shape}"
-        raise ValueError(msg)
+        raise ValueError(f"bincount: weights must have shape {ids.shape}, as ids, got {weights.shape}")
     with np.errstate(all="ignore"):
         return rounded(np.bincount(indices, weights.astype(np.float64), minlength=length).astype(np.float64))
 
@@ -109,19 +109,17 @@ def embedding_gradient(ids: Int64, gradient: Float32, vocabulary_size: int) -> F
     array([[0., 0., 0.],
            [2., 2., 2.]], dtype=float32)
     """
-    gradient = float32_operand("embedding_gradient", "gradient", gradient)
-    ids = np.asarray(ids)
+    gradient = float_array("embedding_gradient", "gradient", gradient)
+    ids = integer_array("embedding_gradient", "ids", ids)
     if gradient.shape[:-1] != ids.shape or gradient.ndim == 0:
-        msg = f"embedding_gradient: gradient {gradient.shape} must have the shape of ids {ids.shape}, and one axis more"
-        raise ValueError(msg)
-    rows = gradient.reshape(ids.size, gradient.shape[-1])
-    return _segment_sum("embedding_gradient", rows, _ids("embedding_gradient", ids.reshape(-1)), vocabulary_size)
+        raise ValueError(
+            f"embedding_gradient: gradient must have the shape of ids, {ids.shape}, and one axis more, got {gradient.shape}"
+        )
+    segments = integer("embedding_gradient", "vocabulary_size", vocabulary_size, least=0)
+    return _segment_sum("embedding_gradient", gradient.reshape(ids.size, gradient.shape[-1]), ids.reshape(-1), segments)
 
 
 def _segment_sum(function: str, values: Float32, ids: Int64, segments: int) -> Float32:
-    if segments < 0:
-        msg = f"{function}: the number of segments must not be negative, but is {segments}"
-        raise ValueError(msg)
     found, sums = totals(function, values, ids, segments)
     result = np.zeros((segments, *values.shape[1:]), np.float32)
     with np.errstate(all="ignore"):
@@ -134,8 +132,7 @@ def totals(
 ) -> tuple[Int64, npt.NDArray[Any]]:
     """The ids that occur, each once and in no particular order, and the sums of their values, taken in ``dtype``."""
     if values.shape[:1] != ids.shape:
-        msg = f"{function}: values {values.shape} must have one row for each of the {len(ids)} ids"
-        raise ValueError(msg)
+        raise ValueError(f"{function}: values must have {len(ids)} rows, one for each id, got shape {values.shape}")
     _check_range(function, ids, segments)
     order = argsort(ids)
     arranged = ids[order]
@@ -165,18 +162,13 @@ def _run_sums(rows: Any, order: Int64, starts: Int64, counts: Int64, dtype: npt.
 
 
 def _ids(function: str, ids: Int64) -> Int64:
-    ids = np.asarray(ids)
-    if ids.dtype != np.int64:
-        msg = f"{function}: ids must be int64, not {ids.dtype}"
-        raise TypeError(msg)
+    ids = integer_array(function, "ids", ids)
     if ids.ndim != 1:
-        msg = f"{function}: ids must have one axis, not shape {ids.shape}"
-        raise ValueError(msg)
+        raise ValueError(f"{function}: ids must have 1 axis, got shape {ids.shape}")
     return ids
 
 
 def _check_range(function: str, ids: Int64, segments: int) -> None:
     bad = np.flatnonzero((ids < 0) | (ids >= segments))
     if bad.size:
-        msg = f"{function}: ids[{bad[0]}] is {ids[bad[0]]}, but must be at least 0 and less than {segments}"
-        raise IndexError(msg)
+        raise IndexError(f"{function}: ids[{bad[0]}] must be at least 0 and below {segments}, got {ids[bad[0]]}")

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samebits.core.grid import BUFFERS, LONGEST, Float32, Float64, Role, float32_operand, grid_vectors, refuse_non_finite
+from samebits.core.arguments import axis_index, check_out, float_array
+from samebits.core.grid import BUFFERS, LONGEST, Float32, Float64, Role, grid_vectors, refuse_non_finite
 
 LEFT_BITS, RIGHT_BITS = 27, 26  # of the grids of a product's operands: 53 together
 _GROUP = 2**20  # float64 elements worked on together, operands and product: 8 MiB
@@ -41,10 +42,9 @@ def prepare(b: Float32, /) -> Prepared:
     >>> matmul(np.array([[1, 2]], np.float32), weight)
     array([[1., 2.]], dtype=float32)
     """
-    b = float32_operand("prepare", "b", b)
+    b = float_array("prepare", "b", b)
     if b.ndim != 2:
-        msg = f"prepare: b must have 2 axes, not shape {b.shape}"
-        raise ValueError(msg)
+        raise ValueError(f"prepare: b must have 2 axes, got shape {b.shape}")
     with np.errstate(all="ignore"):
         try:
             return _prepared(b)
@@ -74,8 +74,8 @@ def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> 
     array([[ 7., 10.],
            [15., 22.]], dtype=float32)
     """
-    a = float32_operand("matmul", "a", a)
-    b = b if isinstance(b, Prepared) else float32_operand("matmul", "b", b)
+    a = float_array("matmul", "a", a)
+    b = b if isinstance(b, Prepared) else float_array("matmul", "b", b)
     return _checked("matmul", a, b, out)
 
 
@@ -89,7 +89,7 @@ def dot(a: Float32, b: Float32, /) -> Float32:
     >>> dot(np.ones((2, 3), np.float32), np.ones((4, 3, 5), np.float32)).shape
     (2, 4, 5)
     """
-    a, b = float32_operand("dot", "a", a), float32_operand("dot", "b", b)
+    a, b = float_array("dot", "a", a), float_array("dot", "b", b)
     if b.ndim <= 2:
         return _checked("dot", a, b, None)
     _check_alignment("dot", a.shape, -1, b.shape, -2)
@@ -110,10 +110,9 @@ def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
     >>> vecdot(np.array([[1, 2], [3, 4]], np.float32), np.array([1, 10], np.float32))
     array([21., 43.], dtype=float32)
     """
-    a, b = float32_operand("vecdot", "a", a), float32_operand("vecdot", "b", b)
+    a, b = float_array("vecdot", "a", a), float_array("vecdot", "b", b)
     for name, x in (("a", a), ("b", b)):
-        if not -x.ndim <= axis < x.ndim:
-            raise np.exceptions.AxisError(f"vecdot: axis {axis} is out of bounds, {name} has {x.ndim} axes")
+        axis_index("vecdot", axis, x.ndim, name)
     rows, columns = np.moveaxis(a, axis, -1)[..., None, :], np.moveaxis(b, axis, -1)[..., None]
     _check_alignment("vecdot", a.shape, axis, b.shape, axis)
     result = np.zeros(_broadcast("vecdot", rows.shape[:-2], columns.shape[:-2]), np.float32)
@@ -153,13 +152,7 @@ def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | No
 
 def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dict[str, Float32]) -> Float32:
     """Return `out` if the product can be written straight to it, otherwise an array to copy from."""
-    if not isinstance(out, np.ndarray) or out.dtype != np.float32:
-        given = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
-        raise TypeError(f"{function}: out is {given}: a float32 array is needed")
-    if out.shape != shape or not out.flags.writeable:
-        raise ValueError(
-            f"{function}: out has shape {out.shape}{'' if out.flags.writeable else ' and is read-only'}: a writeable array of {shape} is needed"
-        )
+    check_out(function, out, shape)
     if not out.flags.c_contiguous or any(np.may_share_memory(out, x) for x in operands.values()):
         return np.empty(shape, np.float32)
     return out
@@ -204,20 +197,17 @@ def _stacked(x: Float32, batch: tuple[int, ...]) -> Float32:
 
 def _check_alignment(function: str, a: tuple[int, ...], axis_a: int, b: tuple[int, ...], axis_b: int) -> None:
     if not a or not b:
-        msg = f"{function}: a and b must have at least one axis, not shapes {a} and {b}"
-        raise ValueError(msg)
+        raise ValueError(f"{function}: a and b must have at least one axis, got shapes {a} and {b}")
     if a[axis_a] != b[axis_b]:
-        there = f"a has {a[axis_a]} along axis {axis_a % len(a)}, b {b[axis_b]} along axis {axis_b % len(b)}"
-        msg = f"{function}: a {a} and b {b} do not fit: {there}"
-        raise ValueError(msg)
+        raise ValueError(
+            f"{function}: axis {axis_a % len(a)} of a and axis {axis_b % len(b)} of b must have one length, got shapes {a} and {b}"
+        )
     if a[axis_a] > LONGEST:
-        msg = f"{function}: the vectors of a and b have {a[axis_a]} elements; {LONGEST} at most can be summed exactly"
-        raise ValueError(msg)
+        raise ValueError(f"{function}: the vectors of a and b must have at most {LONGEST} elements, got {a[axis_a]}")
 
 
 def _broadcast(function: str, a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(a, b)
     except ValueError:
-        msg = f"{function}: the leading axes {a} of a and {b} of b do not broadcast"
-        raise ValueError(msg) from None
+        raise ValueError(f"{function}: the leading axes of a and b must broadcast, got {a} and {b}") from None

@@ -228,7 +228,7 @@ def numerics(mode: Literal["exact", "fast"]) -> Iterator[Numerics]:
         array([1., 1.])
     """
     if mode not in _ARITHMETICS:
-        raise ValueError(f"mode is {mode!r}: 'exact' or 'fast' is needed")
+        raise ValueError(f"numerics: mode must be 'exact' or 'fast', got {mode!r}")
     token = _CURRENT.set(_ARITHMETICS[mode])
     try:
         yield _CURRENT.get()

@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import logarithm, trigonometry
+from samebits.core.arguments import finite, integer, number, shape_tuple
 from samebits.core.blocks import BLOCK, narrow
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "require_stream"]
 
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
@@ -58,14 +59,10 @@ class Stream:
     """
 
     def __init__(self, seed: int) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-            raise TypeError(f"seed is {seed!r}: a whole number from 0 to 2^64 - 1 is needed")
-        if not 0 <= seed < 2**64:
-            raise ValueError(f"seed is {seed}: a whole number from 0 to 2^64 - 1 is needed")
-        self._begin(int(seed), ())
+        self._begin(integer("Stream", "seed", seed, 0, 2**64 - 1), (), ())
 
-    def _begin(self, seed: int, path: tuple[int, ...]) -> None:
-        self._seed, self._path = seed, path
+    def _begin(self, seed: int, path: tuple[int, ...], names: tuple[str | int | None, ...]) -> None:
+        self._seed, self._path, self._names = seed, path, names
         self._words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=path))
 
     def split(self, name: str | int) -> "Stream":
@@ -85,13 +82,13 @@ class Stream:
             key = hashlib.sha256(name.encode()).digest()[:16]
             words = tuple(int.from_bytes(key[i : i + 4], "little") for i in range(0, 16, 4))
         elif isinstance(name, bool) or not isinstance(name, int | np.integer):
-            raise TypeError(f"name is {name!r}: a str or a whole number is needed")
-        elif not 0 <= name < 2**64:
-            raise ValueError(f"name is {name}: a whole number from 0 to 2^64 - 1 is needed")
+            raise TypeError(f"split: name must be a str or an int, got {name!r}")
         else:
-            words = int(name) & 0xFFFFFFFF, int(name) >> 32
+            name = integer("split", "name", name, 0, 2**64 - 1)
+            words = name & 0xFFFFFFFF, name >> 32
         child = object.__new__(Stream)
-        child._begin(self._seed, (*self._path, len(words), *words))  # the length keeps numbers and texts apart
+        path = *self._path, len(words), *words  # the length keeps numbers and texts apart
+        child._begin(self._seed, path, (*self._names, name))
         return child
 
     @property
@@ -110,24 +107,26 @@ class Stream:
         """
         stream = object.__new__(cls)
         try:
-            stream._begin(operator.index(state["seed"]), tuple(map(operator.index, state["path"])))
+            path = tuple(map(operator.index, state["path"]))
+            stream._begin(operator.index(state["seed"]), path, _names(path))
             position: Any = {name: int(state[name], 16) for name in ("state", "inc")}
             own = position["inc"] == stream._words.state["state"]["inc"]
             stream._words.state = {"bit_generator": "PCG64", "state": position, "has_uint32": 0, "uinteger": 0}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"state is {state!r}, not what Stream.state gives: {error!r}") from error
+            raise ValueError(f"from_state: state must be what Stream.state returns, got {state!r}: {error!r}") from error
         if not own:
-            raise ValueError(f"state is {state!r}: its inc is not that of its seed and path")
+            raise ValueError(f"from_state: the inc of state must be that of its seed and path, got {state!r}")
         return stream
 
     def __repr__(self) -> str:
-        return f"<Stream of seed {self._seed}, split {self._path}>" if self._path else f"<Stream of seed {self._seed}>"
+        splits = "".join(f".split({'...' if name is None else repr(name)})" for name in self._names)
+        return f"Stream({self._seed}){splits}"
 
     def words(self, count: int) -> Words:
         """The next ``count`` raw words, uint64."""
-        return self._words.random_raw(count)
+        return self._words.random_raw(integer("words", "count", count, least=0))
 
-    def uniform(self, low: float = 0.0, high: float = 1.0, size: Size = ()) -> Float32:
+    def uniform(self, size: Size = (), *, low: float = 0.0, high: float = 1.0) -> Float32:
         """Numbers from ``low`` (included) to ``high`` (excluded), float32 of shape ``size``.
 
         The top 24 bits of a word each; ``low + (high - low) u`` is computed in float64 and rounded once.
@@ -135,14 +134,14 @@ class Stream:
         Raises:
             ValueError: ``low`` is not below ``high``, or one is not finite in float32.
         """
-        low, high = _interval(low, high)
-        shape, count = _shape(size)
+        low, high = _interval("uniform", low, high)
+        shape, count = _shape("uniform", size)
         with np.errstate(all="ignore"):
             result: Float32 = ((self.words(count) >> _40) * _UNIT24 * np.array(high - low) + np.array(low)).astype(np.float32)
             below = np.nextafter(np.float32(high), np.float32(low))
         return np.minimum(result, below).reshape(shape)[()]  # rounding could reach high
 
-    def normal(self, mean: float = 0.0, std: float = 1.0, size: Size = ()) -> Float32:
+    def normal(self, size: Size = (), *, mean: float = 0.0, std: float = 1.0) -> Float32:
         """Normally distributed numbers, float32 of shape ``size``.
 
         Two words make two numbers (Box and Muller, 1958, doi:10.1214/aoms/1177706645), in float64 with one rounding:
@@ -152,10 +151,10 @@ class Stream:
         Raises:
             ValueError: ``std`` is negative, or a parameter is not finite in float32.
         """
-        mean, std = _finite("mean", mean), _finite("std", std)
+        mean, std = finite("normal", "mean", mean), finite("normal", "std", std)
         if std < 0:
-            raise ValueError(f"std is {std}: it must not be negative")
-        shape, count = _shape(size)
+            raise ValueError(f"normal: std must not be negative, got {std}")
+        shape, count = _shape("normal", size)
         result = np.empty(count + count % 2, np.float32)
         scale, offset = np.array(std), np.array(mean)
         with np.errstate(all="ignore"):
@@ -185,7 +184,7 @@ class Stream:
         return pairs.reshape(-1)
 
     def truncated_normal(
-        self, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0, size: Size = ()
+        self, size: Size = (), *, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0
     ) -> Float32:
         """Normally distributed numbers from ``low`` to ``high``, float32 of shape ``size``; others are drawn again.
 
@@ -195,19 +194,21 @@ class Stream:
             ValueError: ``low`` is not below ``high``, ``std`` is not positive, or fewer than about 1 in 100 draws would fall
                 between them.
         """
-        low, high = _interval(low, high)
-        if not _finite("std", std) > 0:
-            raise ValueError(f"std is {std}: it must be positive")
-        shape, count = _shape(size)
+        low, high = _interval("truncated_normal", low, high)
+        mean, std = finite("truncated_normal", "mean", mean), finite("truncated_normal", "std", std)
+        if std <= 0:
+            raise ValueError(f"truncated_normal: std must be positive, got {std}")
+        shape, count = _shape("truncated_normal", size)
         kept, drawn, pieces = 0, 0, []
         while kept < count:
-            draw = self.normal(mean, std, count - kept + 64)
+            draw = self.normal(count - kept + 64, mean=mean, std=std)
             inside = draw[(draw >= low) & (draw <= high)]
             pieces.append(inside)
             kept, drawn = kept + inside.size, drawn + draw.size
             if drawn > 6400 and kept * 100 < drawn:
                 raise ValueError(
-                    f"low is {low} and high is {high}: fewer than 1 in 100 draws (mean {mean}, std {std}) fall between"
+                    "truncated_normal: at least 1 in 100 draws must fall between low and high, "
+                    f"got low={low}, high={high}, mean={mean}, std={std}"
                 )
         return np.concatenate([np.empty(0, np.float32), *pieces])[:count].reshape(shape)[()]
 
@@ -220,10 +221,11 @@ class Stream:
         Raises:
             ValueError: the range is empty or does not fit int64.
         """
-        low, high = (0, _whole("low", low)) if high is None else (_whole("low", low), _whole("high", high))
+        low = integer("integers", "low", low)
+        low, high = (0, low) if high is None else (low, integer("integers", "high", high))
         if not -(2**63) <= low < high <= 2**63:
-            raise ValueError(f"low is {low} and high is {high}: low must be below high, and both must fit int64")
-        shape, count = _shape(size)
+            raise ValueError(f"integers: low must be below high, both within int64, got low={low} and high={high}")
+        shape, count = _shape("integers", size)
         scaled = _multiply_high(self.words(count), high - low) if high - low < 2**64 else self.words(count)
         return (scaled + np.array(low % 2**64, np.uint64)).view(np.int64).reshape(shape)[()]
 
@@ -235,12 +237,9 @@ class Stream:
         """
         if isinstance(x, np.ndarray):
             if not x.ndim:
-                raise ValueError("x has no axes: an array with at least one, or a whole number, is needed")
+                raise ValueError("permutation: x must be an int or an array with at least one axis, got shape ()")
             return x.take(self.permutation(len(x)), axis=0)
-        count = _whole("x", x)
-        if count < 0:
-            raise ValueError(f"x is {x}: it must not be negative")
-        return np.argsort(self.words(count), kind="stable").astype(np.int64)
+        return np.argsort(self.words(integer("permutation", "x", x, least=0)), kind="stable").astype(np.int64)
 
     def choice(
         self, x: int | npt.NDArray[Any], size: Size = (), *, replace: bool = True, p: npt.ArrayLike | None = None
@@ -258,19 +257,19 @@ class Stream:
                 finite, all zero, or together with ``replace=False``.
         """
         if isinstance(x, np.ndarray) and x.ndim != 1:
-            raise ValueError(f"x has shape {x.shape}: a 1-D array, or a whole number, is needed")
-        count = len(x) if isinstance(x, np.ndarray) else _whole("x", x)
-        shape, wanted = _shape(size)
-        if count < 0 or (count == 0 and wanted):
-            raise ValueError(f"x is {'empty' if count == 0 else x}: there is nothing to choose from")
+            raise ValueError(f"choice: x must be an int or a 1-D array, got shape {x.shape}")
+        count = len(x) if isinstance(x, np.ndarray) else integer("choice", "x", x, least=0)
+        shape, wanted = _shape("choice", size)
+        if count == 0 and wanted:
+            raise ValueError("choice: x must have at least one element to choose, got 0")
         if p is not None:
             if not replace:
-                raise ValueError("p is given with replace=False: weights without replacement are not supported")
+                raise ValueError("choice: replace must be True where p is given, got False")
             ids = self._weighted(np.asarray(p, np.float64), count, wanted)
         elif replace:
             ids = self.integers(count, size=wanted) if wanted else np.empty(0, np.int64)
         elif wanted > count:
-            raise ValueError(f"size is {size}: only {count} can be chosen without replacement")
+            raise ValueError(f"choice: size must be at most {count} elements without replacement, got {size}")
         else:
             ids = self.permutation(count)[:wanted]
         chosen = x.take(ids, axis=0) if isinstance(x, np.ndarray) else ids
@@ -278,14 +277,14 @@ class Stream:
 
     def _weighted(self, weights: Float64, count: int, wanted: int) -> Int64:
         if weights.shape != (count,):
-            raise ValueError(f"p has shape {weights.shape}: {count} weights are needed, one for each element")
+            raise ValueError(f"choice: p must have shape ({count},), a weight for each element, got {weights.shape}")
         bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
         if bad.size:
-            raise ValueError(f"p[{bad[0]}] is {weights[bad[0]]}: weights must be finite, and none negative")
+            raise ValueError(f"choice: p[{bad[0]}] must be finite and not negative, got {weights[bad[0]]}")
         with np.errstate(over="ignore"):
             ends = np.add.accumulate(weights)  # one after the other, by definition
         if not 0 < ends[-1] < math.inf:
-            raise ValueError(f"p has the sum {ends[-1]}: it must be positive and finite")
+            raise ValueError(f"choice: the sum of p must be positive and finite, got {ends[-1]}")
         points = (self.words(wanted) >> _11) * _UNIT53 * ends[-1]
         last = np.flatnonzero(weights)[-1]  # rounding could reach the end
         ids: Int64 = np.searchsorted(ends, points, side="right").astype(np.int64)
@@ -298,10 +297,28 @@ class Stream:
         Raises:
             ValueError: ``p`` is not from 0 to 1.
         """
+        p = number("bernoulli", "p", p)
         if not 0 <= p <= 1:
-            raise ValueError(f"p is {p}: a probability from 0 to 1 is needed")
-        shape, count = _shape(size)
+            raise ValueError(f"bernoulli: p must be from 0 to 1, got {p}")
+        shape, count = _shape("bernoulli", size)
         return ((self.words(count) >> _11) < np.array(math.ceil(p * 2.0**53), np.uint64)).reshape(shape)[()]
+
+
+def require_stream(function: str, stream: object) -> Stream:
+    """Return ``stream``; the check of everything that draws.
+
+    Raises:
+        TypeError: ``stream`` is not a `Stream`, such as a seed or None.
+
+    Example:
+        >>> require_stream("Linear", 0)
+        Traceback (most recent call last):
+        TypeError: Linear: stream must be a Stream, got 0; write stream=Stream(0)
+    """
+    if isinstance(stream, Stream):
+        return stream
+    seed = stream if isinstance(stream, int | np.integer) and not isinstance(stream, bool) else 0
+    raise TypeError(f"{function}: stream must be a Stream, got {stream!r}; write stream=Stream({seed})")
 
 
 def _multiply_high(words: Words, factor: int) -> Words:
@@ -316,27 +333,24 @@ def _multiply_high(words: Words, factor: int) -> Words:
     return result
 
 
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} is {value!r}: a whole number is needed")
-    return operator.index(value)
+def _names(path: tuple[int, ...]) -> tuple[int | None, ...]:
+    """The names on a path; None for a text, of which the path has the digest alone."""
+    names: list[int | None] = []
+    while path:
+        if path[0] not in (2, 4) or len(path) <= path[0]:
+            raise ValueError(f"the path ends in {path}")
+        words, path = path[1 : 1 + path[0]], path[1 + path[0] :]
+        names.append(words[0] | words[1] << 32 if len(words) == 2 else None)
+    return tuple(names)
 
 
-def _shape(size: Size) -> tuple[tuple[int, ...], int]:
-    shape = (size,) if isinstance(size, int | np.integer) else tuple(size)
-    if any(isinstance(length, bool) or not isinstance(length, int | np.integer) or length < 0 for length in shape):
-        raise ValueError(f"size is {size!r}: a whole number, or a tuple of them, none negative, is needed")
-    return shape, math.prod(shape)
-
-
-def _finite(name: str, value: float) -> float:
-    if not abs(value) <= float(np.finfo(np.float32).max):
-        raise ValueError(f"{name} is {value}: a number within the range of float32 is needed")
-    return float(value)
-
-
-def _interval(low: float, high: float) -> tuple[float, float]:
-    low, high = (float(np.float32(_finite(name, value))) for name, value in (("low", low), ("high", high)))
+def _interval(function: str, low: float, high: float) -> tuple[float, float]:
+    low, high = (float(np.float32(finite(function, name, value))) for name, value in (("low", low), ("high", high)))
     if not low < high:
-        raise ValueError(f"low is {low} and high is {high}: low must be below high, in float32")
+        raise ValueError(f"{function}: low must be below high in float32, got low={low} and high={high}")
     return low, high
+
+
+def _shape(function: str, size: Size) -> tuple[tuple[int, ...], int]:
+    shape = shape_tuple(function, "size", size)
+    return shape, math.prod(shape)

@@ -12,12 +12,12 @@ ValueError) for an axis that x does not have, ValueError for an axis given twice
 # ruff: noqa: A001 - NumPy's names: do not use the built-in sum, max and min in this file
 
 import math
-import operator
 
 import numpy as np
 
 from samebits.core import exponential, logarithm
-from samebits.core.grid import Float32, Float64, float32_operand, rounded
+from samebits.core.arguments import axes, axis_index, float_array, integer
+from samebits.core.grid import Float32, Float64, rounded
 from samebits.core.summation import Part, fold
 
 Axis = int | tuple[int, ...] | None
@@ -60,7 +60,7 @@ def var(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False)
     """
     lanes = _Lanes("var", x, axis)
     with np.errstate(all="ignore"):
-        return lanes.rounded(_variance(lanes.values, ddof), keepdims=keepdims)
+        return lanes.rounded(_variance(lanes.values, integer("var", "ddof", ddof)), keepdims=keepdims)
 
 
 def std(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
@@ -73,7 +73,7 @@ def std(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False)
     """
     lanes = _Lanes("std", x, axis)
     with np.errstate(all="ignore"):
-        return lanes.rounded(np.sqrt(_variance(lanes.values, ddof)), keepdims=keepdims)
+        return lanes.rounded(np.sqrt(_variance(lanes.values, integer("std", "ddof", ddof))), keepdims=keepdims)
 
 
 def norm(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -140,10 +140,8 @@ def cumsum(x: Float32, axis: int | None = None) -> Float32:
     >>> cumsum(np.array([1, 2, 3], np.float32))
     array([1., 3., 6.], dtype=float32)
     """
-    x = float32_operand("cumsum", "x", x)
-    if isinstance(axis, tuple):
-        raise TypeError(f"cumsum: axis is {axis}: a whole number or None is needed")
-    x, axis = (x.reshape(-1), 0) if axis is None else (x, _axes("cumsum", axis, x.ndim)[0])
+    x = float_array("cumsum", "x", x)
+    x, axis = (x.reshape(-1), 0) if axis is None else (x, axis_index("cumsum", axis, x.ndim))
     with np.errstate(all="ignore"):
         return rounded(np.add.accumulate(x.astype(np.float64), axis=axis))
 
@@ -176,14 +174,12 @@ class _Lanes:
     """float32 x and the axes to reduce, and the way back from a value for each lane to a result."""
 
     def __init__(self, function: str, x: Float32, axis: Axis) -> None:
-        self.x = float32_operand(function, "x", x)
-        self.axes = _axes(function, axis, self.x.ndim)
+        self.x = float_array(function, "x", x)
+        self.axes = axes(function, axis, self.x.ndim)
         self.kept = tuple(i for i in range(self.x.ndim) if i not in self.axes)
         self.n = math.prod(self.x.shape[i] for i in self.axes)
         if function in _WITHOUT_IDENTITY and self.n == 0:
-            empty = [i for i in self.axes if self.x.shape[i] == 0]
-            msg = f"{function}: x has no elements to reduce: shape {self.x.shape} is empty along axis {empty[0]}"
-            raise ValueError(msg)
+            raise ValueError(f"{function}: x must have at least one element along the reduced axes, got shape {self.x.shape}")
 
     @property
     def values(self) -> Float32:
@@ -200,20 +196,3 @@ class _Lanes:
         shape = self.x.shape
         new = [1 if i in self.axes else n for i, n in enumerate(shape)] if keepdims else [shape[i] for i in self.kept]
         return rounded(values).reshape(new)[()]
-
-
-def _axes(function: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Sort the axes meant, none negative."""
-    if axis is None:
-        return tuple(range(ndim))
-    try:
-        given = tuple(operator.index(i) for i in (axis if isinstance(axis, tuple) else (axis,)))
-    except TypeError:
-        raise TypeError(f"{function}: axis is {axis!r}: a whole number, a tuple of them, or None is needed") from None
-    for i in given:
-        if not -ndim <= i < ndim:
-            raise np.exceptions.AxisError(f"{function}: axis {i} is out of bounds, x has {ndim} axes")
-    axes = {i % ndim for i in given}
-    if len(axes) < len(given):
-        raise ValueError(f"{function}: axis {axis} names the same axis twice")
-    return tuple(sorted(axes))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from samebits.core.hashing import digest
 
-__all__ = ["Outcome", "selftest"]
+__all__ = ["Outcome", "run_selftest"]
 
 Array = npt.NDArray[Any]
 
@@ -35,14 +35,14 @@ class Outcome:
         return self.digest == self.expected
 
 
-def selftest() -> list[Outcome]:
+def run_selftest() -> list[Outcome]:
     """Run every case and compare its digest with the packaged one.
 
     Returns:
         One outcome a case, in a fixed order.
 
     Example:
-        >>> all(outcome.ok for outcome in selftest())
+        >>> all(outcome.ok for outcome in run_selftest())
         True
     """
     expected = json.loads(files("samebits.core").joinpath("selftest.json").read_text(encoding="utf-8"))

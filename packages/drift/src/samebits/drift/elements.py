@@ -121,6 +121,11 @@ def casts() -> Iterator[Operation]:
 def random_numbers() -> Iterator[Operation]:
     group = "random"
     yield Operation(group, "raw PCG64 words", words, [14, 5000])
+    ours: dict[str, dict[str, Any]] = {
+        "uniform": {"low": -1.0, "high": 3.0},
+        "normal": {"mean": 1.0, "std": 2.0},
+        "integers": {"low": 0, "high": 1000},
+    }
     for name, arguments in {
         "random": (),
         "uniform": (-1.0, 3.0),
@@ -141,8 +146,9 @@ def random_numbers() -> Iterator[Operation]:
         "geometric": (0.2,),
         "integers": (0, 1000),
     }.items():
-        twin = f"Stream.{name}" if name in ("uniform", "normal", "integers") else ""
-        yield Operation(group, f"rng.{name}", draw, [name, *arguments], twin=twin, twin_call=from_stream(*arguments, size=5000))
+        twin = f"Stream.{name}" if name in ours else ""
+        twin_call = from_stream(size=5000, **ours.get(name, {}))
+        yield Operation(group, f"rng.{name}", draw, [name, *arguments], twin=twin, twin_call=twin_call)
     yield Operation(group, "rng.random float32", lambda: generator().random(5000, np.float32))
     yield Operation(group, "rng.normal float32", lambda: generator().standard_normal(5000, np.float32))
     yield Operation(

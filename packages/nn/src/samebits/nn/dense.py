@@ -200,7 +200,7 @@ class Linear(Module):
         self.bias: Tensor | None = None
         if bias:
             bound = 1 / math.sqrt(inputs)
-            drawn = np.zeros(outputs, np.float32) if initialize else stream.split("bias").uniform(-bound, bound, (outputs,))
+            drawn = np.zeros(outputs, np.float32) if initialize else stream.split("bias").uniform(outputs, low=-bound, high=bound)
             self.bias = parameter(drawn)
 
     def __call__(self, x: Tensor) -> Tensor:

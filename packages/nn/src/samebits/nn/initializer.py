@@ -63,7 +63,7 @@ def normal(std: float = 1.0, mean: float = 0.0) -> Initializer:
         >>> normal(std=0.02)(Stream(0), (2, 3)).shape
         (2, 3)
     """
-    return lambda stream, shape: np.asarray(stream.normal(mean, std, shape))
+    return lambda stream, shape: np.asarray(stream.normal(shape, mean=mean, std=std))
 
 
 def truncated_normal(std: float = 1.0, mean: float = 0.0, cut: float = 2.0) -> Initializer:
@@ -76,7 +76,8 @@ def truncated_normal(std: float = 1.0, mean: float = 0.0, cut: float = 2.0) -> I
         True
     """
     mean, reach = float(mean), float(cut) * float(std)
-    return lambda stream, shape: np.asarray(stream.truncated_normal(mean, std, mean - reach, mean + reach, shape))
+    limits = {"low": mean - reach, "high": mean + reach}
+    return lambda stream, shape: np.asarray(stream.truncated_normal(shape, mean=mean, std=std, **limits))
 
 
 def uniform(low: float = 0.0, high: float = 1.0) -> Initializer:
@@ -86,7 +87,7 @@ def uniform(low: float = 0.0, high: float = 1.0) -> Initializer:
         >>> bool(uniform(-0.5, 0.5)(Stream(0), (1000,)).min() < -0.49)
         True
     """
-    return lambda stream, shape: np.asarray(stream.uniform(low, high, shape))
+    return lambda stream, shape: np.asarray(stream.uniform(shape, low=low, high=high))
 
 
 def xavier_uniform(gain: float = 1.0) -> Initializer:
@@ -108,7 +109,7 @@ def xavier_normal(gain: float = 1.0) -> Initializer:
         >>> xavier_normal()(Stream(0), (50, 100)).shape
         (50, 100)
     """
-    return lambda stream, shape: np.asarray(stream.normal(0.0, float(gain) * math.sqrt(2 / sum(_fans(shape))), shape))
+    return lambda stream, shape: np.asarray(stream.normal(shape, std=float(gain) * math.sqrt(2 / sum(_fans(shape)))))
 
 
 def kaiming_uniform(gain: float = math.sqrt(2), fan: Literal["inputs", "outputs"] = "inputs") -> Initializer:
@@ -131,7 +132,7 @@ def kaiming_normal(gain: float = math.sqrt(2), fan: Literal["inputs", "outputs"]
         >>> kaiming_normal()(Stream(0), (50, 24)).shape
         (50, 24)
     """
-    return lambda stream, shape: np.asarray(stream.normal(0.0, float(gain) / math.sqrt(_fan(fan, shape)), shape))
+    return lambda stream, shape: np.asarray(stream.normal(shape, std=float(gain) / math.sqrt(_fan(fan, shape))))
 
 
 def scaled_residual(layers: int, std: float = 0.02) -> Initializer:
@@ -152,7 +153,7 @@ def scaled_residual(layers: int, std: float = 0.02) -> Initializer:
 def _symmetric(stream: Stream, shape: Shape, std: float) -> Array:
     """Uniform around 0 with that standard deviation: a third of the squared bound is the variance."""
     bound = math.sqrt(3) * std
-    return np.asarray(stream.uniform(-bound, bound, shape))
+    return np.asarray(stream.uniform(shape, low=-bound, high=bound))
 
 
 def _fan(name: str, shape: Shape) -> int:
