@@ -45,7 +45,13 @@ SUPPORTED = {
 TESTED = ("noxfile.py", "pyproject.toml", "packages", "requirements", "tests", "tools")  # what a cell's result depends on
 TESTED_WITH = ("test", "cli", "corpora")  # the locks of a cell's tests, beside its NumPy's
 
-SCHEMAS = {"github-workflows": ".github/workflows/*", "dependabot": ".github/dependabot.yml"}
+SCHEMAS = {
+    "github-workflows": ".github/workflows/*",
+    "dependabot": ".github/dependabot.yml",
+    "github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "citation-file-format": "CITATION.cff",
+}
 NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
 
 DIST = ROOT / "dist"

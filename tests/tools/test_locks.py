@@ -1,4 +1,4 @@
-"""`locks.check` finds every way in which a lock and its input can come apart, and says how to mend it."""
+"""`locks.check` finds every way in which a lock and its input can differ, and says how to fix it."""
 
 import sys
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_an_edited_input_is_found_also_where_it_is_included(tmp_path: Path) -> N
     (tmp_path / "numpy.in").write_text("numpy==2.4.*\n")
     problems = locks.check(tmp_path)
     assert [Path(problem.split()[0]).name for problem in problems] == ["all.txt", "numpy.txt"]
-    assert "its input was edited: make it anew with `nox -s lock -- numpy`" in problems[1]
+    assert "its input was edited: compile it again with `nox -s lock -- numpy`" in problems[1]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_file_that_is_no_lock_is_found(tmp_path: Path) -> None:
     make(tmp_path).write_text(PIN)
     assert len(locks.check(tmp_path)) == 1
     make(tmp_path).write_text("")
-    assert "does not begin as a lock does" in locks.check(tmp_path)[0]
+    assert "has no valid header" in locks.check(tmp_path)[0]
 
 
 def test_an_empty_folder_is_no_success(tmp_path: Path) -> None:
@@ -116,5 +116,5 @@ output.write_text(output.read_text().split("\\n", 3)[3].replace("2.5.5", "2.5.6"
     before = lock.read_bytes()
     fake.write_text("import sys; sys.exit('No matching distribution')")
     assert locks.main(["numpy"], tmp_path) == 1
-    assert "could not be compiled: No matching distribution" in capsys.readouterr().out
+    assert "cannot be compiled: No matching distribution" in capsys.readouterr().out
     assert lock.read_bytes() == before
