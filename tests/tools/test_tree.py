@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -10,7 +11,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
-from tools.tree import Description, Tree, coverage, page, picture, terminal
+from tools.tree import Description, Tree, coverage, drawing, overview, page, picture, terminal
+from tools.tree.description import Shelf
 from tools.tree.layout import Group, Item, arrange, rows
 
 pytestmark = pytest.mark.once
@@ -209,6 +211,33 @@ def test_the_picture_is_sound_and_the_same_each_time(tree: Tree, described: Desc
     for _, _, path in links:
         heights = [float(number) for number in re.findall(r" ([\d.]+)(?:V|$)", path)]
         assert heights == sorted(heights, reverse=True)  # lines lead up
+
+
+def test_text_that_would_leave_its_box_is_drawn_smaller() -> None:
+    assert 'font-size="10"' in drawing.text(0, 0, "short", "#000", size=10, fit=100)
+    size = float(re.search(r'font-size="([\d.]+)"', drawing.text(0, 0, "w" * 20, "#000", size=10, fit=100))[1])
+    assert 0 < drawing.width("w" * 20, size) <= 100
+
+
+SHELF = Shelf("core", "core: numbers", 0, (0, 50), ("#fff", "#eee", "#ddd"), ("exact", "product"))
+
+
+def test_the_overview_shows_packages_and_their_landmarks(tree: Tree) -> None:
+    drawn = overview.svg(replace(tree, description=replace(tree.description, overview=(SHELF,))))
+    texts = [text.text for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["core: numbers", "exact", "product"]
+
+
+@pytest.mark.parametrize(
+    ("shelf", "message"),
+    [
+        (replace(SHELF, landmarks=("gone",)), "overview: core has no technology or public name 'gone'"),
+        (replace(SHELF, landmarks=("product",) * 40), "overview: the landmarks of core need more than 1 rows"),
+    ],
+)
+def test_an_overview_that_cannot_be_drawn_is_an_error(tree: Tree, shelf: Shelf, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        overview.svg(replace(tree, description=replace(tree.description, overview=(shelf,))))
 
 
 def test_the_page_has_a_row_for_each_technology_and_links_to_file_and_test(tree: Tree) -> None:

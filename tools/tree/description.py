@@ -8,6 +8,7 @@ A `Description` is a TOML file, ``technologies.toml`` beside this module for thi
     [classic]     where each technology of the classic path has its place
     [[back]]      imports that point back, with a reason
     [[planned]]   technologies that are not implemented yet
+    [[overview]]  the packages and landmarks of the small picture
 """
 
 import tomllib
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Description", "Package", "Planned"]
+__all__ = ["Description", "Package", "Planned", "Shelf"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,23 @@ class Package:
     """Of the background, of a box, and of its lines."""
     aside: bool = False
     """Whether the picture draws it beside other packages, at the right edge."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """A package in the overview: its place in a grid of rows and percent of the width, and what it shows."""
+
+    package: str
+    title: str
+    row: int
+    """The highest row it fills; 0 is the top."""
+    columns: tuple[int, int]
+    """Where it begins and ends, in percent of the width."""
+    colors: tuple[str, str, str]
+    """Of the background, of a box, and of its edge."""
+    landmarks: tuple[str, ...] = ()
+    subtitle: str = ""
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,8 @@ class Description:
     back: Mapping[tuple[str, str], str]
     """The imports that point back, and why."""
     planned: tuple[Planned, ...]
+    overview: tuple[Shelf, ...] = ()
+    """The packages as the overview shows them."""
 
     @classmethod
     def read(cls, file: Path, root: Path) -> "Description":
@@ -84,6 +104,7 @@ class Description:
             classic=told["classic"],
             back={(one["from"], one["to"]): one["why"] for one in told["back"]},
             planned=tuple(Planned(**_frozen(one)) for one in told["planned"]),
+            overview=tuple(Shelf(**_frozen(one)) for one in told.get("overview", ())),
         )
 
     def source_of(self, package: str) -> str:

@@ -13,7 +13,7 @@ from math import fsum  # the built-in sum rounds differently since Python 3.12
 
 __all__ = ["Group", "Item", "arrange", "rows"]
 
-_LANE = 10.0  # between a lane and its neighbour
+_LANE = 8.0  # between a lane and its neighbour
 _GAP = 8.0  # between two boxes
 _STIFF = 6.0  # how much less a lane moves than a box
 _SWEEPS = 40

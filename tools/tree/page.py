@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.files import replace_text
+from tools.tree import overview
 from tools.tree.coverage import percent
 from tools.tree.graph import Tree
 from tools.tree.picture import svg
@@ -29,11 +30,11 @@ run through.
 
 def files(tree: Tree, suffix: str = ".md") -> dict[str, str]:
     """The text of every file made from the tree, by its name in the folder of pages; links to chapters end in ``suffix``."""
-    return {"tree.md": markdown(tree), "tree.svg": svg(tree, suffix=suffix)}
+    return {"tree.md": markdown(tree), "tree.svg": svg(tree, suffix=suffix), "overview.svg": overview.svg(tree)}
 
 
 def write(tree: Tree, folder: Path, suffix: str = ".md") -> None:
-    """Write ``tree.md`` and ``tree.svg`` to ``folder``, each atomically."""
+    """Write ``tree.md``, ``tree.svg`` and ``overview.svg`` to ``folder``, each atomically."""
     for name, text in files(tree, suffix).items():
         replace_text(folder / name, text)
 

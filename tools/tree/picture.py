@@ -1,4 +1,4 @@
-"""The tree as a picture, 916 pixels wide: Python and NumPy at the bottom, the last package on top, what is planned above it in gray.
+"""The tree as a picture, 1000 pixels wide: Python and NumPy at the bottom, the last package on top, what is planned above it in gray.
 
 A box is a technology: its file's name, what of the classic path has its place there (or the names it offers), and the test file where
 that has another name. A line leads up from what is required; lines that follow from others are left out, and so are those from Python
@@ -12,16 +12,17 @@ from itertools import pairwise
 from pathlib import Path
 
 from tools.tree.description import Package
+from tools.tree.drawing import INK, PALE, text, width
 from tools.tree.graph import Tree
 from tools.tree.layout import Group, Item, arrange, rows
 
 __all__ = ["svg"]
 
-WIDTH = 916.0
-_LEFT, _RIGHT, _ASIDE = 22.0, 894.0, 684.0
-_BOX, _LINE, _GAP, _HEAD = 120.0, 11, 22, 22
-_INK, _PALE = "#33333b", "#6a6a76"
-
+WIDTH = 1000.0
+_LEFT, _RIGHT, _ASIDE = 44.0, 978.0, 744.0
+_BOX, _LINE, _GAP, _HEAD = 128.0, 12, 22, 12
+_LARGE, _SMALL = 12.5, 10.0  # sizes of text
+_GUTTER = 22.0  # at the left edge of a package's band, where its title is and no line passes
 
 _PLANNED = ("#ffffff", "#f3f3f6", "#bdbdc8")
 _GIVEN = ("#e9e4da", "#b8ad97")
@@ -47,7 +48,7 @@ class _Box:
 
     @property
     def height(self) -> float:
-        return 20.0 + _LINE * len(self.lines)
+        return 21.0 + _LINE * len(self.lines)
 
 
 def svg(tree: Tree, prefix: str = "../", suffix: str = ".md") -> str:
@@ -71,8 +72,8 @@ def svg(tree: Tree, prefix: str = "../", suffix: str = ".md") -> str:
     def page(chapter: str) -> str:
         return f"{prefix}{tree.description.pages}/{chapter}".removesuffix(".md") + suffix
 
-    for name, (left, top, _, _) in bands.items():
-        parts.append(_label(styles[name], left, top, page(styles[name].chapter) if styles[name].chapter else ""))
+    for name, (left, top, _, bottom) in bands.items():
+        parts.append(_label(styles[name], left, top, bottom, page(styles[name].chapter) if styles[name].chapter else ""))
     parts += _given(tree, page(tree.description.given_chapter), height)
     return "\n".join([*parts, "</g>", "</svg>", ""])
 
@@ -117,13 +118,13 @@ def _is_telling(public: str) -> bool:
     return not public.endswith("Error") and not public.isupper()
 
 
-def _wrapped(words: Sequence[str], most: int, width: int = 23) -> list[str]:
-    """The words in lines, a dot between them; what does not fit is left out, and an ellipsis says so."""
+def _wrapped(words: Sequence[str], most: int) -> list[str]:
+    """The words in lines as wide as a box, a dot between them; what does not fit is left out, and an ellipsis says so."""
     lines = [""]
     for index, word in enumerate(words):
         longer = f"{lines[-1]} · {word}" if lines[-1] else word
-        space = width - 2 * (len(lines) == most and index < len(words) - 1)
-        if len(longer) <= space or not lines[-1]:
+        last = len(lines) == most and index < len(words) - 1
+        if not lines[-1] or width(longer + " …" * last, _SMALL) <= _BOX - 8:
             lines[-1] = longer
         elif len(lines) < most:
             lines.append(word)
@@ -153,7 +154,7 @@ def _drawing(
     def span(item: Item) -> tuple[float, float]:
         if item.row not in beside:
             return _LEFT, _RIGHT
-        return (_ASIDE + 6, _RIGHT) if item.aside else (_LEFT, _ASIDE - 14)
+        return (_ASIDE + _GUTTER + 10, _RIGHT) if item.aside else (_LEFT, _ASIDE - 16)
 
     items = {name: Item(name, box.row, _BOX, styles[box.package].aside) for name, box in boxes.items()}
     x, ways = arrange(items, [(low, box.name) for box in boxes.values() for low in box.requires], span)
@@ -164,7 +165,7 @@ def _drawing(
 
 
 def _levels(boxes: Mapping[str, _Box], heads: set[int]) -> tuple[dict[int, float], dict[int, float], float]:
-    """Top and bottom of every row, from the highest down, with space for a package's name above ``heads``; and the picture's height."""
+    """Top and bottom of every row, from the highest down, with space above ``heads``, where bands begin; and the picture's height."""
     heights: dict[int, float] = {}
     for box in boxes.values():
         heights[box.row] = max(heights.get(box.row, 0.0), box.height)
@@ -178,9 +179,9 @@ def _levels(boxes: Mapping[str, _Box], heads: set[int]) -> tuple[dict[int, float
 
 def _band(aside: bool, found: list[int], beside: range, tops: dict[int, float], bottoms: dict[int, float]) -> _Band:
     """Left, top, right and bottom of the band behind a package."""
-    left, right = _LEFT - 10, _RIGHT + 10
+    left, right = _LEFT - _GUTTER - 10, _RIGHT + 10
     if aside:
-        left = _ASIDE - 4
+        left = _ASIDE
     elif min(found) in beside:
         right = _ASIDE - 10
     return left, tops[max(found)] - _HEAD + 2, right, bottoms[min(found)] + 10
@@ -212,48 +213,37 @@ def _drawn(box: _Box, colors: tuple[str, str, str]) -> str:
     link = f' href="{escape(box.link)}"' if box.link else ""
     parts = [f'<a class="box" id="{escape(box.name)}"{link}><title>{escape(box.hint)}</title>']
     parts.append(f'<rect {place} rx="5" fill="{colors[1]}" stroke="{colors[2]}"{dashes}/>')
-    parts.append(
-        _text(
-            box.x,
-            box.y + 14,
-            box.label,
-            _PALE if planned else _INK,
-            size=10 if planned else 12,
-            weight="400" if planned else "600",
-        )
-    )
-    parts += [_text(box.x, box.y + 26 + _LINE * index, line, "#4d4d57", size=9) for index, line in enumerate(box.lines)]
+    ink, size = (PALE, _SMALL) if planned else (INK, _LARGE)
+    parts.append(text(box.x, box.y + 15, box.label, ink, size=size, bold=not planned, fit=_BOX - 8))
+    for index, line in enumerate(box.lines):
+        parts.append(text(box.x, box.y + 28 + _LINE * index, line, "#4d4d57", size=_SMALL, fit=_BOX - 8))
     return "".join([*parts, "</a>"])
 
 
-def _label(style: Package, left: float, top: float, link: str) -> str:
-    """A package's name, over the lines that pass it, with a link to its chapter."""
-    halo = f'stroke="{style.colors[0]}" stroke-width="4" paint-order="stroke" text-anchor="start"'
-    label = (
-        f'<text x="{left + 10:g}" y="{top + 16:g}" fill="{_PALE}" font-size="11" font-weight="600" {halo}>{style.title}</text>'
-    )
+def _label(style: Package, left: float, top: float, bottom: float, link: str) -> str:
+    """A package's title, upward along the left edge of its band, with a link to its chapter."""
+    x, y = left + 15, (top + bottom) / 2
+    turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"'
+    label = text(x, y, style.title, PALE, size=11.5, bold=True, fit=bottom - top - 6, extra=turned)
     return f'<a href="{link}">{label}</a>' if link else label
 
 
 def _given(tree: Tree, chapter: str, height: float) -> Iterator[str]:
     """Python and NumPy, over the whole width, and how to read the picture."""
     fill, edge = _GIVEN
-    half = (_RIGHT - _LEFT + 20) / 2
+    start = _LEFT - _GUTTER - 10
+    half = (_RIGHT + 10 - start) / 2
     for index, (label, line) in enumerate((("Python", "and its standard library"), ("NumPy", "arrays, and + - * / on them"))):
-        left = _LEFT - 10 + index * (half + 3)
+        left = start + index * (half + 1.5)
         hint = f"<title>{escape(tree.technologies[label.lower()].title)}</title>"
         yield f'<a class="box" id="{label.lower()}" href="{chapter}">{hint}'
         yield f'<rect x="{left:g}" y="{height - 82:g}" width="{half - 3:g}" height="36" rx="5" fill="{fill}" stroke="{edge}"/>'
-        yield _text(left + half / 2, height - 67, label, _INK, size=12, weight="600")
-        yield _text(left + half / 2, height - 54, line, "#4d4d57", size=9) + "</a>"
+        yield text(left + half / 2, height - 66, label, INK, size=_LARGE, bold=True)
+        yield text(left + half / 2, height - 53, line, "#4d4d57", size=_SMALL) + "</a>"
     source, tests = tree.description.source_of("PACKAGE"), tree.description.tests_of("PACKAGE")
     reading = (
         f"A box is a file, {source}/NAME.py, tested in {tests}/test_NAME.py unless the box says where.",
         "Lines lead up from what it requires; lines that follow from others are left out. Everything requires Python and NumPy.",
     )
     for index, line in enumerate(reading):
-        yield _text(WIDTH / 2, height - 27 + 14 * index, line, _PALE, size=10)
-
-
-def _text(x: float, y: float, text: str, fill: str, *, size: int, weight: str = "400") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}" font-size="{size}" font-weight="{weight}">{escape(text)}</text>'
+        yield text(WIDTH / 2, height - 27 + 15 * index, line, PALE, size=11, fit=WIDTH - 20)
