@@ -1,10 +1,10 @@
 """Time the matrix of cells three ways, in one run: this project's ``./nox``, plain nox with pip, and tox with uv.
 
-All three test the same wheels with the same test files and the same locks, hashes checked, in a copy of the tree; what
-plain nox and tox need is written there too. Each way has its own package cache and is timed
+All three test the same wheels with the same test files and the same locks, hashes checked, in a copy of the tree; with
+the files that plain nox and tox require. Each way has its own package cache and is timed
 
     cold    with an empty package cache and no environments,
-    warm    with the cache of the cold run, all environments made anew,
+    warm    with the cache of the cold run and new environments,
     kept    with the environments of the warm run.
 
 Building the wheels and making ./nox's own environment are not timed. Standard library only.
@@ -27,10 +27,10 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TREE = ("nox", "noxfile.py", "pyproject.toml", "packages", "requirements", "tests")
+TREE = ("nox", "noxfile.py", "pyproject.toml", "packages", "requirements", "tests", "tools")
 RUNS = ("cold", "warm", "kept")
 HASHED = ("--require-hashes", "--only-binary", ":all:")
-PYTEST = ("-p", "no:cacheprovider", "tests", "--ignore=tests/repository")
+PYTEST = ("-p", "no:cacheprovider", "tests", *(f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")))
 
 PLAIN_NOX = """\
 import nox
@@ -38,7 +38,7 @@ import nox
 @nox.session(venv_backend="virtualenv")
 @nox.parametrize("python, numpy", {cells})
 def tests(session, numpy):
-    session.install(*{hashed}, *(f"-rrequirements/{{name}}.txt" for name in (f"numpy-{{numpy}}", "test", "cli")))
+    session.install(*{hashed}, *(f"-rrequirements/{{name}}.txt" for name in (f"numpy-{{numpy}}", "test", "cli", "corpora")))
     session.install("--no-deps", "--no-index", *{wheels})
     session.run("python", "-m", "pytest", *{pytest}, env={{"SAMEBITS_CELL": f"{{session.python}} {{numpy}}"}})
 """
@@ -63,6 +63,7 @@ deps =
     -r requirements/numpy-{numpy}.txt
     -r requirements/test.txt
     -r requirements/cli.txt
+    -r requirements/corpora.txt
 """
 
 Cell = tuple[str, str]
@@ -70,10 +71,10 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True)
 class Way:
-    """One way to run the matrix: its command that makes the environments anew, and the one that keeps them."""
+    """One way to run the matrix: the command that makes new environments, and the one that keeps them."""
 
     title: str
-    anew: Sequence[str]
+    new: Sequence[str]
     kept: Sequence[str]
 
 
@@ -89,7 +90,7 @@ def launcher_path() -> str:
 
 
 def surroundings() -> dict[str, str]:
-    """The environment variables of every run: this machine's own settings of caches and bytecode favour nobody."""
+    """The environment variables of every run: without this machine's own settings of caches and bytecode."""
     own = {"PYTHONDONTWRITEBYTECODE", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "UV_OFFLINE", "UV_FIND_LINKS", "CI", "VIRTUAL_ENV"}
     environment = {key: value for key, value in os.environ.items() if key not in own}
     return environment | {"PIP_CONFIG_FILE": os.devnull, "PATH": launcher_path()}
@@ -102,7 +103,7 @@ def run(command: Sequence[str], tree: Path, environment: dict[str, str]) -> floa
     seconds = time.perf_counter() - start
     if done.returncode:
         text = done.stdout.decode(errors="replace")
-        sys.exit(f"{text[-4000:]}\n{' '.join(command)} failed with {done.returncode}; its last lines stand above")
+        sys.exit(f"{text[-4000:]}\n{' '.join(command)} failed with {done.returncode}; its last lines are above")
     return seconds
 
 
@@ -146,14 +147,14 @@ def make_ways(tree: Path, cells: Sequence[Cell], jobs: int, tox: str | None) -> 
 
 
 def measure(ways: Sequence[Way], tree: Path, environment: dict[str, str], repeat: int) -> list[dict[str, float]]:
-    """Seconds of every way and run, medians where a run can be repeated; the ways take turns."""
+    """Seconds of every way and run, medians where a run can be repeated; the ways alternate."""
     seconds: list[dict[str, float]] = [{} for _ in ways]
     for kind in RUNS:
         for number, way in enumerate(ways):
             caches = {name: str(tree / "caches" / str(number) / name) for name in ("uv", "pip", "virtualenv")}
             variables = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "VIRTUALENV_OVERRIDE_APP_DATA")
             own = environment | dict(zip(variables, caches.values(), strict=True))
-            command = way.kept if kind == "kept" else way.anew
+            command = way.kept if kind == "kept" else way.new
             times = [run(command, tree, own) for _ in range(1 if kind == "cold" else repeat)]
             seconds[number][kind] = statistics.median(times)
             print(f"{kind}  {seconds[number][kind]:7.1f} s  {way.title}", file=sys.stderr, flush=True)
@@ -161,7 +162,7 @@ def measure(ways: Sequence[Way], tree: Path, environment: dict[str, str], repeat
 
 
 def table(ways: Sequence[Way], seconds: Sequence[dict[str, float]], count: int) -> str:
-    """The Markdown table: seconds, and how many times those of ./nox they are."""
+    """The Markdown table: seconds, and their ratio to those of ./nox."""
     lines = [f"| seconds for {count} cells | {' | '.join(RUNS)} |", "| --- |" + " ---: |" * len(RUNS)]
     for way, own in zip(ways, seconds, strict=True):
         texts = [f"{own[kind]:.1f} ({own[kind] / seconds[0][kind]:.1f}×)" for kind in RUNS]
@@ -173,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time the matrix with ./nox, plain nox and tox.")
     parser.add_argument("--cells", type=int, metavar="N", help="only N cells, spread over the matrix (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="cells at a time, for ./nox and tox (default: 2)")
-    parser.add_argument("--repeat", type=int, default=1, help="runs of which the median counts, but for cold (default: 1)")
+    parser.add_argument("--repeat", type=int, default=1, help="take the median of N runs, except for cold (default: 1)")
     parser.add_argument("--tox", default=shutil.which("tox"), help="a tox that has tox-uv (default: the one on PATH)")
     options = parser.parse_args()
     environment = surroundings()

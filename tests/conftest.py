@@ -14,7 +14,7 @@ REASONS = {"variants": "runs in the first and the last cell", "once": "runs in o
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what the matrix leaves to other cells: SAMEBITS_SKIP has its markers."""
+    """Skip what other cells of the matrix run; SAMEBITS_SKIP lists the markers."""
     for marker in os.environ.get("SAMEBITS_SKIP", "").split():
         for item in items:
             if item.get_closest_marker(marker):

@@ -1,7 +1,7 @@
 """The first technology: Python and NumPy. Importing them is their implementation; trying them out is their test.
 
-Each test names one thing the language model will stand on. What drifts between NumPy versions, CPUs and BLAS libraries
-is left out on purpose: nothing may stand on that.
+Each test names one thing that the language model relies on. What changes with the NumPy version, the CPU or the BLAS library
+is left out on purpose: nothing may rely on that.
 """
 
 import io

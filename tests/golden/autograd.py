@@ -1,7 +1,7 @@
 """Golden cases of samebits.autograd: the value and all gradients of every operation, and of one block of a transformer.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
-thread counts. `nox -s update` writes autograd.json from it, on purpose only.
+thread counts. `nox -s update-digests` writes autograd.json from it, on purpose only.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Golden cases of samebits.core: every public function over the inputs that matter.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
-thread counts. `nox -s update` writes core.json from it, on purpose only.
+thread counts. `nox -s update-digests` writes core.json from it, on purpose only.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """Golden cases of samebits.lm: micro models of both flavours, their logits, gradients and ten steps of training, cut and whole.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
-thread counts. `nox -s update` writes lm.json from it, on purpose only.
+thread counts. `nox -s update-digests` writes lm.json from it, on purpose only.
 """
 
 import json

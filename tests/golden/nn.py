@@ -2,7 +2,7 @@
 schedules, and 20 training steps of a small perceptron with every optimiser.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
-thread counts. `nox -s update` writes nn.json from it, on purpose only.
+thread counts. `nox -s update-digests` writes nn.json from it, on purpose only.
 """
 
 import json

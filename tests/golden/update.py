@@ -1,6 +1,6 @@
-"""Write the golden digests anew, on purpose, and print what changed: each change needs its reason in the changelog.
+"""Rewrite the golden digests on purpose, and print which changed: the changelog must give a reason for each change.
 
-With names of scripts, it only prints what these give, as JSON: so the tests run them again in other processes.
+Given names of scripts, only print their digests as JSON: so the tests run them again in other processes.
 """
 
 import json
@@ -20,7 +20,7 @@ def update(path: Path, digests: dict[str, str]) -> int:
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     changed = [name for name in {**old, **digests} if old.get(name) != digests.get(name)]
     for name in changed:
-        what = "new" if name not in old else "gone" if name not in digests else "CHANGED"
+        what = "new" if name not in old else "removed" if name not in digests else "CHANGED"
         print(f"{what:8}{path.name}: {name}")
     if changed:
         replace_text(path, json.dumps(digests, indent=1) + "\n")
@@ -28,13 +28,13 @@ def update(path: Path, digests: dict[str, str]) -> int:
 
 
 def digests(name: str) -> dict[str, str]:
-    """What a script of this folder gives here."""
+    """The digests of a script of this folder."""
     found: dict[str, str] = runpy.run_path(str(FOLDER / f"{name}.py"))["digests"]()
     return found
 
 
 def main() -> None:
-    if sys.argv[1:]:  # names of scripts: only print what they give
+    if sys.argv[1:]:  # names of scripts: only print their digests
         json.dump({name: digests(name) for name in sys.argv[1:]}, sys.stdout)
         return
     count = update(SELFTEST, {one.case: one.digest for one in run_selftest()})
