@@ -1,4 +1,4 @@
-"""The table of operations: complete, different, repeatable, from inputs that are the same everywhere."""
+"""The operations have different names, inputs with fixed bits, and repeatable digests."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ EXPECTED = "38128752 c2dc80c8 d20e4838 e8355552 6eb2ecd7 f36123f4 6ac9eed4 a9c9f
 
 
 def test_no_two_operations_have_the_same_name() -> None:
-    names = [one.name for one in operations.operations()]
+    names = [one.name for one in operations.all_operations()]
     assert len(names) > 200
     assert len(set(names)) == len(names)
 
@@ -25,7 +25,7 @@ def test_inputs_are_the_same_everywhere() -> None:
     assert [digest(array)[:8] for array in arrays] == EXPECTED.split()
 
 
-def test_inputs_lie_where_they_are_said_to() -> None:
+def test_inputs_lie_in_their_ranges() -> None:
     for dtype in ("float32", "float64"):
         assert inputs.named("positive", dtype).min() > 0
         assert inputs.named("above", dtype).min() >= 1
@@ -35,8 +35,8 @@ def test_inputs_lie_where_they_are_said_to() -> None:
         assert inputs.named("wide", dtype).dtype == dtype
 
 
-def test_measuring_twice_gives_the_same_and_nothing_fails_but_what_numpy_lacks() -> None:
-    first, second = operations.measure(), operations.measure()
+def test_measuring_twice_gives_equal_digests_and_only_missing_functions_fail() -> None:
+    first, second = operations.measure_operations(), operations.measure_operations()
     assert first == second
     failed = {name: one["errors"] for name, one in first["operations"].items() if one["errors"]}
     assert set(failed) <= {"vecdot"}  # NumPy 1.26 has none
@@ -45,26 +45,33 @@ def test_measuring_twice_gives_the_same_and_nothing_fails_but_what_numpy_lacks()
 
 def test_a_failing_operation_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     table = [Operation("g", "bad", "no_such_function"), Operation("g", "good", "sqrt", [np.float32(4)])]
-    monkeypatch.setattr(operations, "operations", lambda: table)
-    found = operations.measure()["operations"]
+    monkeypatch.setattr(operations, "all_operations", lambda: table)
+    found = operations.measure_operations()["operations"]
     assert found["bad"]["errors"] == ["AttributeError: module 'numpy' has no attribute 'no_such_function'"]
     assert found["good"]["digest"] == digest(np.float32(2))[:16]
 
 
-def test_twins_are_called_on_the_same_arguments_and_missing_ones_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counterparts_get_the_same_arguments_and_missing_ones_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samebits.core, "double", lambda x: x + x, raising=False)
     table = [
-        Operation("g", "double", "square", [np.float32(3)], twin="double"),
-        Operation("g", "called otherwise", "square", [np.float32(3)], twin="double", twin_call=operation.on(np.float32(5))),
-        Operation("g", "missing", "square", [np.float32(3)], twin="no_such_twin"),
-        Operation("g", "failing", "square", [np.float32(3), np.float32(3)], twin="double"),
+        Operation("g", "double", "square", [np.float32(3)], counterpart="double"),
+        Operation(
+            "g",
+            "called otherwise",
+            "square",
+            [np.float32(3)],
+            counterpart="double",
+            counterpart_call=operation.called_with(np.float32(5)),
+        ),
+        Operation("g", "missing", "square", [np.float32(3)], counterpart="no_such_function"),
+        Operation("g", "failing", "square", [np.float32(3), np.float32(3)], counterpart="double"),
     ]
-    monkeypatch.setattr(operations, "operations", lambda: table)
-    found = operations.measure()["operations"]
-    assert found["double"]["twin_digest"] == digest(np.float32(6))[:16]
-    assert found["called otherwise"]["twin_digest"] == digest(np.float32(10))[:16]
-    assert (found["missing"]["twin"], found["missing"]["twin_digest"], found["missing"]["errors"]) == ("", "", [])
-    assert found["failing"]["errors"][-1].startswith("twin: TypeError")
+    monkeypatch.setattr(operations, "all_operations", lambda: table)
+    found = operations.measure_operations()["operations"]
+    assert found["double"]["counterpart_digest"] == digest(np.float32(6))[:16]
+    assert found["called otherwise"]["counterpart_digest"] == digest(np.float32(10))[:16]
+    assert (found["missing"]["counterpart"], found["missing"]["counterpart_digest"], found["missing"]["errors"]) == ("", "", [])
+    assert found["failing"]["errors"][-1].startswith("samebits: TypeError")
 
 
 def test_results_of_several_arrays_have_one_digest_in_their_order() -> None:

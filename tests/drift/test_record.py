@@ -1,13 +1,12 @@
-"""A cell's record: every operation under every variant, on disk in one step."""
+"""A record holds every operation under every variant, and is written atomically."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from samebits.drift import map as driftmap
-from samebits.drift import record as drift
-from samebits.drift.variants import BASE, Variant, this_platform
+from samebits.drift import BASE, REPEAT, Variant, measure_cell, read_records, write_record
+from samebits.drift.variants import this_platform
 
 pytestmark = pytest.mark.once
 
@@ -16,21 +15,21 @@ BROKEN = Variant("broken", "cpu", {"PYTHONHOME": "/nowhere"})
 
 
 @pytest.mark.variants
-def test_a_record_holds_all_that_the_map_asks_for(tmp_path: Path) -> None:
+def test_a_record_holds_every_operation_under_every_variant(tmp_path: Path) -> None:
     told: list[str] = []
-    record = drift.measure_cell([BASE, LESS, BROKEN, drift.AGAIN], done=lambda one: told.append(one.variant.name))
+    record = measure_cell([BASE, LESS, BROKEN, REPEAT], done=lambda one: told.append(one.variant.name))
     assert told == ["base", "threads-1", "broken", "base again"]
     assert [bool(one["error"]) for one in record["variants"]] == [False, False, True, False]
-    path = drift.write(record, tmp_path / "new")
+    path = write_record(record, tmp_path / "new")
     assert path.name == f"{this_platform()}-{record['python']}-numpy-{record['numpy']}.json"
     assert json.loads(path.read_text(encoding="utf-8")) == record
     assert [one.name for one in path.parent.iterdir()] == [path.name]
-    found = driftmap.read([path])
+    found = read_records([path])
     assert found.runs == 3
     assert [row.name for row in found.rows if "again" in row.drifts] == []
-    assert [row.name for row in found.rows if row.twins > 1 or row.failures] == []
+    assert [row.name for row in found.rows if row.is_wrong] == []
 
 
 def test_a_base_that_cannot_be_measured_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match="could not be measured in this environment: the process ended with status"):
-        drift.measure_cell([Variant("base", "base", {"PYTHONHOME": "/nowhere"})])
+    with pytest.raises(RuntimeError, match="the process that measures the base exited with status"):
+        measure_cell([Variant("base", "base", {"PYTHONHOME": "/nowhere"})])

@@ -1,4 +1,4 @@
-"""Variants are really in effect in their processes, and a process that ends badly is told, not dropped."""
+"""Variants take effect in their processes, and a process that fails is reported."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import pytest
 
 from samebits.core import describe_machine
 from samebits.drift import variants
-from samebits.drift.variants import AXES, BASE, Variant, available, in_effect, run
+from samebits.drift.variants import BASE, VARIANT_AXES, Variant, available, in_effect, run_variants
 
 pytestmark = pytest.mark.once
 
@@ -22,7 +22,7 @@ def test_the_base_is_first_and_changes_nothing() -> None:
 def test_names_differ_and_axes_are_known() -> None:
     names = [variant.name for variant in available()]
     assert len(set(names)) == len(names)
-    assert {variant.axis for variant in available()[1:]} <= set(AXES)
+    assert {variant.axis for variant in available()[1:]} <= set(VARIANT_AXES)
 
 
 def test_every_variant_sets_only_what_is_documented() -> None:
@@ -31,7 +31,7 @@ def test_every_variant_sets_only_what_is_documented() -> None:
 
 @pytest.mark.variants
 def test_every_variant_takes_effect_in_its_process() -> None:
-    runs = run(["-c", MACHINE + "m = d(); print(json.dumps([m.simd, m.blas.threads, e(m)]))"], available())
+    runs = run_variants(["-c", MACHINE + "m = d(); print(json.dumps([m.simd, m.blas.threads, e(m)]))"], available())
     assert [one.error for one in runs] == [""] * len(runs)
     assert runs[0].value[2] == in_effect(describe_machine())
     for one in runs:
@@ -60,38 +60,38 @@ def test_settings_of_the_machine_are_kept(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_process_gets_the_environment_of_its_variant_and_keeps_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MINE", "kept")
-    program = "import json, os; print(json.dumps([os.environ['MINE'], os.environ['COLOUR']]))"
-    runs = run(["-c", program], [Variant("a", "x", {"COLOUR": "red"}), Variant("b", "x", {"COLOUR": "blue"})])
+    program = "import json, os; print(json.dumps([os.environ['MINE'], os.environ['COLOR']]))"
+    runs = run_variants(["-c", program], [Variant("a", "x", {"COLOR": "red"}), Variant("b", "x", {"COLOR": "blue"})])
     assert [one.value for one in runs] == [["kept", "red"], ["kept", "blue"]]
 
 
 @pytest.mark.parametrize(
     ("program", "error"),
     [
-        ("raise SystemExit('no such luck')", "ended with status 1: no such luck"),
-        ("raise SystemExit(3)", "ended with status 3: without a message"),
-        ("print('not json')", r"printed no JSON value but b'not json"),
-        ("import time; time.sleep(60)", "gave no answer within 0.5 s"),
+        ("raise SystemExit('no such luck')", "exited with status 1: no such luck"),
+        ("raise SystemExit(3)", "exited with status 3: no message"),
+        ("print('not json')", "printed b'not json"),
+        ("import time; time.sleep(60)", "did not end within 0.5 s"),
     ],
 )
-def test_what_goes_wrong_is_told(program: str, error: str) -> None:
-    assert run(["-c", program], [BASE], timeout=0.5 if "sleep" in program else 60)[0].error.startswith(error)
+def test_a_failed_process_gives_the_reason(program: str, error: str) -> None:
+    assert run_variants(["-c", program], [BASE], timeout=0.5 if "sleep" in program else 60)[0].error.startswith(error)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX's")
-def test_a_crash_is_named() -> None:
+def test_a_crash_names_the_signal() -> None:
     program = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
-    assert run(["-c", program], [BASE])[0].error == "crashed: SIGSEGV"
+    assert run_variants(["-c", program], [BASE])[0].error == "crashed: SIGSEGV"
 
 
-def test_runs_are_told_one_by_one_in_the_order_of_the_variants() -> None:
+def test_results_are_reported_in_the_order_of_the_variants() -> None:
     program = "import os, time; time.sleep(float(os.environ['WAIT'])); print(os.environ['WAIT'])"
     chosen = [Variant(str(wait), "x", {"WAIT": str(wait)}) for wait in (0.3, 0.0, 0.1)]
-    told: list[float] = []
-    runs = run(["-c", program], chosen, done=lambda one: told.append(one.value))
-    assert told == [one.value for one in runs] == [0.3, 0.0, 0.1]
+    reported: list[float] = []
+    runs = run_variants(["-c", program], chosen, done=lambda one: reported.append(one.value))
+    assert reported == [one.value for one in runs] == [0.3, 0.0, 0.1]
 
 
 def test_the_command_may_depend_on_the_variant() -> None:
-    runs = run(lambda variant: ["-c", f"print({json.dumps(json.dumps(variant.name))})"], [BASE])
+    runs = run_variants(lambda variant: ["-c", f"print({json.dumps(json.dumps(variant.name))})"], [BASE])
     assert runs[0].value == "base"

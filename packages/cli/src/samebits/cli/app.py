@@ -9,15 +9,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from samebits.cli.drift_output import RichOutput
 from samebits.core import describe_machine
 from samebits.core.selftest import run_selftest
+from samebits.drift.command import DESCRIPTION, HELP, Options, run_command
 
 __all__ = ["app"]
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
 console = Console(highlight=False)
 
-JSON = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
 
 
 @app.callback()
@@ -42,30 +44,20 @@ def check(*, as_json: JSON = False) -> None:
     console.print(f"[bold green]This machine gives the same bits[/bold green]: all {len(outcomes)} known results agree.")
 
 
-@app.command()
+@app.command(help=DESCRIPTION)
 def drift(
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[MODULE:FUNCTION | FILES]", help="A function of yours without arguments; or what to join."),
-    ] = None,
+    targets: Annotated[list[str] | None, typer.Argument(metavar="[MODULE:FUNCTION | FILES]", help=HELP["targets"])] = None,
     *,
-    numpys: Annotated[list[str] | None, typer.Option("--numpy", help="Try the function on this NumPy too, such as 1.26.")] = None,
-    timeout: Annotated[float, typer.Option(help="Stop a run of the function after this many seconds.")] = 600.0,
-    join: Annotated[bool, typer.Option("--join", help="Join FILES: records of --record, or answers about one function.")] = False,
-    record: Annotated[Path | None, typer.Option(help="Write what was measured to this folder, for --join.")] = None,
-    render: Annotated[Path | None, typer.Option(help="Write drift.md and drift.svg to this folder.")] = None,
+    numpys: Annotated[list[str] | None, typer.Option("--numpy", metavar="VERSION", help=HELP["numpys"])] = None,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help=HELP["timeout"])] = Options.timeout,
+    join: Annotated[bool, typer.Option("--join", help=HELP["join"])] = False,
+    record: Annotated[Path | None, typer.Option(metavar="FOLDER", help=HELP["record"])] = None,
+    render: Annotated[Path | None, typer.Option(metavar="FOLDER", help=HELP["render"])] = None,
     as_json: JSON = False,
 ) -> None:
-    """Say what changes bits here: the CPU level, the BLAS kernel, the threads, the C library, the NumPy version.
-
-    Without arguments, some 270 operations of NumPy are tried, and their samebits twins. With MODULE:FUNCTION, your function is.
-    Exit status: 0 the same bits everywhere (of your function, or of the twins), 1 other bits, 2 an error.
-    """
-    from samebits.drift import report  # it starts processes and draws: `samebits check` needs none of it
-
-    raise typer.Exit(
-        report.main(targets or [], numpys=numpys or [], timeout=timeout, join=join, record=record, render=render, as_json=as_json)
-    )
+    """The command of samebits.drift, in color."""
+    options = Options(targets or (), numpys or (), timeout, join, record, render, as_json)
+    raise typer.Exit(run_command(options, RichOutput()))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The operations in which elements meet: sums, products, linear algebra, sorting, Fourier transforms, indexing, curves."""
+"""Array operations: sums, products, linear algebra, sorting, Fourier transforms, indexing, curves and statistics."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from samebits.drift.inputs import integers, matrix, named, uniform
-from samebits.drift.operation import Operation, both, on, resolve
+from samebits.drift.operation import Operation, called_with, in_both_precisions
 
 __all__ = ["table"]
 
 
 def table() -> Iterator[Operation]:
-    """All of them, group by group."""
+    """The operations, group by group."""
     yield from sums()
     yield from products()
     yield from linear_algebra()
@@ -28,16 +28,21 @@ def sums() -> Iterator[Operation]:
         square, mine = matrix(20, 301, 299, dtype=dtype), dtype == "float32"
         for axis in (None, 0, 1):
             where = "whole" if axis is None else f"axis {axis}"
-            yield Operation(group, f"sum {where} {dtype}", "sum", [square], {"axis": axis}, twin="sum" * mine)
+            yield Operation(group, f"sum {where} {dtype}", "sum", [square], {"axis": axis}, counterpart="sum" * mine)
         for name in ("mean", "var", "std"):
-            yield Operation(group, f"{name} {dtype}", name, [square], twin=name * mine)
-        yield Operation(group, f"cumsum {dtype}", "cumsum", [named("unit", dtype)], twin="cumsum" * mine)
+            yield Operation(group, f"{name} {dtype}", name, [square], counterpart=name * mine)
+        yield Operation(group, f"cumsum {dtype}", "cumsum", [named("unit", dtype)], counterpart="cumsum" * mine)
         yield Operation(group, f"cumprod {dtype}", "cumprod", [named("above", dtype)[:300] / np.asarray(4, dtype)])
         yield Operation(group, f"prod {dtype}", "prod", [named("above", dtype)[:301] / np.asarray(4, dtype)])
         yield Operation(group, f"add.reduceat {dtype}", "add.reduceat", [named("unit", dtype), np.arange(0, 20_000, 450)])
     x = matrix(21, 50, 80, dtype="float32")
     yield Operation(
-        group, "logaddexp.reduce", "logaddexp.reduce", [x], twin="logsumexp", twin_call=lambda logsumexp: logsumexp(x, axis=0)
+        group,
+        "logaddexp.reduce",
+        "logaddexp.reduce",
+        [x],
+        counterpart="logsumexp",
+        counterpart_call=lambda logsumexp: logsumexp(x, axis=0),
     )
     yield Operation(group, "sum strided float32", named("unit", "float32")[::3].sum)
     yield Operation(group, "sum float16", lambda: named("unit", "float32").astype(np.float16).sum())
@@ -54,21 +59,21 @@ def products() -> Iterator[Operation]:
         mine = dtype == "float32"
         a, b = matrix(30, 201, 300, dtype=dtype), matrix(31, 300, 103, dtype=dtype)
         v, w = matrix(36, 300, dtype=dtype), matrix(37, 4099, dtype=dtype)
-        yield Operation(group, f"A @ B {dtype}", "matmul", [a, b], twin="matmul" * mine)
-        yield Operation(group, f"A @ A.T {dtype}", "matmul", [a, a.T], twin="matmul" * mine)
-        yield Operation(group, f"matrix @ vector {dtype}", "matmul", [a, v], twin="matmul" * mine)
-        yield Operation(group, f"dot of 4099 {dtype}", "dot", [w, w[::-1].copy()], twin="dot" * mine)
-        yield Operation(group, f"dot of 7 {dtype}", "dot", [w[:7], w[7:14]], twin="dot" * mine)
+        yield Operation(group, f"A @ B {dtype}", "matmul", [a, b], counterpart="matmul" * mine)
+        yield Operation(group, f"A @ A.T {dtype}", "matmul", [a, a.T], counterpart="matmul" * mine)
+        yield Operation(group, f"matrix @ vector {dtype}", "matmul", [a, v], counterpart="matmul" * mine)
+        yield Operation(group, f"dot of 4099 {dtype}", "dot", [w, w[::-1].copy()], counterpart="dot" * mine)
+        yield Operation(group, f"dot of 7 {dtype}", "dot", [w[:7], w[7:14]], counterpart="dot" * mine)
         yield Operation(group, f"einsum optimize {dtype}", "einsum", ["ij,jk->ik", a, b], {"optimize": True})
-        yield Operation(group, f"norm whole {dtype}", "linalg.norm", [a], twin="norm" * mine)
-        yield Operation(group, f"norm axis 1 {dtype}", "linalg.norm", [a], {"axis": 1}, twin="norm" * mine)
+        yield Operation(group, f"norm whole {dtype}", "linalg.norm", [a], counterpart="norm" * mine)
+        yield Operation(group, f"norm axis 1 {dtype}", "linalg.norm", [a], {"axis": 1}, counterpart="norm" * mine)
     a, v = matrix(32, 37, 53, dtype="float32"), matrix(36, 53, dtype="float32")
-    yield Operation(group, "A @ B of 37×53×11", "matmul", [a, matrix(33, 53, 11, dtype="float32")], twin="matmul")
-    yield Operation(group, "A.T @ B", "matmul", [a.T, matrix(33, 37, 64, dtype="float32")], twin="matmul")
-    yield Operation(group, "vector @ matrix", "matmul", [v, a.T], twin="matmul")
+    yield Operation(group, "A @ B of 37×53×11", "matmul", [a, matrix(33, 53, 11, dtype="float32")], counterpart="matmul")
+    yield Operation(group, "A.T @ B", "matmul", [a.T, matrix(33, 37, 64, dtype="float32")], counterpart="matmul")
+    yield Operation(group, "vector @ matrix", "matmul", [v, a.T], counterpart="matmul")
     batch = [matrix(34, 8, 33, 65, dtype="float32"), matrix(35, 8, 65, 20, dtype="float32")]
-    yield Operation(group, "matmul of a batch", "matmul", batch, twin="matmul")
-    yield Operation(group, "vecdot", "vecdot", [a, v], twin="vecdot")
+    yield Operation(group, "matmul of a batch", "matmul", batch, counterpart="matmul")
+    yield Operation(group, "vecdot", "vecdot", [a, v], counterpart="vecdot")
     yield Operation(group, "inner", "inner", [a, a])
     yield Operation(group, "einsum ij,jk", "einsum", ["ij,jk->ik", a, matrix(33, 53, 11, dtype="float32")])
     yield Operation(group, "einsum ii", "einsum", ["ii->", matrix(38, 300, 300)])
@@ -98,28 +103,31 @@ def linear_algebra() -> Iterator[Operation]:
         "lstsq": [tall, matrix(54, 90)],
     }.items():
         keywords = {"rcond": None} if name == "lstsq" else {}
-        yield Operation(group, name, plain, [f"linalg.{name}", *arguments], keywords)
+        yield Operation(group, name, f"linalg.{name}", arguments, keywords)
     for name in ("svd", "solve", "inv", "cholesky"):
         single = (spd if name == "cholesky" else square).astype(np.float32)
         arguments = [single, matrix(55, 60, dtype="float32")] if name == "solve" else [single]
         yield Operation(group, f"{name} float32", f"linalg.{name}", arguments)
 
 
-def plain(name: str, *arguments: Any, **keywords: Any) -> Any:
-    """Call a function of ``numpy.linalg`` and take the arrays out of its result: lstsq mixes in a plain int."""
-    return resolve(np, name)(*arguments, **keywords)
-
-
 def sorting() -> Iterator[Operation]:
     group = "sorting"
-    yield from both(group, "sort", "wide")
+    yield from in_both_precisions(group, "sort", "wide")
     for dtype in ("float32", "float64", "int64"):
         ties = named("ties", "float64").astype(dtype)
         mine = "argsort" if dtype in ("float32", "int64") else ""
-        yield Operation(group, f"argsort of ties {dtype}", "argsort", [ties], twin=mine)
-        yield Operation(group, f"argsort stable {dtype}", "argsort", [ties], {"kind": "stable"}, twin=mine, twin_call=on(ties))
+        yield Operation(group, f"argsort of ties {dtype}", "argsort", [ties], counterpart=mine)
+        yield Operation(
+            group,
+            f"argsort stable {dtype}",
+            "argsort",
+            [ties],
+            {"kind": "stable"},
+            counterpart=mine,
+            counterpart_call=called_with(ties),
+        )
         yield Operation(group, f"argpartition {dtype}", "argpartition", [ties, 5000])
-    yield Operation(group, "argsort short float32", "argsort", [named("ties", "float32")[:14]], twin="argsort")
+    yield Operation(group, "argsort short float32", "argsort", [named("ties", "float32")[:14]], counterpart="argsort")
     yield Operation(group, "partition", "partition", [named("wide", "float64"), 5000])
     yield Operation(group, "searchsorted", "searchsorted", [np.arange(-16.0, 16.0), named("wide", "float64")])
     yield Operation(group, "unique", "unique", [named("ties", "int64")], {"return_index": True, "return_inverse": True})
@@ -147,10 +155,12 @@ def indexing() -> Iterator[Operation]:
     yield Operation(group, "take", "take", [x, where])
     yield Operation(group, "mask", lambda: x[x > 0])
     yield Operation(group, "where", "where", [x > 0, x, -x])
-    yield Operation(group, "bincount", "bincount", [where], twin="bincount")
-    yield Operation(group, "bincount with weights", "bincount", [where, single], twin="bincount")
+    yield Operation(group, "bincount", "bincount", [where], counterpart="bincount")
+    yield Operation(group, "bincount with weights", "bincount", [where, single], counterpart="bincount")
     scatter = "segment_sum"
-    yield Operation(group, "add.at", add_at, [single, where], twin=scatter, twin_call=on(single, where, 500))
+    yield Operation(
+        group, "add.at", add_at, [single, where], counterpart=scatter, counterpart_call=called_with(single, where, 500)
+    )
 
 
 def add_at(values: Any, where: Any) -> Any:

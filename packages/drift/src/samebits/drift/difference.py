@@ -1,4 +1,4 @@
-"""Difference: how far two arrays are from each other, bit by bit: in elements, in value, and in floating-point steps."""
+"""Difference of two arrays: the number of elements with other bits, and the largest difference in value and in ulp."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,17 +13,24 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """How far an array is from the base's."""
+    """How an array differs from that of the base.
+
+    >>> str(Difference("result", elements=2, of=4, max_abs=2.0**-23, max_ulp=1))
+    'result: 2 of 4 elements differ, by up to 1.19e-07 and 1 ulp'
+    """
 
     array: str
+    """The expression of the array, such as ``result['loss']``."""
     elements: int
-    """How many elements have other bits."""
+    """The number of elements with other bits."""
     of: int
+    """The number of all elements."""
     max_abs: float | None = None
-    """The largest difference of finite elements; None where there is none to take: other shapes, no numbers."""
+    """The largest difference of finite elements; None without finite elements that differ, or with another shape or dtype."""
     max_ulp: int | None = None
-    """The same in steps from one floating-point number to the next; None for what is not floating point."""
+    """The same in units in the last place; None if the dtype is not floating point."""
     note: str = ""
+    """The difference in words, if shape or dtype differ."""
 
     def __str__(self) -> str:
         if self.note:
@@ -35,7 +42,12 @@ class Difference:
 
 
 def compare(name: str, base: Array, other: Array) -> Difference | None:
-    """How far ``other`` is from ``base``: None if dtype, shape and bits are the same."""
+    """The difference of ``other`` from ``base``; None if dtype, shape and bits are the same.
+
+    >>> compare("x", np.array([1.0, 2.0]), np.array([1.0, 2.0]))
+    >>> compare("x", np.array([1.0, 2.0]), np.array([1.0, np.nextafter(2.0, 3.0)])).max_ulp
+    1
+    """
     if base.shape != other.shape:
         return Difference(name, other.size, other.size, note=f"shape {other.shape} instead of {base.shape}")
     if base.dtype != other.dtype:
@@ -63,7 +75,7 @@ def compare(name: str, base: Array, other: Array) -> Difference | None:
 
 
 def _max_ulp(first: Array, second: Array) -> int:
-    """The most floating-point numbers to pass from one array to the other; from -0 to 0 there are none."""
+    """The largest number of floating-point steps between corresponding elements; -0 and 0 are 0 steps apart."""
     word = np.dtype(f"u{first.dtype.itemsize}")
     top = np.uint64(1 << (8 * word.itemsize - 1))
     steps = []

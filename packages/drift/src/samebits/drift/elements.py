@@ -1,4 +1,4 @@
-"""The operations that treat every element by itself: arithmetic, functions, powers, signs and NaNs, casts, random numbers."""
+"""Elementwise operations: arithmetic, functions, powers, signs and NaNs, casts, random numbers."""
 
 import operator
 from collections.abc import Callable, Iterator
@@ -8,15 +8,15 @@ import numpy as np
 
 import samebits.core
 from samebits.drift.inputs import integers, named, uniform, words
-from samebits.drift.operation import Operation, both, on
+from samebits.drift.operation import Operation, called_with, in_both_precisions
 
 __all__ = ["table"]
 
-TWINS = "exp expm1 exp2 log log1p log2 log10 sin cos tan arctan sinh cosh tanh cbrt sqrt sigmoid erf rsqrt"
+COUNTERPARTS = "exp expm1 exp2 log log1p log2 log10 sin cos tan arctan sinh cosh tanh cbrt sqrt sigmoid erf rsqrt"
 
 
 def table() -> Iterator[Operation]:
-    """All of them, group by group."""
+    """The operations, group by group."""
     yield from arithmetic()
     yield from functions()
     yield from powers()
@@ -27,8 +27,8 @@ def table() -> Iterator[Operation]:
 
 def arithmetic() -> Iterator[Operation]:
     group = "arithmetic"
-    yield from both(group, "add subtract multiply divide hypot", "wide", "above")
-    yield from both(group, "sqrt", "positive", twins=TWINS)
+    yield from in_both_precisions(group, "add subtract multiply divide hypot", "wide", "above")
+    yield from in_both_precisions(group, "sqrt", "positive", counterparts=COUNTERPARTS)
     for name in ("square", "reciprocal", "floor", "rint", "modf", "frexp"):
         yield Operation(group, name, name, [named("wide", "float32")])
     for name in ("fmod", "remainder", "floor_divide", "nextafter"):
@@ -55,11 +55,13 @@ def pair(name: str) -> Any:
 
 def functions() -> Iterator[Operation]:
     group = "functions"
-    yield from both(group, "exp expm1 exp2 sin cos tan arctan sinh cosh tanh arcsinh cbrt", "wide", twins=TWINS)
-    yield from both(group, "log log1p log2 log10", "positive", twins=TWINS)
-    yield from both(group, "arcsin arccos arctanh", "unit")
-    yield from both(group, "arccosh", "above")
-    yield from both(group, "arctan2 logaddexp logaddexp2", "wide", "above")
+    yield from in_both_precisions(
+        group, "exp expm1 exp2 sin cos tan arctan sinh cosh tanh arcsinh cbrt", "wide", counterparts=COUNTERPARTS
+    )
+    yield from in_both_precisions(group, "log log1p log2 log10", "positive", counterparts=COUNTERPARTS)
+    yield from in_both_precisions(group, "arcsin arccos arctanh", "unit")
+    yield from in_both_precisions(group, "arccosh", "above")
+    yield from in_both_precisions(group, "arctan2 logaddexp logaddexp2", "wide", "above")
     yield Operation(group, "complex exp", lambda: np.exp(pair("unit")))
     yield Operation(group, "complex log", lambda: np.log(pair("above")))
     yield Operation(group, "i0", "i0", [named("wide", "float64")[:2000]])
@@ -69,12 +71,12 @@ def functions() -> Iterator[Operation]:
 
 def powers() -> Iterator[Operation]:
     group = "powers"
-    yield from both(group, "power", "positive", "unit")
+    yield from in_both_precisions(group, "power", "positive", "unit")
     for dtype in ("float32", "float64"):
         p = named("positive", dtype)
         yield Operation(group, f"x**3 {dtype}", operator.pow, [p, 3])
         root = "rsqrt" if dtype == "float32" else ""
-        yield Operation(group, f"x**-0.5 {dtype}", operator.pow, [p, -0.5], twin=root, twin_call=on(p))
+        yield Operation(group, f"x**-0.5 {dtype}", operator.pow, [p, -0.5], counterpart=root, counterpart_call=called_with(p))
     yield Operation(group, "x**2", operator.pow, [named("positive", "float32"), 2])
     yield Operation(group, "x**0.5", operator.pow, [named("positive", "float32"), 0.5])
     yield Operation(group, "x**-1", operator.pow, [named("positive", "float32"), -1])
@@ -93,16 +95,16 @@ def signs_and_nans() -> Iterator[Operation]:
     yield Operation(group, "maximum(±0, ∓0)", "maximum", [zeros, other])
     yield Operation(group, "minimum(±0, ∓0)", "minimum", [zeros, other])
     yield Operation(group, "maximum(±0, 0)", "maximum", [zeros, zero])
-    yield Operation(group, "max of ±0", "max", [zeros], {"axis": 0}, twin="max")
-    yield Operation(group, "min of ±0", "min", [zeros], {"axis": 0}, twin="min")
-    yield Operation(group, "max axis 1 of ±0", "max", [zeros[:20_000].reshape(200, 100)], {"axis": 1}, twin="max")
+    yield Operation(group, "max of ±0", "max", [zeros], {"axis": 0}, counterpart="max")
+    yield Operation(group, "min of ±0", "min", [zeros], {"axis": 0}, counterpart="min")
+    yield Operation(group, "max axis 1 of ±0", "max", [zeros[:20_000].reshape(200, 100)], {"axis": 1}, counterpart="max")
     yield Operation(group, "fmax of ±0 and NaN", "fmax", [mixed, other])
     yield Operation(group, "sort of ±0", "sort", [zeros])
-    yield Operation(group, "NaN of log(-1)", "log", [negative], twin="log")
+    yield Operation(group, "NaN of log(-1)", "log", [negative], counterpart="log")
     yield Operation(group, "NaN of log(-1) float64", "log", [-named("above", "float64")])
-    yield Operation(group, "NaN of sqrt(-1)", "sqrt", [negative], twin="sqrt")
+    yield Operation(group, "NaN of sqrt(-1)", "sqrt", [negative], counterpart="sqrt")
     yield Operation(group, "NaN of 0/0", "divide", [zeros, other])
-    yield Operation(group, "NaN of sin(inf)", "sin", [np.full(99, np.inf, np.float32)], twin="sin")
+    yield Operation(group, "NaN of sin(inf)", "sin", [np.full(99, np.inf, np.float32)], counterpart="sin")
     yield Operation(group, "NaN of inf - inf", lambda: np.full(99, np.inf) - np.full(99, np.inf))
 
 
@@ -146,17 +148,25 @@ def random_numbers() -> Iterator[Operation]:
         "geometric": (0.2,),
         "integers": (0, 1000),
     }.items():
-        twin = f"Stream.{name}" if name in ours else ""
-        twin_call = from_stream(size=5000, **ours.get(name, {}))
-        yield Operation(group, f"rng.{name}", draw, [name, *arguments], twin=twin, twin_call=twin_call)
+        counterpart = f"Stream.{name}" if name in ours else ""
+        call = from_stream(size=5000, **ours.get(name, {}))
+        yield Operation(group, f"rng.{name}", draw, [name, *arguments], counterpart=counterpart, counterpart_call=call)
     yield Operation(group, "rng.random float32", lambda: generator().random(5000, np.float32))
     yield Operation(group, "rng.normal float32", lambda: generator().standard_normal(5000, np.float32))
     yield Operation(
-        group, "rng.permutation", lambda: generator().permutation(5000), twin="Stream.permutation", twin_call=from_stream(5000)
+        group,
+        "rng.permutation",
+        lambda: generator().permutation(5000),
+        counterpart="Stream.permutation",
+        counterpart_call=from_stream(5000),
     )
     chosen = from_stream(5000, 1000, replace=False)
     yield Operation(
-        group, "rng.choice", lambda: generator().choice(5000, 1000, replace=False), twin="Stream.choice", twin_call=chosen
+        group,
+        "rng.choice",
+        lambda: generator().choice(5000, 1000, replace=False),
+        counterpart="Stream.choice",
+        counterpart_call=chosen,
     )
     yield Operation(group, "rng.choice with p", lambda: generator().choice(9, 1000, p=np.full(9, 1 / 9)))
     yield Operation(group, "rng.dirichlet", lambda: generator().dirichlet(uniform(15, 7) + 0.5, 500))
@@ -176,5 +186,5 @@ def draw(name: str, *arguments: float) -> Any:
 
 
 def from_stream(*arguments: Any, **keywords: Any) -> Callable[[Any], Any]:
-    """What calls a method of samebits' own stream, which is not NumPy's generator but has its argument orders."""
+    """A function that calls a method of `samebits.core.Stream`, whose argument order is that of NumPy's Generator."""
     return lambda method: method(samebits.core.Stream(17), *arguments, **keywords)

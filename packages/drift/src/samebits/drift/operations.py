@@ -1,11 +1,11 @@
-"""Operations: what a program does with NumPy, in a few hundred small calls, measured in this process.
+"""Operations of NumPy, measured in this process: a few hundred small calls, their digests and those of their counterparts.
 
     python -m samebits.drift.operations     every digest of this process, as one JSON object
 
-The calls are in `elements` and `arrays`, their inputs are made from raw PCG64 words by exact steps
-(`inputs`): a digest that differs from one run to the next differs because of the operation. The sizes are small, for a
-run to take a second, and large enough for drift to show: odd lengths for the ends of vectors, more than one block of a
-pairwise sum, matrices beyond the smallest kernels. Which runs differ is for `map` to say.
+The calls are in `elements` and `arrays`. Their inputs have the same bits everywhere (`inputs`), so a digest that differs between
+two runs differs because of the operation. The sizes are small enough for a run to take a second, and large enough for
+differences to show: odd lengths for the ends of vectors, more than one block of a pairwise sum, matrices beyond the smallest
+kernels. `drift_map` compares the runs.
 """
 
 import hashlib
@@ -19,45 +19,49 @@ from typing import Any
 import numpy as np
 
 from samebits.core import describe_machine, digest
-from samebits.drift import arrays as operations_arrays
-from samebits.drift import elements as operations_elements
+from samebits.drift import arrays, elements
 from samebits.drift.operation import Operation
 from samebits.drift.variants import in_effect
 
-__all__ = ["measure", "operations"]
+__all__ = ["all_operations", "fingerprint", "measure_operations"]
 
 
-def operations() -> list[Operation]:
-    """Every operation, group by group; no two have the same name."""
-    return [*operations_elements.table(), *operations_arrays.table()]
+def all_operations() -> list[Operation]:
+    """Every operation, group by group; no two have the same name.
+
+    >>> all_operations()[0].name
+    'add float32'
+    """
+    return [*elements.table(), *arrays.table()]
 
 
-def measure() -> dict[str, Any]:
-    """Run every operation and its twin in this process.
+def measure_operations() -> dict[str, Any]:
+    """Run every operation and its counterpart in this process.
 
     Returns:
-        ``machine``, what this process computes with; ``in_effect``, the same in a few words; ``operations``, by name:
-        group, name of the twin (empty if there is none here), digest and twin's digest (empty if it failed), and errors.
+        ``machine``: what this process computes with. ``in_effect``: the same in a few words. ``operations``, by name: group,
+        name of the counterpart (empty without one), the digests of both (empty if the call failed), and errors.
     """
     machine = describe_machine()
     measured = {}
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for operation in operations():
-            found, error = attempt(operation.run)
-            twin, wrong = attempt(operation.run_twin) if operation.has_twin() else ("", "")
+        for operation in all_operations():
+            found, error = _attempt(operation.run)
+            has_counterpart = operation.has_counterpart()
+            counterpart, wrong = _attempt(operation.run_counterpart) if has_counterpart else ("", "")
             measured[operation.name] = {
                 "group": operation.group,
-                "twin": operation.twin if operation.has_twin() else "",
+                "counterpart": operation.counterpart if has_counterpart else "",
                 "digest": found,
-                "twin_digest": twin,
-                "errors": [text for text in (error, wrong and f"twin: {wrong}") if text],
+                "counterpart_digest": counterpart,
+                "errors": [text for text in (error, wrong and f"samebits: {wrong}") if text],
             }
     return {"machine": asdict(machine), "in_effect": in_effect(machine), "operations": measured}
 
 
-def attempt(run: Callable[[], Any]) -> tuple[str, str]:
-    """The digest of what ``run`` returns, and what it raised: one of the two is empty."""
+def _attempt(run: Callable[[], Any]) -> tuple[str, str]:
+    """The digest of what ``run`` returns and the error it raises; one of the two is empty."""
     try:
         return fingerprint(run()), ""
     except Exception as error:  # noqa: BLE001 - one operation that fails must not hide the others
@@ -65,11 +69,15 @@ def attempt(run: Callable[[], Any]) -> tuple[str, str]:
 
 
 def fingerprint(result: Any) -> str:
-    """Sixteen digits for an array, a scalar or a tuple of them: for telling a few dozen runs apart, that is plenty."""
+    """Sixteen hexadecimal digits for an array, a scalar or a tuple of them, enough to tell a few dozen runs apart.
+
+    >>> fingerprint(np.zeros(3)) == fingerprint(-np.zeros(3))
+    False
+    """
     if isinstance(result, tuple):
         return hashlib.sha256("".join(fingerprint(part) for part in result).encode()).hexdigest()[:16]
     return digest(np.asarray(result))[:16]
 
 
 if __name__ == "__main__":
-    json.dump(measure(), sys.stdout)
+    json.dump(measure_operations(), sys.stdout)

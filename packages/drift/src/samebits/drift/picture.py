@@ -1,7 +1,7 @@
-"""Drift picture: a `Map` as a page of Markdown and as a heat map.
+"""Picture of the drift map: a `DriftMap` as a page of Markdown and as a heat map in SVG.
 
-The heat map has an operation a row, in panels side by side, and an axis a column; a square is the darker the more results
-it stands for. What stands still in every column is one line a group. The last column is the samebits twin.
+The heat map has an operation a row, in panels side by side, and an axis a column; the more different results, the darker the
+square. The operations of a group that do not change share one line. The last column is the samebits counterpart.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,12 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from samebits.core.files import replace_text
-from samebits.drift.map import AXES, Map, Row
+from samebits.drift.drift_map import MAP_AXES, DriftMap, Row
+from samebits.drift.variants import VARIANT_AXES
 
-__all__ = ["markdown", "svg", "write"]
+__all__ = ["markdown", "svg", "write_page"]
 
-COLUMNS = {"version": "NumPy version", "cpu": "CPU level", "blas": "BLAS kernel", "threads": "threads", "libc": "C library"}
+COLUMNS = {axis: MAP_AXES[axis] for axis in ("version", *VARIANT_AXES)}
 
 _PANELS, _PANEL, _NAME, _CELL, _LINE, _TOP = 3, 300, 146, 21, 15, 86
 _INK, _PALE, _GREEN, _RED = "#33333b", "#6a6a76", "#17592b", "#8c1d13"
@@ -23,15 +24,15 @@ _SHADES = ("#f4f4f6", "#efeff3", "#fde3c8", "#f9bd83", "#ea8a3c", "#c2530f")  # 
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of a panel: a group's name, an operation, or what stands still in a group."""
+    """A line of a panel: the name of a group, an operation, or the number of those that do not change."""
 
     text: str
     row: Row | None = None
-    still: bool = False
+    unchanged: bool = False
 
 
-def write(found: Map, folder: Path) -> list[Path]:
-    """Write ``drift.md`` and ``drift.svg`` to ``folder``, each in one step."""
+def write_page(found: DriftMap, folder: Path) -> list[Path]:
+    """Write ``drift.md`` and ``drift.svg`` to ``folder``, each atomically; returns the two files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = {folder / "drift.md": markdown(found), folder / "drift.svg": svg(found)}
     for path, text in files.items():
@@ -39,45 +40,45 @@ def write(found: Map, folder: Path) -> list[Path]:
     return list(files)
 
 
-def markdown(found: Map) -> str:
-    """The map as a page: the counts, what drifts with what, what stands still, and where it was measured."""
+def markdown(found: DriftMap) -> str:
+    """The map as a page: the counts, what drifts with what, what does not change, and where it was measured."""
     lines = ["# What drifts in NumPy", "", f"{found.summary()}.", "", "![The drift map](drift.svg)", ""]
-    lines += [*_counts(found), "", "## What drifts", "", *_table(found), "", "## What stands still", ""]
+    lines += [*_counts(found), "", "## What drifts", "", *_table(found), "", "## What does not change", ""]
     for group, rows in found.groups.items():
-        if still := [row.name for row in rows if row.different == 1]:
-            lines.append(f"- **{group}**: {', '.join(_literal(name) for name in still)}")
+        if unchanged := [row.name for row in rows if row.different == 1]:
+            lines.append(f"- **{group}**: {', '.join(_literal(name) for name in unchanged)}")
     return "\n".join([*lines, "", "## Where it was measured", "", *_places(found), ""])
 
 
-def _counts(found: Map) -> Iterator[str]:
+def _counts(found: DriftMap) -> Iterator[str]:
     yield "| drifts with | operations |"
     yield "| --- | --- |"
-    for axis, title in AXES.items():
+    for axis, title in MAP_AXES.items():
         if found.measured(axis):
             yield f"| {title} | {sum(axis in row.drifts for row in found.rows)} |"
     yield f"| anything | {len(found.drifting)} of {len(found.rows)} |"
 
 
-def _table(found: Map) -> Iterator[str]:
-    yield "| operation | drifts with (different results) | results in all | samebits twin |"
+def _table(found: DriftMap) -> Iterator[str]:
+    yield "| operation | drifts with (different results) | all results | samebits counterpart |"
     yield "| --- | --- | --- | --- |"
     for row in found.drifting:
-        axes = ", ".join(f"{AXES[axis]} ({row.results[axis]})" for axis in row.drifts) or "several at once"
-        twin = f"`{row.twin}`: {_results(row)}" if row.twin else "none"
-        yield f"| {_literal(row.name)} | {axes} | {row.different} | {twin} |"
+        axes = ", ".join(f"{MAP_AXES[axis]} ({row.results[axis]})" for axis in row.drifts) or "several at once"
+        counterpart = f"`{row.counterpart}`: {_results(row)}" if row.counterpart else "none"
+        yield f"| {_literal(row.name)} | {axes} | {row.different} | {counterpart} |"
 
 
 def _results(row: Row) -> str:
-    words = "one result" if row.twins == 1 else f"**{row.twins} results**"
-    return f"{words}, failed in {row.failures} runs" if row.failures else words
+    words = "one result" if row.counterpart_results == 1 else f"**{row.counterpart_results} results**"
+    return f"{words}, failed in {row.failures} cells" if row.failures else words
 
 
 def _literal(name: str) -> str:
-    """An operation's name as Markdown takes it: asterisks and bars are its own."""
+    """Text with the characters escaped that mean something in Markdown."""
     return name.replace("*", "\\*").replace("|", "\\|")
 
 
-def _places(found: Map) -> Iterator[str]:
+def _places(found: DriftMap) -> Iterator[str]:
     yield "| machine | Python | NumPy | BLAS |"
     yield "| --- | --- | --- | --- |"
     failed, missing = [], []
@@ -92,15 +93,15 @@ def _places(found: Map) -> Iterator[str]:
         for name, operation in record["operations"].items():
             missing += [f"- {cell}, {_literal(name)}: {_literal(text)}" for text in operation["errors"]]
     names = dict.fromkeys(variant["name"] for record in found.records for variant in record["variants"])
-    yield from ("", f"Each under these variants, where NumPy and the CPU know them: {', '.join(names)}.")
+    yield from ("", f"Variants measured in each, where NumPy and the CPU support them: {', '.join(names)}.")
     if failed:
         yield from ("", "Variants that could not be measured:", "", *failed)
     if missing:
         yield from ("", "Operations that could not be measured:", "", *missing)
 
 
-def svg(found: Map) -> str:
-    """The map as a picture, 916 pixels wide."""
+def svg(found: DriftMap) -> str:
+    """The map as a heat map, 916 pixels wide."""
     panels = _panels(list(_lines(found)))
     height = _TOP + _LINE * max(map(len, panels)) + 52
     width = _PANELS * _PANEL + 16
@@ -122,23 +123,23 @@ def svg(found: Map) -> str:
     return "\n".join([*parts, "</g>", "</svg>", ""])
 
 
-def _lines(found: Map) -> Iterator[_Line]:
+def _lines(found: DriftMap) -> Iterator[_Line]:
     for group, rows in found.groups.items():
         yield _Line(group)
-        moving = [row for row in rows if row.different > 1]
-        yield from (_Line(row.name.replace("float", "f"), row) for row in moving)
-        if still := len(rows) - len(moving):
-            yield _Line(f"{'and ' if moving else ''}{still} that stand still", still=True)
+        drifting = [row for row in rows if row.different > 1]
+        yield from (_Line(row.name.replace("float", "f"), row) for row in drifting)
+        if unchanged := len(rows) - len(drifting):
+            yield _Line(f"{unchanged}{' more' if drifting else ''} without change", unchanged=True)
 
 
 def _panels(lines: Sequence[_Line]) -> list[list[_Line]]:
-    """The lines in panels of about the same length; a group that is cut is named again."""
+    """The lines in panels of about the same length; a group that continues in the next panel is named again."""
     length = -(-len(lines) // _PANELS)
     panels: list[list[_Line]] = [[]]
     group = ""
     for line in lines:
-        is_group = line.row is None and not line.still
-        if len(panels) < _PANELS and len(panels[-1]) >= length - is_group and not line.still:
+        is_group = line.row is None and not line.unchanged
+        if len(panels) < _PANELS and len(panels[-1]) >= length - is_group and not line.unchanged:
             panels.append([] if is_group else [_Line(f"{group} (continued)")])
         group = line.text if is_group else group
         panels[-1].append(line)
@@ -148,7 +149,7 @@ def _panels(lines: Sequence[_Line]) -> list[list[_Line]]:
 def _draw(line: _Line, left: float, y: float) -> Iterator[str]:
     baseline = y + 11
     if line.row is None:
-        if line.still:
+        if line.unchanged:
             yield f'<rect x="{left + _NAME}" y="{y + 6}" width="{_CELL * len(COLUMNS) - 2}" height="2" fill="{_SHADES[1]}"/>'
             yield _text(left + 6, baseline, line.text, _PALE)
         else:
@@ -161,15 +162,15 @@ def _draw(line: _Line, left: float, y: float) -> Iterator[str]:
         yield f'<rect x="{x}" y="{y + 1}" width="{_CELL - 2}" height="{_LINE - 2}" rx="2" fill="{_SHADES[min(count, 5)]}"/>'
         if count > 1:
             yield _text(x + _CELL / 2 - 1, baseline, str(count), "#ffffff" if count > 4 else _INK, more='text-anchor="middle"')
-    if line.row.twins:
-        x, good = left + _NAME + _CELL * len(COLUMNS) + 2, line.row.twins == 1 and not line.row.failures
+    if line.row.counterpart_results:
+        x, good = left + _NAME + _CELL * len(COLUMNS) + 2, not line.row.is_wrong
         fill = "#d7f0dd" if good else "#f8d4d0"
         yield f'<rect x="{x}" y="{y + 1}" width="{_CELL - 2}" height="{_LINE - 2}" rx="2" fill="{fill}"/>'
         ink = _GREEN if good else _RED
-        yield _text(x + _CELL / 2 - 1, baseline, str(line.row.twins), ink, more='text-anchor="middle"')
+        yield _text(x + _CELL / 2 - 1, baseline, str(line.row.counterpart_results), ink, more='text-anchor="middle"')
 
 
-def _legend(found: Map, height: float) -> Iterator[str]:
+def _legend(found: DriftMap, height: float) -> Iterator[str]:
     x, y = 12.0, height - 40
     yield _text(x, y + 10, "different results:", _INK)
     x += 88
@@ -179,7 +180,7 @@ def _legend(found: Map, height: float) -> Iterator[str]:
             yield _text(x + 24, y + 10, text, _INK)
             x += 48
     yield f'<rect x="{x + 80}" y="{y}" width="19" height="13" rx="2" fill="#d7f0dd"/>'
-    yield _text(x + 104, y + 10, "the samebits.core function that takes its place, over all runs", _INK)
+    yield _text(x + 104, y + 10, "the samebits.core counterpart, over all runs", _INK)
     yield _text(12, height - 14, f"{found.summary()}.", _PALE)
 
 

@@ -1,11 +1,10 @@
-"""Drift: how the results of one Python × NumPy change on this machine.
+"""Drift record: the digests of every operation in one Python × NumPy on this machine, under every variant.
 
-`measure_cell` runs every operation under every variant, a process each, and `write` leaves one JSON record a cell:
+`measure_cell` runs every operation under every variant, in a process each, and `write_record` saves one JSON file a cell:
 
     reports/drift/linux-x86_64-3.13-numpy-2.3.json
 
-Cells are measured one by one, here or on other machines, and joined by copying their records together: that is
-`map`'s business, as is the question which operation drifts with what.
+Cells are measured one by one, here or on other machines. `drift_map` reads their records together.
 """
 
 import json
@@ -17,40 +16,56 @@ from typing import Any
 
 from samebits.core import describe_machine
 from samebits.core.files import replace_text
-from samebits.drift.map import FORMAT
-from samebits.drift.variants import SETTINGS, Run, Variant, available, run, this_platform
+from samebits.drift.drift_map import FORMAT
+from samebits.drift.variants import (
+    REPEAT,
+    SETTINGS,
+    ProcessResult,
+    Variant,
+    available,
+    run_variants,
+    this_platform,
+)
 
-__all__ = ["AGAIN", "describe_surroundings", "measure_cell", "write"]
-
-AGAIN = Variant("base again", "again")
-"""The base a second time: what differs here is not even deterministic."""
+__all__ = ["describe_surroundings", "measure_cell", "write_record"]
 
 
-def measure_cell(variants: Sequence[Variant] | None = None, *, done: Callable[[Run], None] | None = None) -> dict[str, Any]:
+def measure_cell(
+    variants: Sequence[Variant] | None = None, *, done: Callable[[ProcessResult], None] | None = None
+) -> dict[str, Any]:
     """Measure every operation in this Python × NumPy under every variant of this machine.
 
     Args:
-        variants: The base first; all that are available, and the base a second time, if None.
-        done: Called with every run when it ends.
+        variants: The base first; by default all that are available, and the base a second time.
+        done: Called with the result of every process.
 
     Returns:
-        A record: where it was measured, the variants with what was in effect or what went wrong, and for every operation its
-        group, its twin, and by variant the digests of both.
+        A record: where it was measured, the variants with what was in effect or why they failed, and for every operation its
+        group, its counterpart, and by variant the digests of both.
 
     Raises:
-        RuntimeError: the base itself could not be measured.
+        RuntimeError: The base could not be measured.
+
+    Example:
+        >>> from samebits.drift import BASE
+        >>> record = measure_cell([BASE])
+        >>> sorted(record)
+        ['format', 'machine', 'numpy', 'operations', 'platform', 'python', 'surroundings', 'variants']
+        >>> len(record["operations"]["exp float32"]["digests"]["base"])
+        16
     """
-    runs = run(["-m", "samebits.drift.operations"], [*available(), AGAIN] if variants is None else variants, done=done)
-    if runs[0].error:
-        raise RuntimeError(f"the operations could not be measured in this environment: the process {runs[0].error}")
-    ended = [one for one in runs if not one.error]
+    chosen = [*available(), REPEAT] if variants is None else variants
+    results = run_variants(["-m", "samebits.drift.operations"], chosen, done=done)
+    if results[0].error:
+        raise RuntimeError(f"measure_cell: the process that measures the base {results[0].error}")
+    ended = [one for one in results if not one.error]
     return {
         "format": FORMAT,
         "platform": this_platform(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         "numpy": ".".join(describe_machine().numpy.split(".")[:2]),
         "surroundings": describe_surroundings(),
-        "machine": runs[0].value["machine"],
+        "machine": results[0].value["machine"],
         "variants": [
             {
                 "name": one.variant.name,
@@ -59,26 +74,30 @@ def measure_cell(variants: Sequence[Variant] | None = None, *, done: Callable[[R
                 "in_effect": one.value["in_effect"] if one.value else "",
                 "error": one.error,
             }
-            for one in runs
+            for one in results
         ],
-        "operations": {name: _joined(name, ended) for name in runs[0].value["operations"]},
+        "operations": {name: _joined(name, ended) for name in results[0].value["operations"]},
     }
 
 
-def _joined(name: str, ended: Sequence[Run]) -> dict[str, Any]:
+def _joined(name: str, ended: Sequence[ProcessResult]) -> dict[str, Any]:
     found: Mapping[str, Any] = {one.variant.name: one.value["operations"][name] for one in ended}
     first = next(iter(found.values()))
     return {
         "group": first["group"],
-        "twin": first["twin"],
+        "twin": first["counterpart"],  # the format's name of the counterpart
         "digests": {variant: one["digest"] for variant, one in found.items() if one["digest"]},
-        "twin_digests": {variant: one["twin_digest"] for variant, one in found.items() if one["twin_digest"]},
+        "twin_digests": {variant: one["counterpart_digest"] for variant, one in found.items() if one["counterpart_digest"]},
         "errors": sorted({text for one in found.values() for text in one["errors"]}),
     }
 
 
 def describe_surroundings() -> dict[str, Any]:
-    """What the machine is beside what `describe_machine` says: results of different surroundings are not one cell's."""
+    """What `describe_machine` leaves out: the processor, the C library, and the settings that change how NumPy computes.
+
+    >>> sorted(describe_surroundings())
+    ['c_library', 'cpus', 'processor', 'settings']
+    """
     return {
         "processor": _processor(),
         "cpus": describe_machine().cpus,
@@ -88,7 +107,7 @@ def describe_surroundings() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The CPU's name, with the numbers that tell two CPUs of the same name apart."""
+    """The name of the CPU, with the numbers that distinguish CPUs of the same name."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:
@@ -98,8 +117,15 @@ def _processor() -> str:
     return f"{fields.get('model name', platform.machine())} ({'/'.join(numbers)})" if numbers else platform.machine()
 
 
-def write(record: Mapping[str, Any], folder: Path) -> Path:
-    """Write a record to its file in ``folder``, replacing an older one in one step; returns the file."""
+def write_record(record: Mapping[str, Any], folder: Path) -> Path:
+    """Write a record to its file in ``folder``, replacing an older one atomically; returns the file.
+
+    >>> import tempfile
+    >>> record = {"platform": "linux-x86_64", "python": "3.13", "numpy": "2.5"}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_record(record, Path(folder)).name
+    'linux-x86_64-3.13-numpy-2.5.json'
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record['platform']}-{record['python']}-numpy-{record['numpy']}.json"
     replace_text(path, json.dumps(record, indent=1) + "\n")

@@ -1,15 +1,15 @@
-"""Variants: the ways in which this one machine can compute, a few environment variables each.
+"""Variants: environments in which this machine computes as other machines would.
 
-NumPy and its libraries pick their code when they are loaded. The environment can make them pick what a lesser CPU would
-get, so one machine shows what many machines would give:
+NumPy and its libraries select their code when they are loaded. Environment variables make them select what another CPU
+would get, so that one machine shows the results of many:
 
     NPY_DISABLE_CPU_FEATURES   cpu      the SIMD level of NumPy's own kernels
     OPENBLAS_CORETYPE          blas     the kernel of OpenBLAS
-    OPENBLAS_NUM_THREADS       threads  in how many parts OpenBLAS cuts its work
+    OPENBLAS_NUM_THREADS       threads  the number of parts into which OpenBLAS divides its work
     GLIBC_TUNABLES             libc     the variants of the C library's mathematical functions
 
-`available` lists the variants of this machine, `run` starts one process for each. What the processes compute is for
-others to say: the drift map measures NumPy with them, the golden tests hold samebits to its digests.
+`available` lists the variants of this machine, `run_variants` starts a process for each. What the processes compute is up
+to the caller: the drift map measures NumPy with them, the golden tests check the digests of samebits.
 """
 
 import json
@@ -26,13 +26,24 @@ from typing import Any
 from samebits.core import Machine, describe_machine
 from samebits.core.machine import cpu_features
 
-__all__ = ["AXES", "BASE", "SETTINGS", "Run", "Variant", "available", "in_effect", "run", "this_platform"]
+__all__ = [
+    "BASE",
+    "REPEAT",
+    "SETTINGS",
+    "VARIANT_AXES",
+    "ProcessResult",
+    "Variant",
+    "available",
+    "in_effect",
+    "run_variants",
+    "this_platform",
+]
 
-AXES = {"cpu": "CPU level", "blas": "BLAS kernel", "threads": "threads", "libc": "C library"}
-"""What the environment can change, and how it is called in sentences."""
+VARIANT_AXES = {"cpu": "CPU level", "blas": "BLAS kernel", "threads": "threads", "libc": "C library"}
+"""What the environment can change, with the name for sentences."""
 
 SETTINGS = ("NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "GLIBC_TUNABLES")
-"""The environment variables that change how NumPy computes, whether a variant sets them or the machine's owner did."""
+"""The environment variables that change how NumPy computes, set by a variant or by the user."""
 
 # A level of x86-64 (psABI), and the first letters of NumPy's names for the features beyond it.
 _BEYOND = {
@@ -40,7 +51,7 @@ _BEYOND = {
     "v3": ("AVX512", "X86_V4"),
     "v2": ("AVX512", "X86_V4", "X86_V3", "AVX", "F16C", "FMA"),
 }
-# OpenBLAS's name of a kernel, and the feature a CPU must have to survive it.
+# OpenBLAS's name of a kernel, and the CPU feature without which it crashes.
 _KERNELS = {
     "x86_64": {
         "Prescott": "SSE3",
@@ -53,36 +64,56 @@ _KERNELS = {
     "aarch64": {"ARMV8": "ASIMD", "CORTEXA57": "ASIMD", "NEOVERSEN1": "ASIMDDP", "NEOVERSEV1": "SVE"},
 }
 _KERNELS |= {"amd64": _KERNELS["x86_64"], "arm64": _KERNELS["aarch64"]}
-# A forced kernel sizes its buffers by what it is told of the cache. Where nothing tells it, NumPy 2.5.5's products overrun them:
-# crashes, hangs, and, rarely, wrong numbers.
+# A forced kernel sizes its buffers by the size of the L2 cache. If that is unknown, the products of NumPy 2.5.5 overrun them:
+# crashes, hangs and, rarely, wrong numbers.
 _CACHE = {"OPENBLAS_L2_SIZE": os.environ.get("OPENBLAS_L2_SIZE", "512")}
 _CRASHED_ON_WINDOWS = 0xC0000000
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute: what is set in the environment, and along which axis that moves."""
+    """An environment to compute in.
+
+    >>> Variant("threads-1", "threads", {"OPENBLAS_NUM_THREADS": "1"}).axis
+    'threads'
+    """
 
     name: str
     axis: str
+    """What it changes: a key of `VARIANT_AXES`, or a name of the caller's."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    """The environment variables to set in addition to the present ones."""
 
 
 BASE = Variant("base", "base")
 """The environment as it is."""
 
+REPEAT = Variant("base again", "again")
+"""The base a second time: what differs here is not deterministic."""
+
 
 @dataclass(frozen=True)
-class Run:
-    """What the process of one variant came to: the JSON value it printed, or what went wrong."""
+class ProcessResult:
+    """What the process of one variant printed, or why it failed.
+
+    >>> (result,) = run_variants(["-c", "print(6 * 7)"], [BASE])
+    >>> result.value, result.error
+    (42, '')
+    """
 
     variant: Variant
     value: Any = None
+    """The JSON value on its standard output; None if it failed."""
     error: str = ""
+    """Why it failed; empty if it did not."""
 
 
 def this_platform() -> str:
-    """The machine's kind, such as ``linux-x86_64``."""
+    """Operating system and processor type, such as ``linux-x86_64``.
+
+    >>> this_platform() == this_platform().lower()
+    True
+    """
     return f"{platform.system()}-{platform.machine()}".lower()
 
 
@@ -90,12 +121,13 @@ def available(machine: Machine | None = None) -> list[Variant]:
     """The variants of this machine, `BASE` first.
 
     Args:
-        machine: What to make the list for; this process if None. Its NumPy and CPU must be those of the processes to run.
+        machine: The machine to list them for; by default that of this process. Its NumPy and CPU must be those of the
+            processes that run later.
 
     Returns:
-        Variants with different names. Along ``cpu``: NumPy without what lies beyond the x86-64 levels v4, v3 and v2, as
-        far as it uses that here. Along ``blas``: the kernels this CPU can run, if NumPy has OpenBLAS. Along ``threads``:
-        one and two, on more than one CPU and with OpenBLAS. Along ``libc``: without AVX2 and FMA, if it is glibc.
+        Variants with different names. ``cpu``: NumPy limited to the x86-64 levels v4, v3 and v2, as far as it uses more here.
+        ``blas``: the kernels that this CPU can run, if NumPy uses OpenBLAS. ``threads``: one and two, if NumPy uses OpenBLAS
+        on more than one CPU. ``libc``: without AVX2 and FMA, if the C library is glibc 2.33 or later.
 
     Example:
         >>> available()[0].name
@@ -109,7 +141,7 @@ def _cpu_levels(simd: Sequence[str]) -> list[Variant]:
     levels, before = [], ""
     for level, beyond in _BEYOND.items():
         disabled = " ".join(name for name in simd if name.startswith(beyond))
-        if disabled != before:  # a level this machine or this NumPy does not know is none
+        if disabled != before:  # skip the levels that this machine or this NumPy does not know
             levels.append(Variant(f"cpu-{level}", "cpu", {"NPY_DISABLE_CPU_FEATURES": disabled}))
         before = disabled
     return levels
@@ -133,70 +165,80 @@ def _threads(machine: Machine) -> list[Variant]:
 def _c_library() -> list[Variant]:
     name, version = platform.libc_ver()
     if name != "glibc" or [int(part) for part in version.split(".")[:2]] < [2, 33] or not cpu_features()[1].get("AVX2"):
-        return []  # older ones have other names for the same
+        return []  # older versions have other names for the features
     tunables = [text for text in os.environ.get("GLIBC_TUNABLES", "").split(":") if text and "hwcaps" not in text]
     return [Variant("libc-plain", "libc", {"GLIBC_TUNABLES": ":".join([*tunables, "glibc.cpu.hwcaps=-AVX2,-FMA"])})]
 
 
 def in_effect(machine: Machine) -> str:
-    """What a process really computed with, in a few words: a variant that took no effect is seen here."""
+    """What a process really computed with, in a few words; shows a variant without effect.
+
+    >>> in_effect(describe_machine()).startswith("SIMD to ")
+    True
+    """
     simd = machine.simd[-1] if machine.simd else "baseline"
     kernel, threads = machine.blas.kernel or machine.blas.name, machine.blas.threads
     return f"SIMD to {simd}, {kernel}" + (f", {threads} thread{'s' * (threads != 1)}" if threads else "")
 
 
-def run(
+def run_variants(
     arguments: Sequence[str] | Callable[[Variant], Sequence[str]],
     variants: Sequence[Variant],
     *,
     timeout: float = 120.0,
-    done: Callable[[Run], None] | None = None,
-) -> list[Run]:
-    """Run this Python with `arguments` once under every variant, as many processes at a time as there are CPUs.
+    done: Callable[[ProcessResult], None] | None = None,
+) -> list[ProcessResult]:
+    """Run this Python with `arguments` once in every variant, as many processes at a time as there are CPUs.
 
     Args:
-        arguments: What follows ``python`` on the command line, such as ``["-m", "samebits.core.selftest"]``, or a
-            function that gives it for a variant. The program must print one JSON value and nothing else on standard output.
-        variants: Under which environments.
-        timeout: After how many seconds a process is stopped.
-        done: Called with every run when it ends, in this process, one after the other, in the order of `variants`.
+        arguments: The command line after ``python``, such as ``["-m", "samebits.core.selftest"]``, or a function that
+            returns it for a variant. The program must print one JSON value and nothing else on standard output.
+        variants: The environments to run it in.
+        timeout: Seconds after which a process is stopped.
+        done: Called in this process with each result, in the order of `variants`.
 
     Returns:
-        One run a variant, in their order. A process that crashes, takes too long, fails, or prints no JSON is a run with an error.
+        A result for each variant, in the same order. A process that crashes, exceeds the timeout, exits with another status
+        than 0, or prints no JSON gives a result with an error.
+
+    Example:
+        >>> program = "import os; print(os.environ['OPENBLAS_NUM_THREADS'])"
+        >>> [one.value for one in run_variants(["-c", program], [Variant("threads-1", "threads", {"OPENBLAS_NUM_THREADS": "1"})])]
+        [1]
     """
     command = arguments if callable(arguments) else lambda _: arguments
 
-    def start(variant: Variant) -> Run:
+    def start(variant: Variant) -> ProcessResult:
         return _run_one([sys.executable, *command(variant)], variant, timeout)
 
-    runs = []
+    results = []
     with ThreadPoolExecutor(describe_machine().cpus) as pool:
-        for one in pool.map(start, variants):
-            runs.append(one)
+        for result in pool.map(start, variants):
+            results.append(result)
             if done:
-                done(one)
-    return runs
+                done(result)
+    return results
 
 
-def _run_one(command: Sequence[str], variant: Variant, timeout: float) -> Run:
+def _run_one(command: Sequence[str], variant: Variant, timeout: float) -> ProcessResult:
     environment = {**os.environ, **variant.environment, "PYTHONIOENCODING": "utf-8"}
     try:
         ended = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired:
-        return Run(variant, error=f"gave no answer within {timeout:g} s")
-    last = (ended.stderr.decode(errors="replace").strip().splitlines() or ["without a message"])[-1]
+        return ProcessResult(variant, error=f"did not end within {timeout:g} s")
+    last = (ended.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
     if ended.returncode < 0:
-        return Run(variant, error=f"crashed: {_signal(-ended.returncode)}")
+        return ProcessResult(variant, error=f"crashed: {_signal(-ended.returncode)}")
     if ended.returncode >= _CRASHED_ON_WINDOWS:
-        return Run(variant, error=f"crashed: exception {ended.returncode:#x}")
+        return ProcessResult(variant, error=f"crashed: exception {ended.returncode:#x}")
     if ended.returncode:
-        return Run(variant, error=f"ended with status {ended.returncode}: {last}")
+        return ProcessResult(variant, error=f"exited with status {ended.returncode}: {last}")
     try:
-        return Run(variant, json.loads(ended.stdout))
+        return ProcessResult(variant, json.loads(ended.stdout))
     except ValueError:
-        return Run(variant, error=f"printed no JSON value but {ended.stdout[:80]!r}")
+        return ProcessResult(variant, error=f"printed {ended.stdout[:80]!r}, not one JSON value")
 
 
 def _signal(number: int) -> str:

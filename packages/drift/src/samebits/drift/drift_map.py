@@ -1,6 +1,6 @@
-"""Drift map: which operation drifts along which axis, read from the records of all cells.
+"""Drift map: which operation changes along which axis, read from the records of all cells.
 
-An operation drifts along an axis if its digest changes when nothing but that axis moves:
+An operation drifts along an axis if its digest changes when only that axis changes:
 
     version                     same machine, another NumPy series
     cpu, blas, threads, libc    same cell, another variant of that axis
@@ -8,7 +8,7 @@ An operation drifts along an axis if its digest changes when nothing but that ax
     python                      same machine and NumPy series, another Python
     machine                     same NumPy series, another machine
 
-The number that is kept is that of different results: 1 does not change, 0 was not measured. The Markdown and the picture are made from a `Map` in `driftpicture`.
+For each axis the map has the number of different results: 1 does not change, 0 was not measured. `picture` draws a map.
 """
 
 import json
@@ -18,27 +18,32 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["AXES", "FORMAT", "Map", "Row", "read"]
+from samebits.drift.variants import REPEAT, VARIANT_AXES
+
+__all__ = ["FORMAT", "MAP_AXES", "CellRecord", "DriftMap", "Row", "read_records"]
 
 FORMAT = "samebits.drift/1"
-AXES = {
+MAP_AXES = {
     "version": "NumPy version",
-    "cpu": "CPU level",
-    "blas": "BLAS kernel",
-    "threads": "threads",
-    "libc": "C library",
+    **VARIANT_AXES,
     "machine": "machine",
     "python": "Python version",
-    "again": "the same run repeated",
+    REPEAT.axis: "the same run repeated",
 }
-"""The axes, and how they are called in sentences."""
+"""The axes of the map, each with its name for sentences."""
 
-Record = Mapping[str, Any]
+CellRecord = Mapping[str, Any]
+"""What `measure_cell` returns: the digests of one Python × NumPy on one machine."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one operation came to over all records."""
+    """The results of one operation over all records.
+
+    >>> row = Row("exp float32", "functions", dict.fromkeys(MAP_AXES, 1) | {"cpu": 2}, 2, "exp", 1)
+    >>> row.drifts, row.is_wrong
+    (['cpu'], False)
+    """
 
     name: str
     group: str
@@ -46,72 +51,92 @@ class Row:
     """The number of different results along each axis; 0 where nothing could be compared."""
     different: int
     """The number of different results over all runs."""
-    twin: str
-    twins: int
-    """The number of different results of the twin over all runs; 0 without a twin."""
+    counterpart: str
+    """The function of samebits.core that replaces it; empty if there is none."""
+    counterpart_results: int
+    """The number of different results of the counterpart over all runs; 0 without a counterpart."""
     failures: int = 0
-    """Runs in which the twin, or an operation this NumPy does have, raised an error."""
+    """The number of records in which the counterpart raised an error."""
 
     @property
     def drifts(self) -> list[str]:
         """The axes along which it drifts."""
-        return [axis for axis in AXES if self.results[axis] > 1]
+        return [axis for axis in MAP_AXES if self.results[axis] > 1]
+
+    @property
+    def is_wrong(self) -> bool:
+        """Whether the counterpart drifts or fails."""
+        return self.counterpart_results > 1 or self.failures > 0
 
 
 @dataclass(frozen=True)
-class Map:
-    """All operations, and the records they were read from."""
+class DriftMap:
+    """All operations, with the records that they were read from.
+
+    >>> from samebits.drift import BASE, measure_cell
+    >>> DriftMap.of([measure_cell([BASE])]).drifting  # one run cannot differ from another
+    []
+    """
 
     rows: Sequence[Row]
-    records: Sequence[Record]
+    records: Sequence[CellRecord]
 
     @property
     def drifting(self) -> list[Row]:
+        """The operations with more than one result."""
         return [row for row in self.rows if row.different > 1]
 
     @property
     def runs(self) -> int:
-        """Processes that were measured."""
+        """The number of processes that were measured."""
         return sum(not variant["error"] for record in self.records for variant in record["variants"])
 
     @property
     def groups(self) -> dict[str, list[Row]]:
+        """The operations by group."""
         groups: dict[str, list[Row]] = defaultdict(list)
         for row in self.rows:
             groups[row.group].append(row)
         return dict(groups)
 
     def measured(self, axis: str) -> bool:
+        """Whether any operation was compared along an axis."""
         return any(row.results[axis] for row in self.rows)
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> "Map":
-        """The map of some records, cells in the order of their versions."""
+    def of(cls, records: Sequence[CellRecord]) -> "DriftMap":
+        """The map of some records, sorted by platform, NumPy and Python."""
         records = sorted(records, key=lambda one: (one["platform"], _version(one["numpy"]), _version(one["python"])))
         names = dict.fromkeys(name for record in records for name in record["operations"])
         return cls([_row(name, [record for record in records if name in record["operations"]]) for name in names], records)
 
     def summary(self) -> str:
-        """One sentence for the top of the table and the foot of the picture."""
-        twins = [row for row in self.rows if row.twins]
+        """One sentence: how many operations drift, and how many of their samebits counterparts."""
+        counted = [row for row in self.rows if row.counterpart_results]
         cells = len(self.records)
         found = f"{len(self.drifting)} of {len(self.rows)} NumPy operations drift"
         text = f"{found} over {self.runs} runs in {cells} cell{'s' * (cells != 1)}"
-        moving = sum(row.twins > 1 for row in twins)
-        if not twins:
+        drifting = sum(row.counterpart_results > 1 for row in counted)
+        if not counted:
             return text
-        return f"{text}; {moving or 'none'} of the {len(twins)} samebits twins drift{'s' * (moving < 2)}"
+        return f"{text}; {drifting or 'none'} of their {len(counted)} samebits counterparts drift{'s' * (drifting < 2)}"
 
     def as_json(self) -> dict[str, Any]:
-        """Every operation with its numbers of different results."""
+        """The summary, and every operation with its numbers of different results."""
         return {"summary": self.summary(), "operations": [asdict(row) for row in self.rows]}
 
 
-def read(paths: Iterable[Path]) -> Map:
-    """The map of the records in some files.
+def read_records(paths: Iterable[Path]) -> DriftMap:
+    """The map of the records in files that ``--record`` has written.
 
     Raises:
-        ValueError: a file is no record, or there is none.
+        ValueError: A file is not a drift record of this format, or there are no files.
+
+    Example:
+        >>> read_records([])
+        Traceback (most recent call last):
+        ...
+        ValueError: read_records: paths must name at least one file, got none; measure a cell with --record FOLDER
     """
     records = []
     for path in sorted(paths):
@@ -119,39 +144,39 @@ def read(paths: Iterable[Path]) -> Map:
             record = json.loads(path.read_text(encoding="utf-8"))
             known = record["format"]
         except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is no record of drift ({error!r}): delete it and measure that cell again") from error
+            raise ValueError(f"{path} is not a drift record ({error!r}); delete it and measure that cell again") from error
         if known != FORMAT:
-            raise ValueError(f"{path} has the format {known!r}, not {FORMAT!r}: measure that cell again")
+            raise ValueError(f"{path} must have the format {FORMAT!r}, got {known!r}; measure that cell again")
         records.append(record)
     if not records:
-        raise ValueError("there are no records of drift: measure at least one cell with `samebits drift --record FOLDER`")
-    return Map.of(records)
+        raise ValueError("read_records: paths must name at least one file, got none; measure a cell with --record FOLDER")
+    return DriftMap.of(records)
 
 
-def _row(name: str, records: Sequence[Record]) -> Row:
+def _row(name: str, records: Sequence[CellRecord]) -> Row:
     found = [(record, record["operations"][name]) for record in records]
     cells = {id(record): _axes_of_a_cell(record, one["digests"]) for record, one in found}
     base = [(record, one["digests"].get("base")) for record, one in found]
-    results = {axis: max((counts.get(axis, 0) for counts in cells.values()), default=0) for axis in AXES}
+    results = {axis: max((counts.get(axis, 0) for counts in cells.values()), default=0) for axis in MAP_AXES}
     results["version"] = _along(base, lambda one: (_machine(one), _library(one)), lambda one: one["numpy"])
     results["python"] = _along(base, lambda one: (_machine(one), _library(one), one["numpy"]), lambda one: one["python"])
     results["machine"] = _along(base, lambda one: (_library(one), one["numpy"]), _machine)
     libraries = _along(base, lambda one: (_machine(one), one["numpy"]), _library)
     results["libc"] = max(results["libc"], libraries)
-    twins = {digest for _, one in found for digest in one["twin_digests"].values()}
+    counterpart_digests = {digest for _, one in found for digest in one["twin_digests"].values()}
     return Row(
         name,
         found[0][1]["group"],
         results,
         len({digest for _, one in found for digest in one["digests"].values()}),
         next((one["twin"] for _, one in found if one["twin"]), ""),
-        len(twins),
-        sum(any(text.startswith("twin:") for text in one["errors"]) for _, one in found),
+        len(counterpart_digests),
+        sum(any(text.startswith(("samebits:", "twin:")) for text in one["errors"]) for _, one in found),
     )
 
 
-def _axes_of_a_cell(record: Record, digests: Mapping[str, str]) -> dict[str, int]:
-    """How many results each axis of the variants has in one cell, the base included; 0 where only one run ended."""
+def _axes_of_a_cell(record: CellRecord, digests: Mapping[str, str]) -> dict[str, int]:
+    """The number of different results along each axis of the variants in one cell, the base included."""
     found: dict[str, list[str]] = defaultdict(list)
     for variant in record["variants"]:
         if variant["name"] in digests and "base" in digests:
@@ -159,8 +184,8 @@ def _axes_of_a_cell(record: Record, digests: Mapping[str, str]) -> dict[str, int
     return {axis: len({digests["base"], *moved}) for axis, moved in found.items()}
 
 
-def _along(base: Iterable[tuple[Record, str | None]], same: Any, moving: Any) -> int:
-    """The most different results among records that agree in ``same``; 0 if ``moving`` never moves among them."""
+def _along(base: Iterable[tuple[CellRecord, str | None]], same: Any, moving: Any) -> int:
+    """The largest number of different results among records equal in ``same``; 0 if none of these differ in ``moving``."""
     groups: dict[Any, dict[Any, str]] = defaultdict(dict)
     for record, digest in base:
         if digest:
@@ -168,12 +193,12 @@ def _along(base: Iterable[tuple[Record, str | None]], same: Any, moving: Any) ->
     return max((len(set(group.values())) for group in groups.values() if len(group) > 1), default=0)
 
 
-def _machine(record: Record) -> str:
+def _machine(record: CellRecord) -> str:
     parts = {name: value for name, value in record["surroundings"].items() if name != "c_library"}
     return f"{record['platform']} {json.dumps(parts, sort_keys=True)}"
 
 
-def _library(record: Record) -> str:
+def _library(record: CellRecord) -> str:
     return str(record["surroundings"]["c_library"])
 
 

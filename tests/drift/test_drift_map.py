@@ -1,4 +1,4 @@
-"""The map says what moved along which axis, and nothing else."""
+"""The drift map counts the results along every axis, and nothing else."""
 
 import json
 from pathlib import Path
@@ -7,16 +7,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from samebits.drift import map as driftmap
-from samebits.drift import picture as driftpicture
-from samebits.drift.map import FORMAT, Map
+from samebits.drift import drift_map, picture
+from samebits.drift.drift_map import FORMAT, DriftMap
 
 pytestmark = pytest.mark.once
 
 VARIANTS = {"base": "base", "cpu-v3": "cpu", "cpu-v2": "cpu", "blas-zen": "blas", "base again": "again"}
 
 
-def record(digests: str, twins: str = "", *, numpy: str = "2.3", python: str = "3.12", **where: Any) -> dict[str, Any]:
+def record(digests: str, counterparts: str = "", *, numpy: str = "2.3", python: str = "3.12", **where: Any) -> dict[str, Any]:
     """A record of one operation, ``exp``, with one letter a variant as its digest; a blank is a run that failed."""
     variants = dict(zip(VARIANTS, digests, strict=False))
     return {
@@ -48,17 +47,17 @@ def record(digests: str, twins: str = "", *, numpy: str = "2.3", python: str = "
         "operations": {
             "exp": {
                 "group": "functions",
-                "twin": "exp" if twins else "",
+                "twin": "exp" if counterparts else "",
                 "digests": {name: letter for name, letter in variants.items() if letter != " "},
-                "twin_digests": dict(zip(VARIANTS, twins, strict=False)),
+                "twin_digests": dict(zip(VARIANTS, counterparts, strict=False)),
                 "errors": where.get("errors", []),
             }
         },
     }
 
 
-def exp(*records: dict[str, Any]) -> driftmap.Row:
-    return Map.of(records).rows[0]
+def exp(*records: dict[str, Any]) -> drift_map.Row:
+    return DriftMap.of(records).rows[0]
 
 
 def test_axes_of_one_cell_are_told_apart() -> None:
@@ -68,14 +67,14 @@ def test_axes_of_one_cell_are_told_apart() -> None:
     assert (row.results["version"], row.results["threads"]) == (0, 0)
 
 
-def test_what_is_not_repeatable_is_seen() -> None:
+def test_a_result_that_does_not_repeat_is_found() -> None:
     assert exp(record("aaaab")).drifts == ["again"]
 
 
-def test_a_run_that_failed_counts_for_nothing() -> None:
+def test_a_failed_run_is_not_counted() -> None:
     row = exp(record("aa ba"))
     assert (row.results["cpu"], row.results["blas"], row.different) == (1, 2, 2)
-    assert Map.of([record("aa ba")]).runs == 4
+    assert DriftMap.of([record("aa ba")]).runs == 4
 
 
 def test_the_version_axis_compares_bases_on_one_machine() -> None:
@@ -94,44 +93,50 @@ def test_the_version_axis_compares_bases_on_one_machine() -> None:
         ({"libc": "musl"}, "libc"),
     ],
 )
-def test_places_are_compared_where_one_thing_differs(other: dict[str, Any], axis: str) -> None:
+def test_places_that_differ_in_one_axis_are_compared(other: dict[str, Any], axis: str) -> None:
     assert exp(record("a"), record("b", **other)).drifts == [axis]
     assert exp(record("a"), record("a", **other)).drifts == []
 
 
-def test_another_python_does_not_stand_for_another_c_library() -> None:
+def test_another_python_is_not_taken_for_another_c_library() -> None:
     assert exp(record("a"), record("b", python="3.14", libc="glibc 2.43")).drifts == ["libc"]
 
 
-def test_twins_are_counted_over_all_runs() -> None:
-    assert exp(record("ab", "xx"), record("ab", "xx", numpy="2.4")).twins == 1
-    assert exp(record("ab", "xx"), record("ab", "xy", numpy="2.4")).twins == 2
-    assert Map.of([record("ab", "xx")]).summary() == (
-        "1 of 1 NumPy operations drift over 2 runs in 1 cell; none of the 1 samebits twins drifts"
+def test_counterpart_results_are_counted_over_all_runs() -> None:
+    assert exp(record("ab", "xx"), record("ab", "xx", numpy="2.4")).counterpart_results == 1
+    assert exp(record("ab", "xx"), record("ab", "xy", numpy="2.4")).counterpart_results == 2
+    assert DriftMap.of([record("ab", "xx")]).summary() == (
+        "1 of 1 NumPy operations drift over 2 runs in 1 cell; none of their 1 samebits counterparts drifts"
     )
-    assert exp(record("ab", "", errors=["twin: TypeError: x"])).failures == 1
+    assert exp(record("ab", "", errors=["samebits: TypeError: x"])).failures == 1
+    assert exp(record("ab", "", errors=["twin: TypeError: x"])).failures == 1  # as older records say it
 
 
 def test_records_are_read_in_the_order_of_their_versions(tmp_path: Path) -> None:
     for numpy in ("2.10", "2.9", "1.26"):
         (tmp_path / f"{numpy}.json").write_text(json.dumps(record("a", numpy=numpy)))
-    assert [one["numpy"] for one in driftmap.read(tmp_path.glob("*.json")).records] == ["1.26", "2.9", "2.10"]
+    assert [one["numpy"] for one in drift_map.read_records(tmp_path.glob("*.json")).records] == ["1.26", "2.9", "2.10"]
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is no record of drift"), ("[]", "is no record"), ('{"format": "x/2"}', "has the format 'x/2'")]
+    ("text", "message"),
+    [
+        ("{", "is not a drift record"),
+        ("[]", "is not a drift record"),
+        ('{"format": "x/2"}', "must have the format 'samebits.drift/1', got 'x/2'"),
+    ],
 )
-def test_a_file_that_is_no_record_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_not_a_record_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "broken.json").write_text(text)
     with pytest.raises(ValueError, match=rf"broken\.json {message}"):
-        driftmap.read(tmp_path.glob("*.json"))
-    with pytest.raises(ValueError, match="no records of drift: measure at least one cell"):
-        driftmap.read([])
+        drift_map.read_records(tmp_path.glob("*.json"))
+    with pytest.raises(ValueError, match="paths must name at least one file"):
+        drift_map.read_records([])
 
 
 def test_page_and_picture_are_written(tmp_path: Path) -> None:
-    found = Map.of([record("aab a", "xxx"), record("cc", "xx", numpy="2.4", errors=["AttributeError: no x**y"])])
-    assert [path.name for path in driftpicture.write(found, tmp_path)] == ["drift.md", "drift.svg"]
+    found = DriftMap.of([record("aab a", "xxx"), record("cc", "xx", numpy="2.4", errors=["AttributeError: no x**y"])])
+    assert [path.name for path in picture.write_page(found, tmp_path)] == ["drift.md", "drift.svg"]
     page = (tmp_path / "drift.md").read_text(encoding="utf-8")
     assert "| exp | NumPy version (2), CPU level (2) | 3 | `exp`: one result |" in page
     assert "- Python 3.12, NumPy 2.3, blas-zen: crashed: SIGSEGV" in page
@@ -141,7 +146,7 @@ def test_page_and_picture_are_written(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.new"))
 
 
-def test_what_stands_still_is_one_line_a_group() -> None:
-    found = Map.of([record("aaaaa")])
-    assert "1 that stand still" in driftpicture.svg(found)
-    assert "- **functions**: exp" in driftpicture.markdown(found)
+def test_operations_without_change_share_one_line_a_group() -> None:
+    found = DriftMap.of([record("aaaaa")])
+    assert "1 without change" in picture.svg(found)
+    assert "- **functions**: exp" in picture.markdown(found)
