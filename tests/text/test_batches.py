@@ -1,4 +1,4 @@
-"""`samebits.text.batches` and `tokens`: windows without an error of one, runs that resume exactly, files that are whole or refused."""
+"""`samebits.text.batches` and `tokens`: windows without off-by-one errors, exact resuming, damaged files refused."""
 
 import json
 import struct
@@ -99,7 +99,7 @@ def test_other_seeds_give_other_orders() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.int64, ">u2"])
 @pytest.mark.parametrize("batch", [1, 3])
-def test_arrays_are_fresh_int64_in_c_order_and_writable(dtype: Any, batch: int) -> None:
+def test_batches_are_new_int64_arrays_in_c_order_and_writeable(dtype: Any, batch: int) -> None:
     tokens = ids(100, dtype)
     tokens.flags.writeable = False
     for step_inputs, step_targets in (made().batch(0), *list(evaluation_windows(tokens, time=4, batch=batch))[::8]):
@@ -121,34 +121,46 @@ def test_a_resumed_run_sees_the_same_batches() -> None:
     assert resumed.state == batches.state
 
 
-def test_a_state_of_other_tokens_or_of_nothing_is_refused() -> None:
+def test_an_invalid_state_and_one_of_other_tokens_are_refused() -> None:
     state = made().state
-    with pytest.raises(ValueError, match=r"tokens has 100 ids, and not those that the state was taken from"):
+    with pytest.raises(
+        ValueError, match=r"from_state: tokens must be those of the state, 100 ids with the next batch [0-9a-f]+, got 100 ids"
+    ):
         Batches.from_state(ids(100) + 1, state)
-    with pytest.raises(ValueError, match=r"tokens has 104 ids, and not those that the state was taken from"):
+    with pytest.raises(ValueError, match=r"from_state: tokens must be those of the state, 100 ids .*, got 104 ids"):
         Batches.from_state(ids(104), state)
     for name in state:
         for wrong in ({key: value for key, value in state.items() if key != name}, {**state, name: None}):
-            with pytest.raises(ValueError, match=r"state|another"):
+            with pytest.raises(ValueError, match=r"from_state: "):
                 Batches.from_state(ids(100), wrong)
 
 
 @pytest.mark.parametrize(
     ("tokens", "options", "error", "message"),
     [
-        (ids(4), {}, ValueError, r"tokens has 4 ids: more than time=4 are needed"),
-        (ids(9).reshape(3, 3), {}, ValueError, r"tokens has shape \(3, 3\): one dimension"),
-        ([1, 2, 3], {}, TypeError, r"tokens is list: an array of integers"),
-        (ids(9, np.float32), {}, TypeError, r"tokens is an array of float32"),
-        (ids(9, np.uint64), {}, TypeError, r"tokens is an array of uint64"),
-        (ids(9), {"batch": 0}, ValueError, r"batch is 0: at least 1"),
-        (ids(9), {"time": 2.0}, TypeError, r"time is 2.0: a whole number"),
-        (ids(9), {"step": -1}, ValueError, r"step is -1: at least 0"),
+        (ids(4), {}, ValueError, r"Batches: tokens must have more than time=4 ids, got 4"),
+        (ids(9).reshape(3, 3), {}, ValueError, r"Batches: tokens must be one-dimensional, got shape \(3, 3\)"),
+        (["a", "b"], {}, TypeError, r"Batches: tokens must be integers, got <U1"),
+        (ids(9, np.float32), {}, TypeError, r"Batches: tokens must be integers, got float32"),
+        (ids(9, np.uint64) + np.uint64(2**63), {}, ValueError, r"Batches: tokens must fit int64, got 9223372036854775816"),
+        (ids(9), {"stream": 0}, TypeError, r"Batches: stream must be a Stream such as Stream\(0\), got 0"),
+        (ids(9), {"batch": 0}, ValueError, r"Batches: batch must be at least 1, got 0"),
+        (ids(9), {"time": 2.0}, TypeError, r"Batches: time must be an int, got 2.0"),
+        (ids(9), {"step": -1}, ValueError, r"Batches: step must be at least 0, got -1"),
     ],
 )
-def test_what_cannot_be_cut_is_refused(tokens: Any, options: Any, error: Any, message: str) -> None:
+def test_invalid_arguments_of_batches_are_refused(tokens: Any, options: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         Batches(tokens, **{"batch": 2, "time": 4, "stream": Stream(0), **options})
+
+
+def test_lists_and_other_integer_types_give_the_same_batches() -> None:
+    expected = [part.tobytes() for part in made().batch(0)]
+    for tokens in (list(range(100)), ids(100, np.int32), ids(100, np.uint64)):
+        same = Batches(tokens, batch=np.int64(3), time=np.int32(4), stream=Stream(7).split("batches"), step=np.uint8(0))
+        assert [part.tobytes() for part in same.batch(np.int64(0))] == expected
+        assert type(same.state["batch"]) is type(same.state["time"]) is type(same.state["step"]) is int
+        assert Batches.from_state(tokens, made().state).step == 0
 
 
 # evaluation
@@ -162,10 +174,10 @@ def test_evaluation_has_every_token_but_the_first_as_a_target_once_and_in_order(
     assert all(inputs.shape == (batch, time) for inputs, _ in found[:-2])
 
 
-def test_evaluation_refuses_at_once_what_it_cannot_cut() -> None:
-    with pytest.raises(ValueError, match=r"tokens has 1 ids: at least two"):
+def test_evaluation_windows_refuses_invalid_arguments_at_once() -> None:
+    with pytest.raises(ValueError, match=r"evaluation_windows: tokens must have at least 2 ids, an input and its target, got 1"):
         evaluation_windows(ids(1), time=4, batch=2)
-    with pytest.raises(ValueError, match=r"batch is 0"):
+    with pytest.raises(ValueError, match=r"evaluation_windows: batch must be at least 1, got 0"):
         evaluation_windows(ids(9), time=4, batch=0)
 
 
@@ -173,7 +185,7 @@ def test_evaluation_refuses_at_once_what_it_cannot_cut() -> None:
 
 
 @pytest.mark.parametrize(("vocabulary", "dtype"), [(1, "<u2"), (65_536, "<u2"), (65_537, "<u4"), (2**32, "<u4")])
-def test_tokens_come_back_as_they_were(tmp_path: Path, vocabulary: int, dtype: str) -> None:
+def test_opened_tokens_are_the_written_ones(tmp_path: Path, vocabulary: int, dtype: str) -> None:
     values = [0, vocabulary - 1, vocabulary // 2]
     tokens = write_tokens(tmp_path / "tokens", [values, [], np.array(values, np.uint64)], vocabulary_size=vocabulary)
     assert tokens.ids.tolist() == values * 2 and tokens.ids.dtype == dtype
@@ -187,7 +199,7 @@ def test_open_files_can_be_compared_and_are_equal_to_themselves_alone(tmp_path: 
     assert tokens == tokens and tokens != open_tokens(tmp_path / "tokens")  # noqa: PLR0124
 
 
-def test_the_file_is_what_is_documented(tmp_path: Path) -> None:
+def test_the_file_format_is_the_documented_one(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens", np.array([1, 258]), vocabulary_size=300, tokenizer="ab" * 32)
     content = (tmp_path / "tokens").read_bytes()
     assert content[:40] == b"samebits tokens\n" + struct.pack("<IIQQ", 1, 2, 300, 2)
@@ -204,7 +216,7 @@ def test_large_parts_are_written_block_by_block(tmp_path: Path, monkeypatch: pyt
     tokens.verify()
 
 
-def test_no_tokens_are_a_file_too(tmp_path: Path) -> None:
+def test_an_empty_token_file_can_be_written_and_opened(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens", [], vocabulary_size=5)
     tokens.verify()
     assert len(tokens) == 0
@@ -213,18 +225,29 @@ def test_no_tokens_are_a_file_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tokens", "options", "error", "message"),
     [
-        ([[0, 1], [2, 5, 1]], {}, ValueError, r"tokens\[3\] is 5: ids from 0 to 4 are needed"),
-        ([[0, -1]], {}, ValueError, r"tokens\[1\] is -1: ids from 0 to 4"),
-        ([[0.5]], {}, TypeError, r"part 0 of tokens has shape \(1,\) and dtype float64"),
-        ([1, 2], {}, TypeError, r"part 0 of tokens has shape \(\) and dtype int"),
-        ([[True]], {}, TypeError, r"dtype bool"),
-        (ids(4).reshape(2, 2), {}, TypeError, r"part 0 of tokens has shape \(2, 2\)"),
-        ([], {"vocabulary_size": 0}, ValueError, r"vocabulary_size is 0"),
-        ([], {"vocabulary_size": 2**32 + 1}, ValueError, r"vocabulary_size is 4294967297"),
-        ([], {"tokenizer": "gpt2"}, ValueError, r"tokenizer is 'gpt2': a digest"),
+        ([[0, 1], [2, 5, 1]], {}, ValueError, r"write_tokens: tokens\[3\] must be from 0 to 4, got 5"),
+        ([[0, -1]], {}, ValueError, r"write_tokens: tokens\[1\] must be from 0 to 4, got -1"),
+        ([[0.5]], {}, TypeError, r"part 0 of tokens must be one-dimensional integers, got shape \(1,\) and float64"),
+        ([1, 2.5], {}, TypeError, r"write_tokens: tokens must be one-dimensional integers, got shape \(2,\) and float64"),
+        ([[0], 1], {}, TypeError, r"part 1 of tokens must be one-dimensional integers, got shape \(\) and int"),
+        ([[True]], {}, TypeError, r"got shape \(1,\) and bool"),
+        (ids(4).reshape(2, 2), {}, TypeError, r"write_tokens: tokens must be one-dimensional integers, got shape \(2, 2\)"),
+        ([], {"vocabulary_size": 0}, ValueError, r"write_tokens: vocabulary_size must be from 1 to 4294967296, got 0"),
+        (
+            [],
+            {"vocabulary_size": 2**32 + 1},
+            ValueError,
+            r"write_tokens: vocabulary_size must be from 1 to 4294967296, got 4294967297",
+        ),
+        (
+            [],
+            {"tokenizer": "gpt2"},
+            ValueError,
+            r"write_tokens: tokenizer must be a digest of 64 hexadecimal digits or '', got 'gpt2'",
+        ),
     ],
 )
-def test_what_may_not_be_written_leaves_the_old_file_and_nothing_else(
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, tokens: Any, options: Any, error: Any, message: str
 ) -> None:
     old = write_tokens(tmp_path / "tokens", [[1]], vocabulary_size=5)
@@ -232,6 +255,11 @@ def test_what_may_not_be_written_leaves_the_old_file_and_nothing_else(
         write_tokens(tmp_path / "tokens", tokens, **{"vocabulary_size": 5, **options})
     assert [path.name for path in tmp_path.iterdir()] == ["tokens"]
     assert open_tokens(old.path).ids.tolist() == [1]
+
+
+def test_a_list_of_ids_is_written_as_an_array_is(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", [1, np.int64(2), 0], vocabulary_size=np.int64(3))
+    assert tokens.ids.tolist() == [1, 2, 0] and type(tokens.vocabulary_size) is int
 
 
 def test_an_interrupted_iterator_leaves_nothing(tmp_path: Path) -> None:
@@ -259,20 +287,20 @@ def test_a_mangled_or_truncated_file_is_refused(tmp_path: Path, place: int, valu
         if other == content:
             open_tokens(tmp_path / "other").verify()
             continue
-        with pytest.raises(TokenFileError, match=r"no token file|damaged|version"):
+        with pytest.raises(TokenFileError, match=r"not a token file|damaged|version"):
             open_tokens(tmp_path / "other").verify()
 
 
 @pytest.mark.parametrize("count", [2**40, 2**63, 2**64 - 1])
-def test_a_header_that_promises_too_much_is_refused_before_anything_is_mapped(tmp_path: Path, count: int) -> None:
+def test_a_header_with_a_wrong_count_is_refused_before_anything_is_mapped(tmp_path: Path, count: int) -> None:
     from samebits.text import tokens
 
     path = tmp_path / "tokens"
     path.write_bytes(tokens._signed(tokens._MAGIC, 1, 2, 5, count, bytes(32), bytes(32)) + bytes(10))
-    with pytest.raises(TokenFileError, match=r"has 138 bytes, but \d+ are needed"):
+    with pytest.raises(TokenFileError, match=r"has 138 bytes, but \d+ ids take \d+"):
         open_tokens(path)
     path.write_bytes(tokens._signed(tokens._MAGIC, 1, 4, 5, 0, bytes(32), bytes(32)))
-    with pytest.raises(TokenFileError, match=r"4 bytes an id do not go with 5 different ids"):
+    with pytest.raises(TokenFileError, match=r"ids of 4 bytes do not match a vocabulary of 5"):
         open_tokens(path)
 
 

@@ -1,4 +1,4 @@
-"""Byte pair encoding beside the plainest code there is for it."""
+"""Byte pair encoding compared with a naive implementation."""
 
 from collections import Counter
 from itertools import pairwise
@@ -28,7 +28,7 @@ def naive_join(symbols: list[int], pair: Pair, made: int) -> list[int]:
 
 
 def naive_learn(counts: dict[bytes, int]) -> list[Pair]:
-    """Count all pairs anew for every merge."""
+    """Count all pairs again for every merge."""
     words = [([BYTES.index(byte) for byte in word], count) for word, count in counts.items()]
     merges: list[Pair] = []
     while True:
@@ -44,14 +44,14 @@ def naive_learn(counts: dict[bytes, int]) -> list[Pair]:
 
 
 def naive_encode(word: bytes, merges: list[Pair] | tuple[Pair, ...]) -> list[int]:
-    """Every merge in its turn."""
+    """Apply every merge in order."""
     symbols = [BYTES.index(byte) for byte in word]
     for made, pair in enumerate(merges, 256):
         symbols = naive_join(symbols, pair, made)
     return symbols
 
 
-def test_the_textbooks_example() -> None:
+def test_the_textbook_example() -> None:
     merges = train({b"aaabdaaabac": 1}, 259)
     merger = Merger(merges)
     assert merger.spellings[256:] == [b"aa", b"ab", b"aaab"]  # Z, Y, X
@@ -65,15 +65,15 @@ def test_the_bytes_have_gpt2s_order() -> None:
 
 @given(COUNTS)
 @settings(max_examples=50)
-def test_merges_are_those_of_counting_anew_in_any_order_of_the_words(counts: dict[bytes, int]) -> None:
+def test_merges_are_those_of_naive_counting_in_any_order_of_the_words(counts: dict[bytes, int]) -> None:
     assert list(learn(counts)) == naive_learn(dict(reversed(counts.items())))
 
 
-def test_equals_go_by_age() -> None:
+def test_ties_go_to_the_smallest_pair() -> None:
     assert train({b"ba": 1, b"ab": 1, b"aa": 1}, 258) == ((64, 64), (64, 65))
 
 
-def test_a_smaller_vocabulary_is_the_beginning_of_a_larger_one() -> None:
+def test_a_smaller_vocabulary_is_a_prefix_of_a_larger_one() -> None:
     assert train([RHYME], 270) == train([RHYME], 300)[:14]
 
 
@@ -84,7 +84,7 @@ def test_training_ends_where_no_pair_is_left() -> None:
     assert train([], 300) == train([""], 300) == train(["a"], 300) == ()
 
 
-def test_progress_is_told_and_can_stop_it() -> None:
+def test_progress_is_reported_and_can_stop_the_training() -> None:
     calls: list[int] = []
     train([RHYME, "".join(map(chr, range(200, 600)))], 556, lambda *numbers: calls.append(numbers[0]))
     assert calls == [100, 200, 300]
@@ -104,20 +104,20 @@ def test_words_are_counted_as_bytes_and_never_across_texts() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ((["a"], 255), ValueError, "size is 255: at least 256"),
-        (("abc", 300), TypeError, "texts is one str"),
-        (([3], 300), TypeError, "text 0 is of type int"),
-        (({b"ab": 1, b"a": -1}, 300), ValueError, r"counts\[b'a'\] is -1"),
+        ((["a"], 255), ValueError, "train: size must be at least 256, got 255"),
+        (("abc", 300), TypeError, "count_words: texts must be an iterable of texts such as .text., got a single str"),
+        (([3], 300), TypeError, r"count_words: texts\[0\] must be str or bytes, got int"),
+        (({b"ab": 1, b"a": -1}, 300), ValueError, r"learn: counts\[b'a'\] must not be negative, got -1"),
     ],
 )
-def test_what_cannot_be_trained_on_is_refused(arguments: tuple[object, int], error: type[Exception], message: str) -> None:
+def test_invalid_training_data_is_refused(arguments: tuple[object, int], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         train(*arguments)  # type: ignore[arg-type]
 
 
 @given(COUNTS, FEW_BYTES, st.integers(0, 64))
 @settings(max_examples=50)
-def test_words_are_joined_as_merge_after_merge_does(counts: dict[bytes, int], word: bytes, short: int) -> None:
+def test_merging_is_that_of_applying_every_merge_in_order(counts: dict[bytes, int], word: bytes, short: int) -> None:
     merges = list(learn(counts))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bytepair, "_SHORT", short)
@@ -125,12 +125,12 @@ def test_words_are_joined_as_merge_after_merge_does(counts: dict[bytes, int], wo
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 63, 64, 65, 100, 1001])
-def test_long_runs_are_joined_too(length: int) -> None:
+def test_long_runs_are_merged_too(length: int) -> None:
     merges = [(64, 64), *((256 + n, 256 + n) for n in range(7))]
     assert Merger(merges)(b"a" * length) == naive_encode(b"a" * length, merges)
 
 
-def test_a_hundred_thousand_times_the_same_is_no_trouble() -> None:
+def test_a_run_of_a_hundred_thousand_is_merged_in_linear_time() -> None:
     symbols = Merger([(64, 64), *((256 + n, 256 + n) for n in range(16))])(b"a" * 100_001)
     assert symbols == [271, 270, 265, 264, 262, 260, 64]  # 100,001 in binary
     assert len(train({b"a" * 10_001: 1}, 10_000)) == 13 + 5  # 6 symbols are left after 13 doublings
@@ -139,12 +139,12 @@ def test_a_hundred_thousand_times_the_same_is_no_trouble() -> None:
 @pytest.mark.parametrize(
     ("merges", "message"),
     [
-        ([(64, 257)], "merge 0 joins symbols 64 and 257: they must be from 0 to 255"),
-        ([(64, 64), (-1, 3)], "merge 1 joins symbols -1 and 3: they must be from 0 to 256"),
-        ([(64, 64), (64, 64)], "merge 1 makes b'aa' of b'a' and b'a': another merge makes it too"),
-        ([(64, 64), (256, 64), (64, 256)], "merge 2 makes b'aaa'"),
+        ([(64, 257)], r"Merger: merges\[0\] must join symbols from 0 to 255, got 64 and 257"),
+        ([(64, 64), (-1, 3)], r"Merger: merges\[1\] must join symbols from 0 to 256, got -1 and 3"),
+        ([(64, 64), (64, 64)], r"Merger: merges\[1\] must make a new symbol, got b'aa' again"),
+        ([(64, 64), (256, 64), (64, 256)], r"merges\[2\] must make a new symbol, got b'aaa' again"),
     ],
 )
-def test_merges_that_cannot_be_are_refused(merges: list[Pair], message: str) -> None:
+def test_invalid_merges_are_refused(merges: list[Pair], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Merger(merges)

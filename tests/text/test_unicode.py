@@ -56,7 +56,7 @@ def naive_words(text: str) -> list[str]:
     return found
 
 
-def test_the_classes_agree_with_this_pythons_where_the_versions_do() -> None:
+def test_the_classes_agree_with_those_of_this_python() -> None:
     classes = {"L": MEMBERS["LETTERS"], "N": MEMBERS["NUMBERS"]}
     for code in range(sys.maxunicode + 1):
         category = unicodedata.category(chr(code))
@@ -65,7 +65,7 @@ def test_the_classes_agree_with_this_pythons_where_the_versions_do() -> None:
         for letter, inside in classes.items():
             if RUNNING <= OURS:
                 assert (code in inside) == (category[0] == letter), hex(code)
-            elif code in inside:  # a newer Python knows more of them
+            elif code in inside:  # a newer Python has more of them
                 assert category[0] == letter, hex(code)
 
 
@@ -73,8 +73,8 @@ def test_white_space_is_what_python_says_without_the_information_separators() ->
     assert MEMBERS["SPACES"] == {code for code in range(0x110000) if chr(code).isspace()} - {0x1C, 0x1D, 0x1E, 0x1F}
 
 
-@pytest.mark.skipif(RUNNING != OURS, reason=f"this Python carries Unicode {unicodedata.unidata_version}")
-def test_the_table_is_what_its_script_makes() -> None:
+@pytest.mark.skipif(RUNNING != OURS, reason=f"this Python has Unicode {unicodedata.unidata_version}")
+def test_the_table_is_the_output_of_its_script() -> None:
     assert Path(unicode_table.__file__).read_text("utf-8") == runpy.run_path(str(SCRIPT))["module"]()
 
 
@@ -97,7 +97,7 @@ def test_words_are_those_of_the_pattern(text: str) -> None:
 
 
 @given(MIXED, st.integers(1, 9))
-def test_where_a_text_is_cut_into_pieces_does_not_matter(text: str, size: int) -> None:
+def test_words_do_not_depend_on_the_size_of_pieces(text: str, size: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unicode, "_PIECE", size)
         assert all_words(text) == naive_words(text)
@@ -109,5 +109,5 @@ def test_long_texts_come_in_pieces() -> None:
     assert "".join(all_words(text)) == text
 
 
-def test_no_text_has_no_words() -> None:
+def test_empty_text_has_no_words() -> None:
     assert all_words("") == []

@@ -1,23 +1,23 @@
-"""Batching: token files, and the windows of tokens a language model learns from.
+"""Batching: windows of tokens, as inputs and targets of a language model.
 
-Causal language modelling asks for the next token at every position, so the targets are the inputs one step further on:
+Causal language modeling predicts the next token at every position, so the targets are the inputs shifted by one token:
 
     tokens   t0 t1 t2 t3 t4        inputs  t0 t1 t2 t3
                                    targets t1 t2 t3 t4
 
-`Batches` cuts the tokens into windows, anew in every epoch from another offset, and goes through them in random order.
-The batch of a step is a function of the stream and the step alone: where a run stands is one whole number, and a resumed run
-goes on with the same bytes. How text becomes tokens is left to `tokenizer`.
+`Batches` cuts the tokens into windows, in every epoch from another offset, and goes through them in random order. The
+batch of a step is a function of the stream and the step alone: the state of a run is one integer, and a resumed run
+continues with the same bytes. Tokens come from `tokens` or from a tokenizer.
 """
 
-import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Stream, digest
+from samebits.core.arguments import integer, integer_array
 
 __all__ = ["Batches", "evaluation_windows", "windows_at"]
 
@@ -27,23 +27,29 @@ Batch = tuple[Int64, Int64]
 
 
 class Batches:
-    """Random windows of tokens, batch after batch without end.
+    """An endless iterator of batches of random windows of tokens.
 
-    An epoch is a random offset, the windows that begin there and at every ``time`` tokens from there on, and a permutation of
-    them. Inside an epoch no window comes twice and no two overlap; fewer than ``2 time`` tokens at the two ends are left out,
-    others in every epoch. A batch may take its last windows from the next epoch, so none is cut short. (Independent starts, as
-    in nanoGPT's ``get_batch``, have seen 1 - 1/e = 63 % of the text after as many windows, some of it many times.)
+    An epoch is a random offset, the windows that start there and after every ``time`` tokens, and a permutation of them.
+    Within an epoch no window repeats and no two overlap. Fewer than ``2 time`` tokens at the two ends are left out, others
+    in every epoch. A batch may take its last windows from the next epoch, so all batches have the same size. (Independent
+    starts, as in nanoGPT's ``get_batch``, cover 1 - 1/e = 63 % of the text after as many windows, some of it many times.)
 
     Args:
-        tokens: Ids (N,) of any integer dtype, such as those of a memory-mapped `Tokens`; N is more than ``time``.
+        tokens: Ids (N,): an array of any integer dtype, such as that of a memory-mapped `Tokens`, or a list of ints; N > T.
         batch: B, the number of windows in a batch.
         time: T, the number of tokens in a window.
-        stream: Where the order comes from. It is not drawn from, only split by the numbers of the epochs.
-        step: The batch to begin with.
+        stream: The source of the random order. It is not drawn from, only split by the numbers of the epochs.
+        step: The batch to start with.
 
     Raises:
-        TypeError: ``tokens`` is not an array of integers, or a number is not whole.
-        ValueError: ``tokens`` is not one-dimensional or too short, or a number is out of range.
+        TypeError: ``tokens`` are not integers, an option is not an int, or ``stream`` is not a Stream.
+        ValueError: ``tokens`` are not one-dimensional or too few, or an option is out of range.
+
+    Attributes:
+        step: The step of the next batch.
+        batch_size: B.
+        time: T.
+        windows: The number of windows in an epoch.
 
     Example:
         >>> batches = Batches(np.arange(100), batch=2, time=4, stream=Stream(0))
@@ -57,40 +63,41 @@ class Batches:
         True
     """
 
-    def __init__(self, tokens: Ids, *, batch: int, time: int, stream: Stream, step: int = 0) -> None:
-        self._tokens, self._stream = _ids(tokens), stream
-        self.batch_size, self.time = _whole("batch", batch, 1), _whole("time", time, 1)
-        self.step = _whole("step", step, 0)
+    def __init__(self, tokens: Ids | Sequence[int], *, batch: int, time: int, stream: Stream, step: int = 0) -> None:
+        if not isinstance(stream, Stream):
+            raise TypeError(f"Batches: stream must be a Stream such as Stream(0), got {stream!r}")
+        self._tokens, self._stream = _ids("Batches", tokens), stream
+        self.batch_size = integer("Batches", "batch", batch, 1)
+        self.time = integer("Batches", "time", time, 1)
+        self.step = integer("Batches", "step", step, 0)
         if self._tokens.size <= self.time:
-            raise ValueError(
-                f"tokens has {self._tokens.size} ids: more than time={time} are needed, a window and the id after it"
-            )
-        self.windows = max(1, (self._tokens.size - self.time) // self.time)  # one less than fit: room for the offset
+            raise ValueError(f"Batches: tokens must have more than time={time} ids, got {self._tokens.size}")
+        self.windows = max(1, (self._tokens.size - self.time) // self.time)  # one fewer than fit, for the offset
         self._offsets = self._tokens.size - self.windows * self.time
-        self._drawn = -1, np.empty(0, np.int64)  # the last epoch that was asked for, and its starts
+        self._drawn = -1, np.empty(0, np.int64)  # the epoch used last, and its starts
 
     def __iter__(self) -> "Batches":
         return self
 
     def __next__(self) -> Batch:
-        """The next batch, two fresh int64 arrays (B, T): the inputs, and the targets one token further on."""
+        """The next batch: inputs and targets, two new int64 arrays (B, T)."""
         batch = self.batch(self.step)
         self.step += 1
         return batch
 
     @property
     def epoch(self) -> int:
-        """How often all windows have been seen."""
+        """The number of completed epochs."""
         return self.step * self.batch_size // self.windows
 
     def batch(self, step: int) -> Batch:
-        """The inputs and targets of a step, int64 (B, T), wherever the iteration stands.
+        """The inputs and targets of any step, int64 (B, T). The iterator does not advance.
 
         Raises:
-            TypeError: ``step`` is not a whole number.
+            TypeError: ``step`` is not an int.
             ValueError: ``step`` is negative.
         """
-        first, starts = _whole("step", step, 0) * self.batch_size, np.empty(self.batch_size, np.int64)
+        first, starts = integer("batch", "step", step, 0) * self.batch_size, np.empty(self.batch_size, np.int64)
         done = 0
         while done < starts.size:
             epoch, index = divmod(first + done, self.windows)
@@ -100,7 +107,7 @@ class Batches:
         return windows_at(self._tokens, starts, self.time)
 
     def _starts(self, epoch: int) -> Int64:
-        """Where the windows of an epoch begin, in their order."""
+        """The starts of an epoch's windows, in their random order."""
         if self._drawn[0] != epoch:
             stream = self._stream.split(epoch)
             offset = stream.integers(self._offsets)
@@ -109,7 +116,7 @@ class Batches:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Where the iteration stands, as a JSON object; it carries the digest of the batch that comes next."""
+        """The state of the iteration as a JSON object, with the digest of the next batch."""
         return {
             "tokens": self._tokens.size,
             "step": self.step,
@@ -120,50 +127,54 @@ class Batches:
         }
 
     @classmethod
-    def from_state(cls, tokens: Ids, state: Mapping[str, Any]) -> "Batches":
-        """The batches of these tokens that stood at ``state``.
+    def from_state(cls, tokens: Ids | Sequence[int], state: Mapping[str, Any]) -> "Batches":
+        """Restore batches from their tokens and their ``state``.
 
         Raises:
-            ValueError: ``state`` is not what `Batches.state` gives, or these are other tokens: they have another number, or
-                another next batch.
+            ValueError: ``state`` does not come from `Batches.state`, or was taken with other tokens: their number or the
+                digest of the next batch differs.
         """
         try:
             stream, expected = Stream.from_state(state["stream"]), (state["tokens"], state["next"])
             batches = cls(tokens, batch=state["batch"], time=state["time"], stream=stream, step=state["step"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"state is {state!r}, not what Batches.state gives for these tokens: {error!r}") from error
-        if (tokens.size, batches.state["next"]) != expected:
             raise ValueError(
-                f"tokens has {tokens.size} ids, and not those that the state was taken from: "
-                f"there were {expected[0]}, and the next batch had the digest {expected[1]}"
+                f"from_state: state must come from Batches.state for these tokens, got {state!r}: {error!r}"
+            ) from error
+        found = batches.state["tokens"], batches.state["next"]
+        if found != expected:
+            raise ValueError(
+                f"from_state: tokens must be those of the state, {expected[0]} ids with the next batch {expected[1]}, "
+                f"got {found[0]} ids with the next batch {found[1]}"
             )
         return batches
 
 
-def evaluation_windows(tokens: Ids, *, time: int, batch: int) -> Iterator[Batch]:
-    """All tokens once, in order and the same every time: every token but the first is a target exactly once.
+def evaluation_windows(tokens: Ids | Sequence[int], *, time: int, batch: int) -> Iterator[Batch]:
+    """Batches of all windows in order: every token but the first is a target exactly once.
 
     Args:
-        tokens: Ids (N,) of any integer dtype, at least two.
+        tokens: Ids (N,): an array of any integer dtype or a list of ints, at least two.
         time: T, the number of tokens in a window.
-        batch: B, the most windows in a batch.
+        batch: B, the largest number of windows in a batch.
 
     Returns:
-        Inputs and targets, fresh int64 arrays (B, T); the last batches are smaller, (fewer, T) and (1, less than T). So weigh
-        a mean over batches by ``targets.size``.
+        Inputs and targets, new int64 arrays (B, T). The last batches are smaller, (fewer than B, T) and (1, fewer than T), so
+        weight a mean over batches by ``targets.size``.
 
     Raises:
-        TypeError: ``tokens`` is not an array of integers, or a number is not whole.
-        ValueError: ``tokens`` is not one-dimensional or too short, or a number is not positive.
+        TypeError: ``tokens`` are not integers, or an option is not an int.
+        ValueError: ``tokens`` are not one-dimensional or too few, or an option is not positive.
 
     Example:
         >>> [targets.tolist() for _, targets in evaluation_windows(np.arange(10), time=4, batch=8)]
         [[[1, 2, 3, 4], [5, 6, 7, 8]], [[9]]]
     """
-    tokens, time, batch = _ids(tokens), _whole("time", time, 1), _whole("batch", batch, 1)
-    if tokens.size < 2:
-        raise ValueError(f"tokens has {tokens.size} ids: at least two are needed, an input and its target")
-    return _in_order(tokens, time, batch)
+    ids = _ids("evaluation_windows", tokens)
+    time, batch = integer("evaluation_windows", "time", time, 1), integer("evaluation_windows", "batch", batch, 1)
+    if ids.size < 2:
+        raise ValueError(f"evaluation_windows: tokens must have at least 2 ids, an input and its target, got {ids.size}")
+    return _in_order(ids, time, batch)
 
 
 def _in_order(tokens: Ids, time: int, batch: int) -> Iterator[Batch]:
@@ -175,7 +186,7 @@ def _in_order(tokens: Ids, time: int, batch: int) -> Iterator[Batch]:
 
 
 def windows_at(tokens: Ids, starts: Int64, time: int) -> Batch:
-    """The windows that begin at ``starts``: inputs and targets int64 (starts, time), fresh arrays both.
+    """The windows of T = ``time`` tokens that start at ``starts`` (B,): inputs and targets, new int64 arrays (B, T).
 
     Example:
         >>> [part.tolist() for part in windows_at(np.arange(10), np.array([0, 4]), 3)]
@@ -185,18 +196,10 @@ def windows_at(tokens: Ids, starts: Int64, time: int) -> Batch:
     return windows[:, :-1].astype(np.int64, order="C"), windows[:, 1:].astype(np.int64, order="C")
 
 
-def _ids(tokens: Ids) -> Ids:
-    if not isinstance(tokens, np.ndarray) or tokens.dtype.kind not in "iu" or tokens.dtype == np.uint64:
-        kind = f"an array of {tokens.dtype}" if isinstance(tokens, np.ndarray) else type(tokens).__name__
-        raise TypeError(f"tokens is {kind}: an array of integers that fit int64 is needed")
-    if tokens.ndim != 1:
-        raise ValueError(f"tokens has shape {tokens.shape}: one dimension is needed")
-    return np.asarray(tokens)
-
-
-def _whole(name: str, value: object, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name} is {value!r}: a whole number is needed")
-    if value < least:
-        raise ValueError(f"{name} is {value}: at least {least} is needed")
-    return operator.index(value)
+def _ids(function: str, tokens: Ids | Sequence[int]) -> Ids:
+    """The ids as an array: integers of any dtype stay as they are, since a mapped file must not be loaded."""
+    mapped = isinstance(tokens, np.ndarray) and tokens.dtype.kind in "iu" and tokens.dtype != np.uint64
+    ids: Ids = np.asarray(tokens) if mapped else integer_array(function, "tokens", tokens)
+    if ids.ndim != 1:
+        raise ValueError(f"{function}: tokens must be one-dimensional, got shape {ids.shape}")
+    return ids

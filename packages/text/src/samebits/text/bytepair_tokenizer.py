@@ -12,31 +12,33 @@ from typing import Self
 
 import numpy as np
 
+from samebits.core.arguments import integer, integer_array
 from samebits.text import bytepair
 from samebits.text.bytepair import Merger, Pair
-from samebits.text.tokenizer import Int64, Special, Tokenizer, first_surrogate
+from samebits.text.tokenizer import Ids, Int64, Special, Tokenizer, first_surrogate
 from samebits.text.unicode import words
 
 __all__ = ["BytePairTokenizer"]
 
-_KEPT = 2**17  # words whose ids a tokenizer remembers
-_LONG = 64  # characters: longer words hardly come again
+_KEPT = 2**17  # words whose ids a tokenizer caches
+_LONG = 64  # characters: longer words rarely occur again
 _SPACE = b" \n\t"
 
 
 class BytePairTokenizer(Tokenizer):
-    """Byte pair encoding of the words of GPT-2's pattern.
+    """Byte pair encoding of the words that GPT-2's pattern finds.
 
-    Any bytes can be encoded. Those that are not UTF-8 are treated as tiktoken treats them: what follows the last word
-    before the first such byte, that word included, is one word.
+    Any bytes can be encoded. Bytes that are not UTF-8 are encoded as tiktoken encodes them: everything from the last word
+    before the first such byte on is one word.
 
     Args:
-        merges: Pairs of symbols, as `bytepair.learn` gives them.
-        special_tokens: Special tokens, with their ids or without; see `Tokenizer`.
-        ids: The id of each symbol; the symbol itself if None.
+        merges: Pairs of symbols, as `bytepair.learn` returns them.
+        special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
+        ids: The id of each symbol, the 256 bytes first and then a symbol for each merge; the symbol itself by default.
 
     Raises:
-        ValueError: a merge is wrong (see `bytepair.Merger`), or the ids are (see `Tokenizer`).
+        TypeError: a merge is not a pair of ints, or ``ids`` are not ints.
+        ValueError: a merge is invalid (see `bytepair.Merger`), or the ids are (see `Tokenizer`).
 
     Attributes:
         ids: The id of each symbol.
@@ -50,16 +52,19 @@ class BytePairTokenizer(Tokenizer):
         'lowest<|end|>'
     """
 
-    def __init__(self, merges: Iterable[Pair], special_tokens: Special = (), ids: Sequence[int] | None = None) -> None:
+    def __init__(self, merges: Iterable[Pair], special_tokens: Special = (), ids: Ids | None = None) -> None:
         self._merger = Merger(merges)
         spellings = self._merger.spellings
-        self.ids = tuple(range(len(spellings)) if ids is None else ids)
+        given = range(len(spellings)) if ids is None else ids
+        self.ids: tuple[int, ...] = tuple(integer_array("BytePairTokenizer", "ids", list(given)).tolist())
         if len(self.ids) != len(spellings):
-            raise ValueError(f"ids are {len(self.ids)}: {len(spellings)} are needed, one for each byte and each merge")
+            raise ValueError(
+                f"BytePairTokenizer: ids must have {len(spellings)} values, one for each byte and merge, got {len(self.ids)}"
+            )
         owners = dict(zip(self.ids, spellings, strict=True))
         for id_, spelling in zip(self.ids, spellings, strict=True):
             if owners[id_] != spelling:
-                raise ValueError(f"ids give {spelling!r} and {owners[id_]!r} the same id, {id_}")
+                raise ValueError(f"BytePairTokenizer: ids must be different, got {id_} for {spelling!r} and {owners[id_]!r}")
         super().__init__(owners, special_tokens)
         self._words = _Words(self._encode_word)
 
@@ -74,31 +79,33 @@ class BytePairTokenizer(Tokenizer):
         """Train a vocabulary: the 256 bytes, then merges, then the special tokens; see `bytepair.train`.
 
         Args:
-            texts: Texts, whose words are counted, or words with their counts.
-            vocabulary_size: The number of all tokens, the special ones included. It stays smaller if no pair is left.
+            texts: Texts, whose words are counted, or a mapping from words to their counts.
+            vocabulary_size: The number of all tokens, at least 256 and the special tokens. The vocabulary stays smaller if
+                no pair is left to merge.
             special_tokens: Names of special tokens.
-            progress: Called with the number of merges found and wanted; what it raises ends the training.
+            progress: Called with the number of merges found and wanted; an exception from it ends the training.
 
         Raises:
+            TypeError: ``vocabulary_size`` is not an int, or ``texts`` is a single text.
             ValueError: ``vocabulary_size`` is too small for the bytes and the special tokens.
         """
-        if vocabulary_size < 256 + len(special_tokens):
-            raise ValueError(
-                f"vocabulary_size is {vocabulary_size}: at least {256 + len(special_tokens)} is needed, "
-                f"for 256 bytes and {len(special_tokens)} special tokens"
-            )
-        return cls(bytepair.train(texts, vocabulary_size - len(special_tokens), progress), special_tokens)
+        reserved = len(special_tokens)
+        size = integer("BytePairTokenizer.train", "vocabulary_size", vocabulary_size, 256 + reserved)
+        return cls(bytepair.train(texts, size - reserved, progress), special_tokens)
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Special = ("<|endoftext|>",)) -> Self:
-        """A tokenizer from tokens and their ranks, as tiktoken has them for GPT-2; the rank is the id.
+        """The tokenizer of a vocabulary given as ranks, which is how GPT-2's is published for tiktoken; a rank is an id.
 
-        tiktoken joins any neighbours whose bytes together are a token, the lowest rank first. For each token there is
-        just one pair of neighbours that this rule can come to, for a token's own bytes are joined in the same way wherever
-        they stand. That pair is the token's merge.
+        tiktoken joins any two neighbors whose bytes together are a token, the lowest rank first. Encoding a token's own
+        bytes by the ranks below its own leaves two parts, and these are the token's merge.
+
+        Args:
+            ranks: The rank of each token, as `load_ranks` reads them.
+            special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
 
         Raises:
-            ValueError: a byte has no rank, or a token cannot be made of two that rank before it.
+            ValueError: a byte has no rank, or a token does not consist of two tokens of lower rank.
 
         Example:
             >>> ranks = {bytes([byte]): byte for byte in range(256)} | {b"lo": 256, b"low": 257}
@@ -107,7 +114,7 @@ class BytePairTokenizer(Tokenizer):
         """
         for byte in bytepair.BYTES:
             if bytes([byte]) not in ranks:
-                raise ValueError(f"ranks lack the byte {bytes([byte])!r}: all 256 are needed")
+                raise ValueError(f"BytePairTokenizer.from_ranks: ranks must have all 256 bytes, but {bytes([byte])!r} is missing")
         merger = Merger()
         ids = [ranks[spelling] for spelling in merger.spellings]
         for token in sorted(ranks, key=ranks.__getitem__):
@@ -115,7 +122,10 @@ class BytePairTokenizer(Tokenizer):
                 continue
             parts = merger(token)
             if len(parts) != 2:
-                raise ValueError(f"ranks give {token!r} the rank {ranks[token]}, but {len(parts)} earlier tokens make it: not 2")
+                raise ValueError(
+                    f"BytePairTokenizer.from_ranks: ranks must build each token from two of lower rank, "
+                    f"got {token!r} with rank {ranks[token]}, built from {len(parts)}"
+                )
             merger.add((parts[0], parts[1]))
             ids.append(ranks[token])
         return cls(merger.merges, special_tokens, ids)
@@ -141,9 +151,9 @@ class BytePairTokenizer(Tokenizer):
         return np.frombuffer(ids, np.int64)
 
     def _encode_broken(self, text: str, broken: int) -> Int64:
-        """The ids of a text whose character number ``broken`` stands for a byte that is not UTF-8: `_encode_bytes` of tiktoken.
+        """Encode text whose character number ``broken`` stands for a byte that is not UTF-8, as tiktoken's `_encode_bytes`.
 
-        Where the last word before it begins with white space, tokens of nothing else before that belong to it too.
+        If the last word before it begins with a token of white space, the white space tokens before that belong to it too.
         """
         whole = list(chain.from_iterable(words(text[:broken])))
         ids = [np.frombuffer(self._words[word], np.int64).tolist() for word in whole]
@@ -157,7 +167,7 @@ class BytePairTokenizer(Tokenizer):
 
 
 class _Words(dict[str, bytes]):
-    """The ids of the words seen so far, as the bytes of int64: joining them is the quickest way to an array."""
+    """The ids of the words seen so far, as the bytes of int64 values: joining bytes is the fastest way to an array."""
 
     def __init__(self, encode: Callable[[bytes], list[int]]) -> None:
         super().__init__()

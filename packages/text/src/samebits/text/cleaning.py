@@ -1,9 +1,9 @@
-r"""Data cleaning: small rules from text to text, to be applied in the order that is asked for.
+r"""Data cleaning: small rules from text to text, for `Corpus.clean`, which applies them in order.
 
     corpus.clean(strip_markdown, strip_trailing_spaces, single_blank_lines)
 
-Every rule takes time in proportion to the text, and none asks Python's Unicode tables, which change with its version.
-What a rule takes away is gone from every experiment that follows: what is not asked for here is left as it was.
+Every rule takes linear time, and none uses Python's Unicode tables, which change with its version. Text that no rule
+mentions is not changed.
 """
 
 import re
@@ -17,16 +17,16 @@ __all__ = [
     "universal_newlines",
 ]
 
-# an escaped mark, which stays; a heading's; stars; lines around a word, but not those inside_a_name.
-# Every alternative begins with its character and looks back afterwards: so re skips quickly to where one may begin.
+# an escaped mark, which stays; that of a heading; asterisks; underscores around a word, but not inside_a_name.
+# Every alternative begins with a literal character and looks back after it, so that re can skip to candidates quickly.
 _MARKS = re.compile(r"\\([!-/:-@\[-`{-~])|#(?<=^#)#{0,5} +|\*+|_(?<![A-Za-z0-9_]_)_*|_(?<!__)_*+(?![A-Za-z0-9])", re.MULTILINE)
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#39;": "'"}
 
 
 def strip_markdown(text: str) -> str:
-    r"""Take away the marks of headings and of emphasis, and the backslashes that protect other marks from being taken for such.
+    r"""Remove the marks of headings and emphasis, and the backslashes of escaped marks.
 
-    A subset of CommonMark (0.31, sections 2.4, 4.2, 6.2): links, lists, tables and code are left as they are.
+    A subset of CommonMark (0.31, sections 2.4, 4.2, 6.2): links, lists, tables and code are not changed.
 
     Example:
         >>> strip_markdown("# Hamlet\n\n**FRANCISCO**  \n_He draws_ \\[aside\\] snake_case")
@@ -36,7 +36,7 @@ def strip_markdown(text: str) -> str:
 
 
 def unescape_entities(text: str) -> str:
-    """Replace the five entities of XML (1.0, section 4.6) by their characters, once.
+    """Replace the five entities of XML (1.0, section 4.6) with their characters, once.
 
     Example:
         >>> unescape_entities("this &amp; that, &amp;lt;")
@@ -46,7 +46,7 @@ def unescape_entities(text: str) -> str:
 
 
 def universal_newlines(text: str) -> str:
-    r"""End every line with ``\n``: Windows writes ``\r\n``, and old Macs wrote ``\r``.
+    r"""End every line with ``\n`` instead of ``\r\n`` (Windows) or ``\r`` (classic Mac OS).
 
     Example:
         >>> universal_newlines("one\r\ntwo\rthree")
@@ -56,7 +56,7 @@ def universal_newlines(text: str) -> str:
 
 
 def strip_byte_order_mark(text: str) -> str:
-    r"""Take away the mark U+FEFF that some editors write at the beginning of a file.
+    r"""Remove the byte order mark U+FEFF that some editors write at the start of a file.
 
     Example:
         >>> strip_byte_order_mark("\ufeffonce")
@@ -66,7 +66,7 @@ def strip_byte_order_mark(text: str) -> str:
 
 
 def strip_trailing_spaces(text: str) -> str:
-    r"""Take away spaces and tabs at the ends of lines.
+    r"""Remove spaces and tabs at the ends of lines.
 
     Example:
         >>> strip_trailing_spaces("one  \n two \t")
@@ -76,7 +76,7 @@ def strip_trailing_spaces(text: str) -> str:
 
 
 def single_blank_lines(text: str) -> str:
-    r"""Leave one empty line where there are several, none at the beginning, and one line end at the end.
+    r"""Reduce several empty lines to one, remove those at the start, and end the text with one line end.
 
     Example:
         >>> single_blank_lines("\n\none\n\n\n\ntwo\n\n")

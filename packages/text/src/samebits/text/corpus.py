@@ -1,12 +1,12 @@
 r"""Basic dataset: named documents in a fixed order, with a digest.
 
-A document is bytes, exactly as they were found. Bytes are what files hold and what a byte-level tokeniser reads; decoding
-can fail, and translating line ends would make two machines disagree. `Document.text` decodes where characters are wanted.
-The digest frames every name and content with its length, so no two corpora run into the same bytes:
+A document's content is bytes, exactly as found: decoding may fail, and translating line ends would give different corpora
+on different systems. `Document.text` decodes. The digest frames every name and content with its length, so that different
+corpora never give the same bytes to hash:
 
     samebits.corpus/1 COUNT\n   then for each document   LENGTH LENGTH\n NAME CONTENT
 
-Where documents come from is left to `corpus`, and what is wrong with them to `cleaning`.
+Corpora come from `sources`; `cleaning` has rules for `Corpus.clean`.
 """
 
 import hashlib
@@ -15,43 +15,55 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+from samebits.core.arguments import number
+
 __all__ = ["BOUNDARY", "Corpus", "Document"]
 
-BOUNDARY = "\n\n"  # what stands between documents where they are joined to one text
+BOUNDARY = "\n\n"  # between documents that are joined to one text
 
 
 @dataclass(frozen=True)
 class Document:
-    """A name, such as a path with slashes, and the bytes of one text."""
+    r"""A name, such as a path with slashes, and the bytes of one text.
+
+    Args:
+        name: The name, unique in its corpus.
+        content: The bytes.
+
+    Example:
+        >>> document = Document("tea.txt", "thé".encode())
+        >>> document.content, document.text
+        (b'th\xc3\xa9', 'thé')
+    """
 
     name: str
     content: bytes
 
     @property
     def text(self) -> str:
-        """The content as UTF-8.
+        """The content, decoded as UTF-8.
 
         Raises:
-            ValueError: it is not UTF-8; the message says where.
+            ValueError: it is not UTF-8; the message gives the position.
         """
         try:
             return self.content.decode()
         except UnicodeDecodeError as error:
             raise ValueError(
-                f"document {self.name!r} is not UTF-8 from byte {error.start} on: "
-                "use its bytes, or clean the corpus with undecodable='replace'"
+                f"text: document {self.name!r} must be UTF-8, got {self.content[error.start : error.start + 1]!r} "
+                f"at byte {error.start}; use its content, or Corpus.clean(undecodable='replace')"
             ) from error
 
 
 @dataclass(frozen=True)
 class Corpus:
-    r"""Documents in order, what they are called together, and under which license they are.
+    r"""A tuple of documents with a name and a license.
 
     Args:
-        name: What the corpus is called.
-        documents: The documents, no two of the same name.
-        license: A sentence for whoever passes the texts on.
-        notes: What was left out or is odd, a sentence each: nothing is dropped without one.
+        name: The name of the corpus.
+        documents: The documents, with different names.
+        license: The license of the texts.
+        notes: What was left out or is unusual, one sentence each.
 
     Raises:
         ValueError: two documents have the same name.
@@ -73,7 +85,7 @@ class Corpus:
         seen: set[str] = set()
         for document in self.documents:
             if document.name in seen:
-                raise ValueError(f"documents: two are called {document.name!r}, but each needs a name of its own")
+                raise ValueError(f"Corpus: documents must have different names, got {document.name!r} twice")
             seen.add(document.name)
 
     def __len__(self) -> int:
@@ -92,7 +104,7 @@ class Corpus:
 
     @property
     def text(self) -> str:
-        r"""All documents as one text, with `BOUNDARY`, an empty line, between them.
+        r"""The text of all documents, joined by `BOUNDARY`, an empty line.
 
         Raises:
             ValueError: a document is not UTF-8.
@@ -101,30 +113,33 @@ class Corpus:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the documents' names and contents in order, in 64 hexadecimal digits; other fields do not count."""
+        """SHA-256 of the documents' names and contents in order, in 64 hexadecimal digits; it depends on no other field."""
         state = hashlib.sha256(f"samebits.corpus/1 {len(self)}\n".encode())
         for document in self.documents:
-            name = document.name.encode("utf-8", "surrogatepass")  # names of files may hold anything
+            name = document.name.encode("utf-8", "surrogatepass")  # file names may have lone surrogates
             state.update(f"{len(name)} {len(document.content)}\n".encode() + name)
             state.update(document.content)
         return state.hexdigest()
 
     def clean(self, *rules: Callable[[str], str], undecodable: Literal["refuse", "replace"] = "refuse") -> "Corpus":
-        """The corpus with every rule applied to every document's text, in that order.
+        """Apply rules, in order, to the text of every document. Documents that become empty are left out, with a note.
 
         Args:
             rules: Functions from text to text, such as those of `samebits.text.cleaning`.
-            undecodable: What to do with bytes that are not UTF-8: ``"refuse"``, or ``"replace"`` with U+FFFD and note it.
+            undecodable: For bytes that are not UTF-8: ``"refuse"`` raises, ``"replace"`` puts U+FFFD and adds a note.
+
+        Returns:
+            The cleaned corpus.
 
         Raises:
-            ValueError: a document is not UTF-8, and ``undecodable`` is not ``"replace"``.
+            ValueError: a document is not UTF-8, and ``undecodable`` is ``"refuse"``; or ``undecodable`` is something else.
 
         Example:
             >>> Corpus("loud", (Document("a", b"HEAR YE!"), Document("b", b"  "))).clean(str.lower, str.strip)
             <Corpus 'loud': 1 documents, 8 bytes, 1 notes>
         """
         if undecodable not in {"refuse", "replace"}:
-            raise ValueError(f"undecodable is {undecodable!r}: 'refuse' or 'replace' is needed")
+            raise ValueError(f"clean: undecodable must be 'refuse' or 'replace', got {undecodable!r}")
         documents, notes = [], list(self.notes)
         for document in self.documents:
             text = document.content.decode(errors="replace") if undecodable == "replace" else document.text
@@ -139,33 +154,38 @@ class Corpus:
         return replace(self, documents=tuple(documents), notes=tuple(notes))
 
     def split(self, validation: float = 0.1, by: Literal["documents", "position"] = "documents") -> tuple["Corpus", "Corpus"]:
-        """A corpus to train on and one to validate with, the same every time.
+        """Split the corpus into a training and a validation part, deterministically.
 
-        By documents: whole documents are taken, in the order of the SHA-256 of their names, until they hold the wanted
-        share of the bytes. That is an order without meaning, so the documents come from everywhere; it needs no seed, and
-        depends on no other document. By position: the end of the corpus is cut off, at the start of a character, which
-        may cut one document in two.
+        By documents: whole documents are taken in the order of the SHA-256 of their names, until they have the wanted share
+        of the bytes. That order is as good as random, needs no seed, and does not depend on the other documents. By
+        position: the end of the corpus is cut off at the start of a character, which may cut one document in two.
 
         Args:
-            validation: The share of the bytes to validate with, above 0 and below 1; less than a document more by documents.
+            validation: The share of the bytes for validation, above 0 and below 1. By documents, the part may be larger by
+                less than one document.
             by: ``"documents"`` or ``"position"``.
 
+        Returns:
+            The training corpus and the validation corpus.
+
         Raises:
-            ValueError: an argument is none of these, or one of the two parts would be empty.
+            TypeError: ``validation`` is not a number.
+            ValueError: an argument is out of range, or one of the parts would be empty.
 
         Example:
             >>> corpus = Corpus("letters", tuple(Document(name, b"0123456789") for name in "abcdefgh"))
             >>> [[document.name for document in part] for part in corpus.split(0.25)]
             [['a', 'b', 'c', 'e', 'g', 'h'], ['d', 'f']]
         """
-        if not 0 < validation < 1:
-            raise ValueError(f"validation is {validation}: a share above 0 and below 1 is needed")
+        share = number("split", "validation", validation)
+        if not 0 < share < 1:
+            raise ValueError(f"split: validation must be above 0 and below 1, got {validation}")
         if by not in {"documents", "position"}:
-            raise ValueError(f"by is {by!r}: 'documents' or 'position' is needed")
-        wanted = int(self.size * float(validation))  # a NumPy number would be multiplied in its own precision
+            raise ValueError(f"split: by must be 'documents' or 'position', got {by!r}")
+        wanted = int(self.size * share)
         parts = (_split_documents if by == "documents" else _split_position)(self.documents, wanted)
         if not all(parts):
-            raise ValueError(f"{self} cannot be split {by=} with {validation=}: one of the parts would be empty")
+            raise ValueError(f"split: both parts must have documents, but with {by=} and {validation=} one of {self} is empty")
         train, held = (replace(self, documents=part) for part in parts)
         return replace(train, name=f"{self.name}, to train"), replace(held, name=f"{self.name}, to validate")
 

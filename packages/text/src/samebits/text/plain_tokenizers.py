@@ -1,9 +1,9 @@
-"""Plain tokenizers: a token for every byte, or for every character.
+"""Plain tokenizers: a token for every byte, or a token for every character.
 
-    "né"  ->  [110, 195, 169]  by bytes        "né"  ->  [0, 1]  by the characters "né"
+    "née"  ->  [110, 195, 169, 101]  by bytes        "née"  ->  [1, 2, 0]  by the characters "ené"
 
-They need no training. `ByteTokenizer` encodes anything in 256 tokens; `CharacterTokenizer` gives shorter sequences, but
-encodes only texts of its own characters. `tokenizer` handles special tokens and decoding.
+They need no training. `ByteTokenizer` encodes any text with 256 tokens; `CharacterTokenizer` gives shorter sequences, but
+encodes only the characters it knows. Special tokens and decoding are in `tokenizer`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,10 +18,10 @@ __all__ = ["ByteTokenizer", "CharacterTokenizer"]
 
 
 class ByteTokenizer(Tokenizer):
-    """Every byte is a token, and its value the id. Any bytes can be encoded.
+    """A token for every byte, with the byte's value as its id. Any bytes can be encoded.
 
     Args:
-        special_tokens: Special tokens, with their ids or without; see `Tokenizer`.
+        special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
 
     Example:
         >>> ByteTokenizer().encode("né").tolist()
@@ -36,14 +36,20 @@ class ByteTokenizer(Tokenizer):
 
 
 class CharacterTokenizer(Tokenizer):
-    """Every character is a token; its id is its place in ``characters``.
+    """A token for every character; its id is its position in ``characters``.
+
+    `encode` raises ValueError for a character that is not in the vocabulary.
 
     Args:
-        characters: The characters there are, each once.
-        special_tokens: Special tokens, with their ids or without; see `Tokenizer`.
+        characters: The characters of the vocabulary, each once.
+        special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
 
     Raises:
+        TypeError: ``characters`` is not a str.
         ValueError: a character appears twice, or is a lone surrogate.
+
+    Attributes:
+        characters: The characters of the vocabulary, by id.
 
     Example:
         >>> tokenizer = CharacterTokenizer.of(["hello", "world"])
@@ -55,35 +61,43 @@ class CharacterTokenizer(Tokenizer):
 
     def __init__(self, characters: str, special_tokens: Special = ()) -> None:
         if not isinstance(characters, str):
-            raise TypeError(f"characters is of type {type(characters).__name__}: str is needed")
-        self.characters = escaped(characters)
+            raise TypeError(f"CharacterTokenizer: characters must be a str, got {type(characters).__name__}")
+        self.characters = escaped("CharacterTokenizer", characters)
         self._codes = _codes(characters)
         self._order = np.argsort(self._codes, kind="stable")
         self._sorted = self._codes[self._order]
         twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
         if twice.size:
-            raise ValueError(f"characters has {chr(self._sorted[twice[0]])!r} twice")
+            raise ValueError(f"CharacterTokenizer: characters must be different, got {chr(self._sorted[twice[0]])!r} twice")
         super().__init__({id_: character.encode() for id_, character in enumerate(characters)}, special_tokens)
 
     @classmethod
     def of(cls, texts: Iterable[str], special_tokens: Sequence[str] = ()) -> Self:
-        """The tokenizer of all characters in ``texts``, in the order of their code points."""
+        """The tokenizer of all characters in ``texts``, ordered by code point.
+
+        Raises:
+            TypeError: ``texts`` is a single str, or has something that is not a str.
+        """
         if isinstance(texts, str):
-            raise TypeError("texts is one str: an iterable of texts is needed, such as [text]")
+            raise TypeError("CharacterTokenizer.of: texts must be an iterable of str such as [text], got a single str")
         found: set[str] = set()
-        for text in texts:
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"CharacterTokenizer.of: texts[{number}] must be a str, got {type(text).__name__}")
             found |= set(text)
         return cls("".join(sorted(found)), special_tokens)
 
     def _encode(self, text: str) -> Int64:
-        """As `Tokenizer` says; ValueError for a character that is not one of the vocabulary's."""
         codes = _codes(text)
         places = np.searchsorted(self._sorted, codes)
         places[places == len(self._sorted)] = 0
         missing = self._sorted[places] != codes if len(self._sorted) else np.ones(len(codes), np.bool_)
         if missing.any():
             place = int(missing.argmax())
-            raise ValueError(f"text has {text[place]!r} at character {place}: it is not one of the {len(self._codes)} characters")
+            raise ValueError(
+                f"encode: text must contain only the {len(self._codes)} characters of the vocabulary, "
+                f"got {text[place]!r} at character {place}"
+            )
         return self._order[places].astype(np.int64)
 
 

