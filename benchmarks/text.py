@@ -1,14 +1,14 @@
-"""What tokenising costs: samebits.text beside tiktoken, Hugging Face `tokenizers` and plain Python, one thread, in one run.
+"""Speed of tokenizing: samebits.text, tiktoken, Hugging Face `tokenizers` and plain Python, with one thread, in one run.
 
     ./nox -s parity -- bench text
-    python benchmarks/text.py      with those of the peers that are installed
+    python benchmarks/text.py      with the peers that are installed
 
-The texts are Shakespeare (5.0 MB, English) and the code of networkx (4.0 MB); 8,192 tokens are learned from Shakespeare, and
-all sides but `tokenizers`, whose own training gives the same, encode with these. Seconds are the processor's, so that others
-on the machine disturb less. "Cold" is a tokenizer's first text, "warm" the same text again; the peers' figures are the best of three.
+The texts are Shakespeare (5.0 MB, English) and the code of networkx (4.0 MB). 8,192 tokens are trained on Shakespeare, and all
+but `tokenizers`, whose own training gives the same vocabulary, encode with them. Seconds are processor time, which other
+programs disturb less. "Cold" is a tokenizer's first text, "warm" the same text again; figures of peers are the best of three.
 
-The plain code is written here in the manner of minbpe: no word is remembered, and all pairs are counted anew for every merge.
-Its training is measured on a tenth, for 20 merges, and multiplied.
+The plain Python is written here in the style of minbpe: no word is cached, and all pairs are counted again for every merge.
+Its training is measured on a tenth of the text, for 20 merges, and extrapolated.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 
 class Plain:
-    """Byte pair encoding as it is told, on words of an ASCII pattern; the naive twin of ours."""
+    """Byte pair encoding written naively, on words of an ASCII pattern."""
 
     pattern = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]+| ?[0-9]+| ?[^\sA-Za-z0-9]+|\s+(?!\S)|\s+")
 
@@ -147,7 +147,7 @@ def coding(name: str, text: str, merges: list[bytepair.Pair], peers: Peers) -> I
     for who, (encode, _) in peers.items():
         yield Figure(f"encode {name}", who, best(3, lambda encode=encode: encode(text)), size)
     plain, part = Plain(), text[:500_000]
-    for made, (left, right) in enumerate(merges, 256):  # the plain code numbers the bytes by their values
+    for made, (left, right) in enumerate(merges, 256):  # the plain code uses the values of bytes as their symbols
         plain.add((number(left), number(right)), made)
     taken, again = timed(lambda: plain.encode(part))
     yield Figure(f"encode {name}", "plain Python", taken, len(part.encode()))

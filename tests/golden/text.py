@@ -1,7 +1,7 @@
-"""Golden cases of samebits.text: corpora and how they are split, vocabularies, the first thousand batches, token files.
+"""Golden cases of samebits.text: corpora and their splits, vocabularies, the first thousand batches, token files.
 
-Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
-thread counts. `nox -s update-digests` writes text.json from it, on purpose only.
+As a script it prints the digest of each case as JSON; the tests run it under other CPU levels, BLAS kernels and thread
+counts. `nox -s update-digests` writes text.json from it.
 """
 
 import hashlib

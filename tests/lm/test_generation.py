@@ -124,7 +124,9 @@ def test_what_cannot_be_done_is_refused_before_the_first_piece() -> None:
     model = MODELS["gpt2"]
     with pytest.raises(ValueError, match="a prompt is empty: at least one token is needed"):
         generate(model, LETTERS, "", tokens=5, stream=Stream(0))
-    with pytest.raises(ValueError, match="text has 'z' at character 1"):
+    with pytest.raises(
+        ValueError, match="encode: text must contain only the 10 characters of the vocabulary, got 'z' at character 1"
+    ):
         generate(model, LETTERS, "az", tokens=5, stream=Stream(0))
     with pytest.raises(ValueError, match="tokens is -1"):
         generate(model, LETTERS, "a", tokens=-1, stream=Stream(0))

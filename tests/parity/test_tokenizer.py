@@ -1,6 +1,6 @@
-"""Token ids beside tiktoken's, merges and files beside those of Hugging Face `tokenizers`.
+"""Token ids equal to tiktoken's, merges and files equal to those of Hugging Face `tokenizers`.
 
-Run by `nox -s parity` alone, which installs the two, and mlx-whisper for GPT-2's ranks. Identical means identical.
+Only `nox -s parity` runs this: it installs both, and mlx-whisper for GPT-2's ranks.
 """
 
 import json
@@ -51,7 +51,7 @@ def peer() -> tiktoken.Encoding:
 
 
 def standard_library(size: int) -> Iterator[str]:
-    """Source code of this Python, so many characters of it: some with every script there is."""
+    """Source code of this Python, about ``size`` characters; some files have many scripts."""
     for path in sorted(Path(sysconfig.get_path("stdlib")).rglob("*.py")):
         if "site-packages" not in path.parts and size > 0:
             text = path.read_bytes().decode("utf-8", "replace")
@@ -60,7 +60,7 @@ def standard_library(size: int) -> Iterator[str]:
 
 
 def mixture(name: str, alphabet: list[str], lengths: int, count: int) -> str:
-    """Random runs of the parts of an alphabet, each repeated up to so many times."""
+    """Random parts of an alphabet, each repeated up to ``lengths`` times."""
     stream = Stream(0).split(name)
     parts = stream.integers(len(alphabet), size=count).tolist()
     repeats = stream.integers(1, lengths + 1, size=count).tolist()
@@ -169,7 +169,7 @@ def test_special_tokens_are_tiktokens(gpt2: BytePairTokenizer, peer: tiktoken.En
 
 def test_a_megabyte_of_one_character_takes_less_than_three_seconds(gpt2: BytePairTokenizer) -> None:
     for character in "a '=.1\n中":
-        start = time.process_time()  # others may use the machine
+        start = time.process_time()  # not disturbed by other programs
         gpt2.encode(character * (1_000_000 // len(character.encode())))
         assert time.process_time() - start < 3, repr(character)
 
@@ -183,7 +183,7 @@ def test_the_classes_of_all_characters_are_tiktokens() -> None:
 
 
 def trained(texts: list[str], size: int, special: list[str]) -> Any:
-    """A vocabulary that Hugging Face's trainer makes."""
+    """A vocabulary trained by Hugging Face's trainer."""
     model = tokenizers.Tokenizer(tokenizers.models.BPE())
     model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = tokenizers.decoders.ByteLevel()
