@@ -286,13 +286,13 @@ def test_errors_name_the_argument() -> None:
             exact(*bad.values())
     with pytest.raises(FloatingPointError, match=r"the gradient of attention: gradient\[0, 0, 0, 0\] is nan"):
         attention(Tensor(q, requires_grad=True), Tensor(k), Tensor(v)).backward(np.full(q.shape, np.nan, np.float32))
-    with pytest.raises(ValueError, match="channels is 24, heads 5"):
+    with pytest.raises(ValueError, match="channels must be a multiple of heads, got channels=24 and heads=5"):
         MultiHeadAttention(24, 5, stream=Stream(0))
-    with pytest.raises(ValueError, match="rotary has 4 channels: 6 are needed"):
+    with pytest.raises(ValueError, match="rotary must have 6 channels, those of a head, got 4"):
         MultiHeadAttention(24, 4, rotary=Rotary(4), stream=Stream(0))
-    with pytest.raises(ValueError, match=r"x has shape \(2, 24\)"):
+    with pytest.raises(ValueError, match=r"x must have shape \(B, T, 24\), got \(2, 24\)"):
         layer()(Tensor(normal(2, 24)))
-    with pytest.raises(ValueError, match="counts are for a cache"):
+    with pytest.raises(ValueError, match="counts must be None without a cache"):
         layer()(Tensor(normal(2, 3, 24)), counts=[1, 2])
 
 

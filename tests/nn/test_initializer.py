@@ -59,14 +59,14 @@ def test_a_scalar_is_an_array_without_axes():
 
 def test_a_spread_by_inputs_needs_a_matrix():
     for make in (initializer.xavier_uniform(), initializer.xavier_normal(), initializer.kaiming_uniform()):
-        with pytest.raises(ValueError, match=r"shape is \(3,\): a weight of \(outputs, inputs\)"):
+        with pytest.raises(ValueError, match=r"shape must be \(outputs, inputs\), neither 0, got \(3,\)"):
             make(Stream(0), (3,))
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ValueError, match="fan is 'in'"):
+    with pytest.raises(ValueError, match="kaiming_uniform: fan must be 'inputs' or 'outputs', got 'in'"):
         initializer.kaiming_uniform(fan="in")(Stream(0), SHAPE)
-    with pytest.raises(ValueError, match="layers is 0"):
+    with pytest.raises(ValueError, match="scaled_residual: layers must be an int of at least 1, got 0"):
         initializer.scaled_residual(0)
 
 

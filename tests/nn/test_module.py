@@ -1,4 +1,4 @@
-"""`Module`: parts by name and in order, training and use, state out and in, the tree as text."""
+"""`Module`: parts by name and in order, training and evaluation, saved and restored state, the tree as text."""
 
 import copy
 
@@ -55,6 +55,17 @@ def test_modules_are_found_with_their_paths():
     assert names == ["", "embedding", "blocks.0", "blocks.1", "heads.left.0"]
 
 
+def test_children_are_the_modules_directly_below_each_once():
+    model = Model()
+    model.blocks[0].inner = Linear(1, 1)
+    model.again = model.embedding
+    names = [name for name, _ in model.named_children()]
+    assert names == ["embedding", "blocks.0", "blocks.1", "heads.left.0"]
+    assert list(model.children()) == [model.embedding, *model.blocks, model.heads["left"][0]]
+    assert [type(module).__name__ for module in model.modules()] == ["Model"] + ["Linear"] * 5
+    assert list(model.modules())[3] is model.blocks[0].inner
+
+
 def test_a_module_that_holds_its_parent_is_walked_once():
     model = Model()
     model.blocks[0].parent = model
@@ -72,7 +83,7 @@ def test_a_frozen_parameter_is_a_buffer():
 def test_a_computed_tensor_cannot_be_a_part():
     model = Model()
     model.blocks[0].weight = parameter([1.0]) * 2
-    with pytest.raises(ValueError, match=r"blocks\.0\.weight was computed from other tensors"):
+    with pytest.raises(ValueError, match=r"blocks\.0\.weight must be made with parameter\(\)"):
         list(model.parameters())
 
 
@@ -84,7 +95,7 @@ def test_train_and_eval_reach_every_module():
     assert model.train().blocks[1].training
 
 
-def test_zero_grad_lets_go_of_all_gradients():
+def test_zero_grad_sets_all_gradients_to_none():
     model = Model()
     (model.scale * model.scale).backward()
     assert model.scale.grad is not None
@@ -116,8 +127,8 @@ def test_a_wrong_state_is_refused_with_all_that_is_wrong_and_changes_nothing():
     assert str(caught.value).split("\n  ")[1:] == [
         "scale is missing",
         "extra is unexpected",
-        "blocks.0.bias is float64 (2,), not float32 (2,)",
-        "table is float32 (3,), not float32 (2,)",
+        "blocks.0.bias must be float32 (2,), got float64 (2,)",
+        "table must be float32 (2,), got float32 (3,)",
     ]
     assert model.embedding.bias.tolist() == [0] * 5
 
@@ -126,7 +137,7 @@ def test_without_strict_what_is_there_is_loaded_and_shapes_must_still_fit():
     model = Model()
     model.load_state_dict({"scale": np.float32(7), "extra": np.zeros(2)}, strict=False)
     assert model.scale.item() == 7
-    with pytest.raises(ValueError, match="scale is float32"):
+    with pytest.raises(ValueError, match="scale must be float32"):
         model.load_state_dict({"scale": np.zeros(1, np.float32)}, strict=False)
 
 

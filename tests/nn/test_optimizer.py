@@ -1,4 +1,4 @@
-"""Optimisers: beside naive twins in float64, the same bits in any blocks, layout and mode, states that come back, refusals."""
+"""Optimizers: beside naive float64 implementations, the same bits in any blocks, layout and arithmetic, restored states, errors."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 
 from samebits.autograd import Tensor
 from samebits.core import Stream, numerics
-from samebits.nn import SGD, AdamW, Lion, Module, Muon, clip_gradient_norm, optimizer, parameter
+from samebits.nn import SGD, Adam, AdamW, Lion, Module, Muon, clip_gradient_norm, optimizer, parameter
 from samebits.nn.muon import COEFFICIENTS, orthogonalized
 
 pytestmark = pytest.mark.once
@@ -35,7 +35,7 @@ def train(tensors, one, steps, first=0):
         one.step()
 
 
-# The naive twins: one step in float64, on parameter, gradient and a dict of state
+# The naive implementations: one step in float64, on parameter, gradient and a dict of state
 
 
 def sgd(p, g, s, _, *, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0):
@@ -50,6 +50,11 @@ def adamw(p, g, s, t, *, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weigh
     s["v"] = b * s.get("v", 0) + (1 - b) * g * g
     p = p - learning_rate * weight_decay * p
     return p - learning_rate * (s["m"] / (1 - a**t)) / (np.sqrt(s["v"] / (1 - b**t)) + eps)
+
+
+def adam(p, g, s, t, *, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    g = g + weight_decay * p
+    return adamw(p, g, s, t, learning_rate=learning_rate, betas=betas, eps=eps, weight_decay=0.0)
 
 
 def lion(p, g, s, _, *, learning_rate=1e-4, betas=(0.9, 0.99), weight_decay=0.0):
@@ -85,6 +90,8 @@ CASES = {
         adamw,
         {"learning_rate": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3},
     ),
+    "Adam": (Adam, adam, {}),
+    "Adam with other options": (Adam, adam, {"learning_rate": 0.01, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.3}),
     "Lion": (Lion, lion, {"learning_rate": 0.003, "weight_decay": 0.1}),
     "Muon": (Muon, muon, {"learning_rate": 0.02}),
     "Muon without Nesterov": (Muon, muon, {"learning_rate": 0.02, "nesterov": False, "momentum": 0.9}),
@@ -92,16 +99,18 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_fifty_steps_are_those_of_the_naive_twin(name):
+def test_fifty_steps_are_those_of_the_naive_implementation(name):
     """A step rounds the parameter twice, and 1 - rate * decay once, at 3e-8 on average: 4e-6 in 50 steps if all went one way."""
-    kind, twin, options = CASES[name]
+    kind, naive, options = CASES[name]
     tensors, one = make(kind, SHAPES[:2] if kind is Muon else SHAPES, **options)
     wide = [x.numpy().astype(np.float64) for x in tensors]
     states = [{} for _ in tensors]
     for step in range(50):
-        set_gradients(tensors, step)  # the twin sees the gradients at our parameters, so differences do not feed on themselves
+        set_gradients(
+            tensors, step
+        )  # the naive one gets the gradients at our parameters, so differences do not feed on themselves
         wide = [
-            twin(p, x.grad.numpy().astype(np.float64), s, step + 1, **options)
+            naive(p, x.grad.numpy().astype(np.float64), s, step + 1, **options)
             for p, x, s in zip(wide, tensors, states, strict=True)
         ]
         one.step()
@@ -127,7 +136,7 @@ def test_blocks_layout_and_mode_cannot_change_a_bit(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_state_goes_on_bit_for_bit(name):
+def test_a_restored_state_continues_with_the_same_bits(name):
     kind, _, options = CASES[name]
     tensors, one = make(kind, **options)
     train(tensors, one, 3)
@@ -164,7 +173,10 @@ def test_a_wrong_state_is_refused_and_changes_nothing():
     state = {name: array * 2 for name, array in before.items()}
     state["1.first_moment"] = state["1.first_moment"][:1]
     del state["2.step"]
-    with pytest.raises(ValueError, match=r"does not fit this AdamW:\n  2.step is missing\n  1.first_moment is float32 \(1, 30\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"does not fit this AdamW:\n  2.step is missing\n  1.first_moment must be float32 \(50, 30\), got float32 \(1, 30\)",
+    ):
         one.load_state_dict(state)
     assert all(np.array_equal(array, before[name]) for name, array in one.state_dict().items())
 
@@ -173,7 +185,7 @@ def test_a_negative_step_is_refused_and_changes_nothing():
     tensors, one = make(AdamW)
     train(tensors, one, 1)
     state = {name: array * -1 for name, array in one.state_dict().items()}
-    with pytest.raises(ValueError, match=r"0\.step is -1: it must be at least 0"):
+    with pytest.raises(ValueError, match=r"AdamW.load_state_dict: 0\.step must be an int of at least 0, got -1"):
         one.load_state_dict(state)
     assert one.state_dict()["0.step"] == 1 and np.array_equal(one.state_dict()["0.first_moment"], -state["0.first_moment"])
 
@@ -193,7 +205,7 @@ def test_muon_names_a_gradient_that_is_not_finite_and_keeps_its_momentum():
     train(tensors, one, 1)
     before = one.state_dict()["0.momentum"]
     tensors[0].grad = Tensor(np.full(SHAPES[0], np.nan, np.float32))
-    with pytest.raises(FloatingPointError, match="the gradient of parameter '0' cannot be made orthogonal"):
+    with pytest.raises(FloatingPointError, match="Muon: the gradient of parameter '0' must be finite"):
         one.step()
     assert one.state_dict()["0.momentum"].tobytes() == before.tobytes()
 
@@ -215,7 +227,7 @@ def test_float64_parameters_stay_float64_in_fast():
         assert abs(x.item() - adamw(1.0, 1e-3, {}, 1, learning_rate=0.1)) < 1e-15
 
 
-def test_a_parameter_without_a_gradient_is_left_alone_and_counts_its_own_steps():
+def test_a_parameter_without_a_gradient_does_not_change_and_counts_its_own_steps():
     x, y = parameter([1.0]), parameter([1.0])
     one = AdamW([("x", x), ("y", y)], learning_rate=0.1, weight_decay=0.0)
     x.grad = Tensor([2.0])
@@ -224,6 +236,35 @@ def test_a_parameter_without_a_gradient_is_left_alone_and_counts_its_own_steps()
     one.step()
     assert [int(one.state_dict()[f"{name}.step"]) for name in "xy"] == [2, 1]
     assert abs(y.item() - 0.9) < 1e-6  # the first step of Adam is the learning rate
+
+
+def test_a_step_without_any_gradient_is_refused():
+    x = parameter([1.0])
+    one = AdamW([x])
+    with pytest.raises(RuntimeError, match=r"AdamW\.step: no parameter has a gradient; call loss\.backward\(\) first"):
+        one.step()
+    assert one.state_dict()["0.step"] == 0
+
+
+def test_adam_without_decay_is_adamw_without_decay():
+    a, first = make(Adam)
+    b, second = make(AdamW, weight_decay=0.0)
+    train(a, first, 3)
+    train(b, second, 3)
+    assert all(x.numpy().tobytes() == y.numpy().tobytes() for x, y in zip(a, b, strict=True))
+
+
+def test_the_representation_has_the_options():
+    x, y = parameter([1.0, 2.0]), parameter([[1.0]])
+    assert repr(SGD([x], learning_rate=np.float64(0.1))) == (
+        "SGD  2 parameters: learning_rate=0.1, momentum=0.0, nesterov=False, weight_decay=0.0"
+    )
+    one = Lion([{"parameters": [x], "betas": (0.5, 0.6)}, {"parameters": [y]}])
+    assert repr(one).splitlines() == [
+        "Lion  3 parameters",
+        "├ 2 parameters: learning_rate=0.0001, betas=(0.5, 0.6), weight_decay=0.0",
+        "└ 1 parameters: learning_rate=0.0001, betas=(0.9, 0.99), weight_decay=0.0",
+    ]
 
 
 def test_groups_have_options_of_their_own_and_rates_in_proportion():
@@ -242,7 +283,7 @@ def test_groups_have_options_of_their_own_and_rates_in_proportion():
     assert [round(t.item(), 6) for t in (x, y, z)] == [0.85, 0.7, 0.71]
 
 
-def test_zero_grad_lets_go_of_all_gradients():
+def test_zero_grad_sets_all_gradients_to_none():
     tensors, one = make(SGD, learning_rate=0.1)
     set_gradients(tensors, 0)
     one.zero_grad()
@@ -334,32 +375,62 @@ def test_a_gradient_that_is_not_finite_is_named_and_none_is_changed():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: AdamW([x], learning_rate=0.0), "learning_rate is 0.0: it must be above 0"),
-        (lambda x: AdamW([x], learning_rate=math.nan), "learning_rate is nan"),
-        (lambda x: AdamW([x], betas=(0.9, 1.0)), r"betas\[1\] is 1.0: it must be at least 0 and below 1"),
-        (lambda x: AdamW([x], betas=(0.9,)), r"betas is \(0.9,\): two numbers"),
-        (lambda x: AdamW([x], eps=-1.0), "eps is -1.0"),
-        (lambda x: Lion([x], weight_decay=-1.0), "weight_decay is -1.0"),
-        (lambda x: SGD([x], learning_rate=1.0, nesterov=True), "nesterov is True and momentum 0"),
-        (lambda x: SGD([x], learning_rate=1.0).step(-1.0), "learning_rate is -1.0"),
+        (lambda x: AdamW([x], learning_rate=0.0), "AdamW: learning_rate must be a finite number above 0, got 0.0"),
+        (lambda x: AdamW([x], learning_rate=math.nan), "AdamW: learning_rate must be a finite number above 0, got nan"),
+        (lambda x: AdamW([x], betas=(0.9, 1.0)), r"AdamW: betas\[1\] must be a number of at least 0 and below 1, got 1.0"),
+        (lambda x: AdamW([x], betas=(-0.1, 0.9)), r"AdamW: betas\[0\] must be a number of at least 0 and below 1, got -0.1"),
+        (
+            lambda x: SGD([x], learning_rate=1.0, momentum=1.0),
+            "SGD: momentum must be a number of at least 0 and below 1, got 1.0",
+        ),
+        (lambda x: Muon([x], iterations=0), "Muon: iterations must be an int of at least 1, got 0"),
+        (lambda x: AdamW([x], betas=(0.9,)), r"AdamW: betas must be two numbers of at least 0 and below 1, got \(0.9,\)"),
+        (lambda x: AdamW([x], eps=-1.0), "AdamW: eps must be a finite number of at least 0, got -1.0"),
+        (lambda x: Lion([x], weight_decay=-1.0), "Lion: weight_decay must be a finite number of at least 0, got -1.0"),
+        (lambda x: SGD([x], learning_rate=1.0, nesterov=True), "SGD: momentum must be above 0 with nesterov=True, got 0.0"),
+        (
+            lambda x: SGD([x], learning_rate=1.0).step(-1.0),
+            "SGD.step: learning_rate must be a finite number of at least 0, got -1.0",
+        ),
         (lambda x: SGD([x, x], learning_rate=1.0), "parameter '1' is given twice"),
         (lambda x: SGD([("a", x), ("a", parameter([1.0]))], learning_rate=1.0), "parameter 'a' is given twice"),
-        (lambda _: SGD([Tensor([1.0])], learning_rate=1.0), "parameter '0' is no leaf that requires a gradient"),
-        (lambda x: SGD([x * 2], learning_rate=1.0), "parameter '0' is no leaf"),
-        (lambda _: SGD([], learning_rate=1.0), "parameters is empty"),
-        (lambda x: SGD([{"parameters": [x], "momentums": 1}], learning_rate=1.0), "a group has parameters, momentums: it must"),
-        (lambda _: SGD([{"learning_rate": 1.0}], learning_rate=1.0), "a group has learning_rate: it must have parameters"),
-        (lambda x: Muon([("bias", x)]), r"parameter 'bias' has shape \(1,\): Muon needs matrices"),
-        (lambda x: clip_gradient_norm([x], 0.0), "limit is 0.0"),
+        (lambda _: SGD([Tensor([1.0])], learning_rate=1.0), "SGD: parameter '0' must be a leaf that requires a gradient"),
+        (lambda x: SGD([x * 2], learning_rate=1.0), "SGD: parameter '0' must be a leaf"),
+        (lambda _: SGD([], learning_rate=1.0), "SGD: parameters must not be empty"),
+        (
+            lambda x: SGD([{"parameters": [x], "momentums": 1}], learning_rate=1.0),
+            "SGD: a group must have parameters, and may have .*, got parameters, momentums",
+        ),
+        (lambda _: SGD([{"learning_rate": 1.0}], learning_rate=1.0), "SGD: a group must have parameters, .* got learning_rate"),
+        (lambda x: Muon([("bias", x)]), r"Muon: parameter 'bias' must be a matrix, got shape \(1,\)"),
+        (lambda x: clip_gradient_norm([x], 0.0), "clip_gradient_norm: limit must be a finite number above 0, got 0.0"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(call, message):
+def test_errors_name_the_optimizer_and_the_option(call, message):
     with pytest.raises(ValueError, match=message):
         call(parameter([1.0]))
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: AdamW([x], betas=0.9), "AdamW: betas must be two numbers of at least 0 and below 1, got 0.9"),
+        (lambda x: AdamW([x], betas="ab"), "AdamW: betas must be two numbers"),
+        (lambda x: AdamW([x], betas=("a", 0.9)), r"AdamW: betas\[0\] must be a number of at least 0 and below 1, got 'a'"),
+        (lambda x: Adam([x], learning_rate="fast"), "Adam: learning_rate must be a finite number above 0, got 'fast'"),
+        (lambda x: SGD([x], learning_rate=0.1, momentum=0.9, nesterov=1), "SGD: nesterov must be True or False, got 1"),
+        (lambda x: Muon([x], iterations=2.5), "Muon: iterations must be an int of at least 1, got 2.5"),
+        (lambda x: AdamW([{"parameters": [x], "eps": None}]), "AdamW: eps must be a finite number of at least 0, got None"),
+        (lambda x: AdamW([x]).step("0.1"), "AdamW.step: learning_rate must be a finite number of at least 0, got '0.1'"),
+    ],
+)
+def test_options_of_a_wrong_type_are_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call(parameter([1.0]))
+
+
 @pytest.mark.parametrize("wrong", [Module(), parameter([1.0]), ["w"], [("w", 1.0)], [(1, parameter([1.0]))]])
-def test_what_is_no_parameter_is_refused(wrong):
+def test_arguments_that_are_not_parameters_are_refused(wrong):
     for call in (lambda: SGD(wrong, learning_rate=1.0), lambda: clip_gradient_norm(wrong, 1.0)):
-        with pytest.raises(TypeError, match=r"parameters (is|holds) a"):
+        with pytest.raises(TypeError, match=r"parameters must be tensors or \(name, tensor\) pairs"):
             call()

@@ -1,4 +1,4 @@
-"""`AdamW`: every parameter's step is scaled by the size of its own recent gradients."""
+"""`AdamW` and `Adam`: the step of every element is scaled by the size of its own recent gradients."""
 
 import math
 from types import SimpleNamespace
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, check_betas, constants, in_blocks, in_range, power
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks, power
 
-__all__ = ["AdamW"]
+__all__ = ["Adam", "AdamW"]
 
 Array = npt.NDArray[Any]
 
@@ -22,17 +22,17 @@ class AdamW(Optimizer):
         p = p - learning_rate * weight_decay * p
         p = p - learning_rate * mean(m) / (sqrt(mean(v)) + eps)
 
-    where the mean divides by the sum of the weights, 1 + beta + ... + beta^(t-1) = (1 - beta^t) / (1 - beta): the papers' moments
-    with their bias corrected, for two products fewer. (The papers and PyTorch keep (1 - beta) m and (1 - beta) v.)
+    where the mean divides by the sum of the weights, 1 + beta + ... + beta^(t-1) = (1 - beta^t) / (1 - beta): the moments of the
+    paper with their bias corrected, with two products fewer. (The paper and PyTorch keep (1 - beta) m and (1 - beta) v.)
 
     Kingma and Ba, 2015, arXiv:1412.6980, algorithm 1; Loshchilov and Hutter, 2019, arXiv:1711.05101, algorithm 2.
 
     Args:
         parameters: See `Optimizer`.
-        learning_rate: The step size: about how much a parameter changes in a step.
-        betas: How much of the means is kept at a step; from 0 to below 1.
-        eps: What bounds the step where gradients vanish.
-        weight_decay: What is lost of a parameter at a step, times the learning rate.
+        learning_rate: The step size: about how much an element changes in a step.
+        betas: The decay rates of the two sums, from 0 to below 1.
+        eps: A small number that bounds the step where gradients vanish.
+        weight_decay: The decay of a parameter in a step, as a multiple of the learning rate.
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -55,23 +55,66 @@ class AdamW(Optimizer):
     ) -> None:
         super().__init__(parameters, learning_rate=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
 
-    def kinds(self, options: SimpleNamespace) -> tuple[str, ...]:
-        check_betas(options.betas)
-        in_range("eps", options.eps)
-        in_range("weight_decay", options.weight_decay)
+    def kinds(self, _: SimpleNamespace) -> tuple[str, ...]:
         return "first_moment", "second_moment"
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
-        options, (b1, b2) = slot.options, slot.options.betas
-        first = (1 - power(b1, slot.step)) / (1 - b1)  # the sums of the weights: 1 + beta + ... + beta^(t-1)
-        root = math.sqrt((1 - power(b2, slot.step)) / (1 - b2))
-        keep = 1 - rate * options.weight_decay
-        numbers = constants(p.dtype, b1, b2, keep, options.eps * root, rate * root / first)
-        for block in in_blocks(p, g, *slot.state.values()):
-            _adamw(block, numbers)
+        _update(slot, p, g, rate, keep=1 - rate * slot.options.weight_decay)
 
 
-def _adamw(block: list[Array], numbers: list[Array]) -> None:
+class Adam(Optimizer):
+    """Adam, with weight decay as a part of the gradient (L2 regularization), as in PyTorch.
+
+        g = g + weight_decay * p
+
+    and then the step of `AdamW` without its decay. Kingma and Ba, 2015, arXiv:1412.6980, algorithm 1.
+
+    Args:
+        parameters: See `Optimizer`.
+        learning_rate: See `AdamW`.
+        betas: See `AdamW`.
+        eps: See `AdamW`.
+        weight_decay: The factor of the parameter that is added to its gradient.
+
+    Example:
+        >>> from samebits.autograd import Tensor
+        >>> x = Tensor([1.0, -2.0], requires_grad=True)
+        >>> optimizer = Adam([x], learning_rate=0.5)
+        >>> (x * x).sum().backward()
+        >>> optimizer.step()
+        >>> x
+        Tensor([ 0.5, -1.5], requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        *,
+        learning_rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, learning_rate=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    kinds = AdamW.kinds
+
+    def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
+        (decay,) = constants(p.dtype, slot.options.weight_decay)
+        _update(slot, p, g + decay * p if decay else g, rate)
+
+
+def _update(slot: Slot, p: Array, g: Array, rate: float, keep: float = 1.0) -> None:
+    """One step of Adam, after a decay of ``p`` to ``keep`` times itself."""
+    options, (b1, b2) = slot.options, slot.options.betas
+    first = (1 - power(b1, slot.step)) / (1 - b1)  # the sums of the weights: 1 + beta + ... + beta^(t-1)
+    root = math.sqrt((1 - power(b2, slot.step)) / (1 - b2))
+    numbers = constants(p.dtype, b1, b2, keep, options.eps * root, rate * root / first)
+    for block in in_blocks(p, g, *slot.state.values()):
+        _adam(block, numbers)
+
+
+def _adam(block: list[Array], numbers: list[Array]) -> None:
     """One step of a block, with the root of v's weights taken out of the fraction; ``t`` is scratch."""
     p, g, m, v, t = block
     beta_1, beta_2, keep, eps, size = numbers

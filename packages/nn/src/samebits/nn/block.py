@@ -1,12 +1,12 @@
-"""The block of a transformer: attention between tokens, then a perceptron for each, both added to what comes in.
+"""The transformer block: attention between tokens, then a perceptron for each token, both with a residual connection.
 
     x = x + attention(norm_1(x))
     x = x + mlp(norm_2(x))
 
-Normalised before each part ("pre-norm"; Xiong et al., 2020), as in GPT-2 and Llama, which differ in the parts alone:
+It normalizes before each part ("pre-norm"; Xiong et al., 2020), as in GPT-2 and Llama, which differ only in the parts:
 
     gpt2     LayerNorm    biases       MLP with GELU (tanh)    as many key and value heads as heads
-    llama    RMSNorm      no biases    SwiGLU                  rotary positions, queries in groups
+    llama    RMSNorm      no biases    SwiGLU                  rotary positions, grouped queries
 """
 
 from functools import partial
@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor
 from samebits.core import Stream
+from samebits.core.arguments import integer
+from samebits.core.random import require_stream
 from samebits.nn.activation import gelu
+from samebits.nn.arguments import check_multiple
 from samebits.nn.cache import KeyValueCache
 from samebits.nn.initializer import Initializer
 from samebits.nn.mlp import MLP, SwiGLU
@@ -30,21 +33,22 @@ __all__ = ["TransformerBlock"]
 
 
 class TransformerBlock(Module):
-    """A block of any parts that fit; `gpt2` and `llama` choose them.
+    """A block of given parts; `gpt2` and `llama` make the usual ones.
 
     Args:
-        norm_1: Before the attention.
-        attention: Between tokens.
-        norm_2: Before the perceptron.
-        mlp: For every token by itself.
-        dropout: With what probability an element of what a part adds is dropped in training.
+        norm_1: The normalization before the attention.
+        attention: The attention.
+        norm_2: The normalization before the perceptron.
+        mlp: The perceptron.
+        dropout: The probability of dropping an element of the result of either part in training.
 
     Example:
-        >>> import numpy as np
         >>> block = TransformerBlock.gpt2(8, 2, stream=Stream(0))
-        >>> block(Tensor(np.ones((1, 5, 8)))).shape
+        >>> block(Tensor([[[1.0] * 8] * 5])).shape
         (1, 5, 8)
     """
+
+    draws = True
 
     def __init__(
         self,
@@ -70,7 +74,7 @@ class TransformerBlock(Module):
         hidden: int | None = None,
         bias: bool = True,
         dropout: float = 0.0,
-        stream: Stream,
+        stream: Stream | None = None,
         initialize: Initializer | None = None,
         initialize_output: Initializer | None = None,
     ) -> Self:
@@ -79,14 +83,19 @@ class TransformerBlock(Module):
         Args:
             channels: The length of the last axis of x; a multiple of ``heads``.
             heads: The number of heads.
-            hidden: The length inside the perceptron, by default 4 ``channels``.
-            bias: Whether linear layers and norms have one.
-            dropout: With what probability weights of the attention, and elements of what is added, are dropped in training.
-            stream: Where the parameters are drawn from.
-            initialize: Draws the weights of linear layers; GPT-2's own is ``normal(std=0.02)``.
-            initialize_output: Draws those of the two layers whose results are added; GPT-2's own is `scaled_residual`.
+            hidden: The length of the hidden axis of the perceptron, by default 4 ``channels``.
+            bias: Whether linear layers and norms have a bias.
+            dropout: The probability of dropping weights of the attention, and elements of what is added, in training.
+            stream: The parameters are drawn from its sub-streams, by their names.
+            initialize: Draws the weights of linear layers; GPT-2 uses ``normal(std=0.02)``.
+            initialize_output: Draws those of the two layers whose results are added; GPT-2 uses `scaled_residual`.
+
+        Example:
+            >>> TransformerBlock.gpt2(8, 2, stream=Stream(0)).parameter_count()
+            872
         """
-        draw, last = initialize, initialize_output
+        channels, draw, last = integer("TransformerBlock.gpt2", "channels", channels, least=1), initialize, initialize_output
+        stream = require_stream("TransformerBlock.gpt2", stream)
         within = stream.split("attention")
         return cls(
             norm_1=LayerNorm(channels, bias=bias),
@@ -96,7 +105,7 @@ class TransformerBlock(Module):
             norm_2=LayerNorm(channels, bias=bias),
             mlp=MLP(
                 channels,
-                hidden or 4 * channels,
+                4 * channels if hidden is None else hidden,
                 activation=partial(gelu, approximate="tanh"),
                 bias=bias,
                 stream=stream.split("mlp"),
@@ -117,7 +126,7 @@ class TransformerBlock(Module):
         rotary: Rotary | None = None,
         eps: float = 1e-5,
         dropout: float = 0.0,
-        stream: Stream,
+        stream: Stream | None = None,
         initialize: Initializer | None = None,
         initialize_output: Initializer | None = None,
     ) -> Self:
@@ -127,16 +136,23 @@ class TransformerBlock(Module):
             channels: The length of the last axis of x; a multiple of ``heads``.
             heads: The number of heads.
             key_value_heads: The number of key and value heads, by default ``heads``.
-            hidden: The length inside the perceptron, by default 8/3 ``channels`` rounded up to a multiple of 32.
-            rotary: Turns queries and keys; blocks may share one, and its tables. By default a new one.
-            eps: That of the norms.
+            hidden: The length of the hidden axis of the perceptron, by default 8/3 ``channels`` rounded up to a multiple of 32.
+            rotary: Rotates queries and keys; blocks may share one, and its tables. By default a new one.
+            eps: The eps of the norms.
             dropout: As in `gpt2`.
             stream: As in `gpt2`.
             initialize: As in `gpt2`.
             initialize_output: As in `gpt2`.
+
+        Example:
+            >>> TransformerBlock.llama(8, 2, hidden=24, stream=Stream(0)).parameter_count()
+            848
         """
-        turn = rotary or Rotary(channels // heads)
-        width = hidden or -(-8 * channels // 96) * 32
+        owner = "TransformerBlock.llama"
+        channels, heads = integer(owner, "channels", channels, least=1), integer(owner, "heads", heads, least=1)
+        check_multiple(owner, channels=channels, heads=heads)
+        stream = require_stream(owner, stream)
+        width = -(-8 * channels // 96) * 32 if hidden is None else hidden
         return cls(
             norm_1=RMSNorm(channels, eps=eps),
             attention=MultiHeadAttention(
@@ -144,7 +160,7 @@ class TransformerBlock(Module):
                 heads,
                 key_value_heads=key_value_heads,
                 bias=False,
-                rotary=turn,
+                rotary=rotary or Rotary(channels // heads),
                 dropout=dropout,
                 stream=stream.split("attention"),
                 initialize=initialize,
@@ -162,7 +178,7 @@ class TransformerBlock(Module):
         counts: npt.ArrayLike | None = None,
         stream: Stream | None = None,
     ) -> Tensor:
-        """X (B, T, channels) -> (B, T, channels); cache, counts and stream are those of `MultiHeadAttention`."""
+        """Apply the block to x (B, T, channels); cache, counts and stream are those of `MultiHeadAttention`."""
 
         def drawn(name: str) -> Stream | None:
             return None if stream is None else stream.split(name)

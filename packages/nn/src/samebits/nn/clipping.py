@@ -1,4 +1,4 @@
-"""Gradient clipping: all gradients together are made shorter, where they are longer than a limit, and keep their direction."""
+"""Gradient clipping: all gradients are scaled by one factor if their common norm exceeds a limit."""
 
 import math
 from typing import NoReturn
@@ -7,7 +7,8 @@ import numpy as np
 
 from samebits.autograd import Tensor
 from samebits.core import current
-from samebits.nn.optimizer import Parameters, in_range, named
+from samebits.nn.arguments import number_within
+from samebits.nn.optimizer import Parameters, named
 
 __all__ = ["clip_gradient_norm"]
 
@@ -15,18 +16,18 @@ __all__ = ["clip_gradient_norm"]
 def clip_gradient_norm(parameters: Parameters, limit: float) -> float:
     """Scale all gradients by ``limit / (norm + 1e-6)`` where that is below 1, in place.
 
-    The norm is that of all gradients as one vector: each tensor's, rounded to float32, whose squares are then summed exactly
-    (so in any order) and the root is taken. Pascanu et al., 2013, arXiv:1211.5063, algorithm 1.
+    The norm is that of all gradients as one vector: the norms of the tensors are rounded to float32, their squares are summed
+    exactly (so in any order), and the root is taken. Pascanu et al., 2013, arXiv:1211.5063, algorithm 1.
 
     Args:
-        parameters: Tensors, or (name, tensor) pairs; those without a gradient do not count.
-        limit: The largest norm to leave as it is.
+        parameters: Tensors, or (name, tensor) pairs; those without a gradient are skipped.
+        limit: The largest norm that is left unchanged.
 
     Returns:
-        The norm before.
+        The norm before clipping.
 
     Raises:
-        FloatingPointError: A gradient is not finite; the message says which. No gradient is changed.
+        FloatingPointError: A gradient is not finite; the message names it. No gradient is changed.
         ValueError: ``limit`` is not positive and finite.
 
     Example:
@@ -37,8 +38,8 @@ def clip_gradient_norm(parameters: Parameters, limit: float) -> float:
         >>> x.grad
         Tensor([0.5999999, 0.7999999])
     """
-    limit = in_range("limit", limit, positive=True)
-    gradients = [(name, tensor.grad) for name, tensor in named(parameters) if tensor.grad is not None]
+    limit = number_within("clip_gradient_norm", "limit", limit, above=0)
+    gradients = [(name, tensor.grad) for name, tensor in named("clip_gradient_norm", parameters) if tensor.grad is not None]
     norms = [float(current().norm(gradient.data)) for _, gradient in gradients]
     norm = math.sqrt(math.fsum(one * one for one in norms))
     if not math.isfinite(norm):
@@ -57,7 +58,11 @@ def _refuse(gradients: list[tuple[str, Tensor]], norms: list[float]) -> NoReturn
         finite = np.isfinite(gradient.data)
         if not finite.all():
             place = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), gradient.shape))
-            raise FloatingPointError(f"the gradient of parameter {name!r} is {gradient.numpy()[place]} at {place}")
+            raise FloatingPointError(
+                f"clip_gradient_norm: the gradient of parameter {name!r} is {gradient.numpy()[place]} at {place}"
+            )
         if not math.isfinite(norm):
-            raise FloatingPointError(f"the gradient of parameter {name!r} has a norm beyond the range of {gradient.dtype}")
-    raise FloatingPointError("the gradients have a norm beyond the range of float64")
+            raise FloatingPointError(
+                f"clip_gradient_norm: the gradient of parameter {name!r} has a norm beyond the range of {gradient.dtype}"
+            )
+    raise FloatingPointError("clip_gradient_norm: the gradients have a norm beyond the range of float64")

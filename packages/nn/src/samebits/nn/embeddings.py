@@ -1,9 +1,9 @@
-"""Embedding: a table with a row of numbers for each token, from which rows are taken by token id.
+"""Embedding: a table with a vector for each token, looked up by token id.
 
     y[...] = weight[ids[...]]
 
-It is a linear layer for one-hot vectors, without the multiplications. The gradient of a row is the sum of the gradients of
-all positions that took it: `samebits.core.embedding_gradient`.
+It equals a linear layer for one-hot vectors, without the multiplications. The gradient of a row is the sum of the gradients
+of all positions with its id: `samebits.core.embedding_gradient`.
 """
 
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import Stream, current
+from samebits.core.arguments import integer, integer_array
+from samebits.core.random import require_stream
 from samebits.nn.initializer import Initializer, normal
 from samebits.nn.module import Module, parameter
 from samebits.nn.parts import Array, floating
@@ -23,7 +25,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
     """The rows of ``weight`` at ``ids``.
 
     Args:
-        ids: int64 of any shape (...), each from 0 to V - 1.
+        ids: Integers of any shape (...), each from 0 to V - 1: an array or tensor of any integer dtype, or a list.
         weight: Floating (V, C).
 
     Returns:
@@ -31,11 +33,11 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
     Raises:
         IndexError: An id is out of range; the message has its position and value.
-        TypeError: ``ids`` is not int64, or ``weight`` not floating.
-        ValueError: ``weight`` has not two axes.
+        TypeError: ``ids`` are not integers, or ``weight`` is not floating.
+        ValueError: ``weight`` does not have two axes.
 
     Example:
-        >>> embedding(np.array([1, 0, 1]), Tensor([[1.0, 2.0], [3.0, 4.0]]))
+        >>> embedding([1, 0, 1], Tensor([[1.0, 2.0], [3.0, 4.0]]))
         Tensor([[3., 4.],
                 [1., 2.],
                 [3., 4.]])
@@ -47,15 +49,13 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 def _embedding(ids: Any, weight: Array) -> tuple[Array, tuple[Any, int]]:
     floating("embedding", weight=weight)
     if weight.ndim != 2:
-        raise ValueError(f"embedding: weight has shape {weight.shape}: two axes are needed, entries and channels")
-    if not isinstance(ids, np.ndarray | np.generic) or ids.dtype != np.int64:
-        raise TypeError(f"embedding: ids must be an int64 array, not {getattr(ids, 'dtype', type(ids).__name__)}")
-    array = np.array(ids)  # a copy: the gradient needs it later
+        raise ValueError(f"embedding: weight must have two axes, entries and channels, got shape {weight.shape}")
+    array = np.array(integer_array("embedding", "ids", ids))  # a copy: the gradient needs it later
     wrong = (array < 0) | (array >= len(weight))
     if wrong.any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape))
         where = f"ids[{', '.join(map(str, place))}]" if place else "ids"
-        raise IndexError(f"embedding: {where} is {array[place]}, but must be from 0 to {len(weight) - 1}")
+        raise IndexError(f"embedding: {where} must be from 0 to {len(weight) - 1}, got {array[place]}")
     return weight.take(array, axis=0), (array, len(weight))
 
 
@@ -64,18 +64,22 @@ class Embedding(Module):
 
     Args:
         entries: V, the number of tokens.
-        channels: C.
-        stream: What the weight is drawn from.
-        initialize: How, as ``initialize(stream, shape)``; by default from the standard normal distribution.
+        channels: C, the length of a vector.
+        stream: The weight is drawn from its sub-stream "weight".
+        initialize: Draws the weight; by default from the standard normal distribution, as in PyTorch.
 
     Example:
-        >>> Embedding(81, 16, stream=Stream(0))(np.array([[3, 1, 4]])).shape
+        >>> Embedding(81, 16, stream=Stream(0))([[3, 1, 4]]).shape
         (1, 3, 16)
     """
 
-    def __init__(self, entries: int, channels: int, *, stream: Stream, initialize: Initializer | None = None) -> None:
-        self.weight = parameter((initialize or normal())(stream.split("weight"), (entries, channels)))
+    def __init__(
+        self, entries: int, channels: int, *, stream: Stream | None = None, initialize: Initializer | None = None
+    ) -> None:
+        shape = integer("Embedding", "entries", entries, least=1), integer("Embedding", "channels", channels, least=1)
+        stream = require_stream("Embedding", stream)
+        self.weight = parameter((initialize or normal())(stream.split("weight"), shape))
 
     def __call__(self, ids: Any) -> Tensor:
-        """The rows (..., C) of ids (...)."""
+        """The vectors (..., C) of ids (...)."""
         return embedding(ids, self.weight)

@@ -1,4 +1,4 @@
-"""`Lion`: every parameter moves by the same amount, in the direction of its momentum's sign."""
+"""`Lion`: every element changes by the same amount, in the direction of the sign of its momentum."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, check_betas, constants, in_blocks, in_range
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks
 
 __all__ = ["Lion"]
 
 Array = npt.NDArray[Any]
 
-
-LEAST = 2.0**-149  # the least float32 above 0
+LEAST = 2.0**-149  # the smallest float32 above 0
 
 
 class Lion(Optimizer):
@@ -23,14 +22,14 @@ class Lion(Optimizer):
         p = p - learning_rate * (sign(c) + weight_decay * p)
         m = beta_2 m + (1 - beta_2) g
 
-    Chen et al., 2023, Symbolic discovery of optimization algorithms, arXiv:2302.06675, algorithm 2. Against AdamW it wants a
-    learning rate 3 to 10 times smaller, and weight decay as much larger (section 5).
+    Chen et al., 2023, Symbolic discovery of optimization algorithms, arXiv:2302.06675, algorithm 2. Compared with AdamW, use a
+    learning rate 3 to 10 times smaller, and a weight decay larger by the same factor (section 5).
 
     Args:
         parameters: See `Optimizer`.
-        learning_rate: The step size: how much a parameter changes in a step.
-        betas: How much of the momentum is kept in the step's direction, and in itself; from 0 to below 1.
-        weight_decay: What is lost of a parameter at a step, times the learning rate.
+        learning_rate: The step size: how much an element changes in a step.
+        betas: The decay rates of the momentum in the direction of the step, and in the momentum itself; from 0 to below 1.
+        weight_decay: See `AdamW`.
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -52,9 +51,7 @@ class Lion(Optimizer):
     ) -> None:
         super().__init__(parameters, learning_rate=learning_rate, betas=betas, weight_decay=weight_decay)
 
-    def kinds(self, options: SimpleNamespace) -> tuple[str, ...]:
-        check_betas(options.betas)
-        in_range("weight_decay", options.weight_decay)
+    def kinds(self, _: SimpleNamespace) -> tuple[str, ...]:
         return ("momentum",)
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
@@ -72,7 +69,7 @@ def _lion(block: list[Array], numbers: list[Array]) -> None:
     np.subtract(g, m, out=t)
     t *= new_1
     t += m
-    t /= np.maximum(np.abs(t), least)  # the sign: NumPy's own branches at every element, five times slower
+    t /= np.maximum(np.abs(t), least)  # the sign: np.sign branches at every element, five times slower
     t *= size
     p *= keep
     p -= t

@@ -1,14 +1,14 @@
-"""`Module`: a layer, or a whole model, as a tree of layers and tensors with names.
+"""`Module`: a layer or a model, as a tree of modules and tensors with names.
 
-A tensor, or another module, that is an attribute of a module is part of it, directly or in lists, tuples and dicts; the
-path to it is its name, and the order is that of the attributes. There is no registry: the tree is read from ``vars``.
+A tensor or a module that is an attribute of a module is part of it, directly or in lists, tuples and dicts. The path to it
+is its name, and the order is that of the attributes. There is no registry: the tree is read from ``vars``.
 
     model.blocks[0].attention.query.weight   is   "blocks.0.attention.query.weight"
 
-A tensor that requires a gradient is a parameter, another is a buffer (running statistics, tables); both are saved and loaded.
+A tensor that requires a gradient is a parameter, any other is a buffer (running statistics, tables); both are saved and loaded.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 def parameter(array: npt.ArrayLike) -> Tensor:
-    """A tensor to be trained: a leaf that requires a gradient, with a copy of a floating ``array``.
+    """A tensor to train: a leaf that requires a gradient, with a copy of a floating ``array``.
 
     Example:
         >>> parameter([1.0, 2.0])
@@ -32,7 +32,7 @@ def parameter(array: npt.ArrayLike) -> Tensor:
 
 
 class Module:
-    """A layer or a model. Sub-classes make their parts in ``__init__`` and compute in ``__call__``.
+    """A layer or a model. Subclasses create their parts in ``__init__`` and compute in ``__call__``.
 
     Example:
         >>> class Line(Module):
@@ -49,17 +49,39 @@ class Module:
     """
 
     training: bool = True
-    """Whether layers that differ between training and use (dropout, batch normalisation) are to train."""
+    """Whether layers that differ between training and evaluation (dropout, batch normalization) are in training mode."""
+
+    __call__: Callable[..., Any]
+    """The computation; what it takes and returns is up to the subclass."""
+
+    draws: bool = False
+    """Whether a call takes ``stream=``, from which it draws random numbers in training; `Sequential` passes one on."""
 
     def named_modules(self) -> Iterator[tuple[str, "Module"]]:
-        """This module, named "", and all below it with their paths; each once, under the first."""
+        """This module, named "", and all below it with their paths; each once, under its first path."""
         return ((name, part) for name, part in _walk("", self, set()) if isinstance(part, Module))
 
+    def modules(self) -> Iterator["Module"]:
+        """This module and all below it, as in `named_modules`."""
+        return (module for _, module in self.named_modules())
+
+    def named_children(self) -> Iterator[tuple[str, "Module"]]:
+        """The modules directly below this one with their names; each once, under its first name."""
+        seen: set[int] = set()
+        for name, part in _own(self):
+            if isinstance(part, Module) and id(part) not in seen:
+                seen.add(id(part))
+                yield name, part
+
+    def children(self) -> Iterator["Module"]:
+        """The modules directly below this one, as in `named_children`."""
+        return (module for _, module in self.named_children())
+
     def named_tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """All parameters and buffers with their paths; each once, under the first (a tied weight has two).
+        """All parameters and buffers with their paths; each once, under its first path (a tied weight has two).
 
         Raises:
-            ValueError: An attribute is a tensor that was computed from others, and could be neither.
+            ValueError: An attribute is a tensor that was computed from others, so it is neither.
         """
         return ((name, part) for name, part in _walk("", self, set()) if isinstance(part, Tensor))
 
@@ -72,11 +94,11 @@ class Module:
         return (tensor for _, tensor in self.named_parameters())
 
     def parameter_count(self) -> int:
-        """How many numbers are trained."""
+        """The number of elements of all parameters."""
         return sum(tensor.size for tensor in self.parameters())
 
     def zero_grad(self) -> None:
-        """Let go of all gradients."""
+        """Set all gradients to None."""
         for tensor in self.parameters():
             tensor.grad = None
 
@@ -99,7 +121,7 @@ class Module:
 
         Args:
             state: Arrays as `state_dict` gives them.
-            strict: Whether every name must be there, and no other. Shapes and dtypes must fit in any case.
+            strict: Whether the names must be exactly those of this module. Shapes and dtypes must fit in any case.
 
         Raises:
             ValueError: Names are missing or unexpected, or arrays have another shape or dtype: all of them are listed.
@@ -111,7 +133,7 @@ class Module:
                 target[...] = array
 
     def __repr__(self) -> str:
-        """The tree: what each module is, its options, and its tensors with their shapes."""
+        """The tree: the class of each module, its options, and its tensors with their shapes."""
         lines = _describe(self, ())
         lines[0] = lines[0].replace(type(self).__name__, f"{type(self).__name__}  {self.parameter_count():,} parameters", 1)
         return "\n".join(lines)
@@ -124,9 +146,9 @@ def fitting(owner: str, own: Mapping[str, Array], state: Mapping[str, Array], *,
     found = {name: np.asarray(state[name]) for name in own if name in state}
     for name, array in found.items():
         if (array.dtype, array.shape) != (own[name].dtype, own[name].shape):
-            wrong.append(f"{name} is {array.dtype} {array.shape}, not {own[name].dtype} {own[name].shape}")
+            wrong.append(f"{name} must be {own[name].dtype} {own[name].shape}, got {array.dtype} {array.shape}")
     if wrong:
-        raise ValueError(f"state does not fit this {owner}:\n  " + "\n  ".join(wrong))
+        raise ValueError(f"load_state_dict: state does not fit this {owner}:\n  " + "\n  ".join(wrong))
     return found
 
 
@@ -151,7 +173,7 @@ def _walk(path: str, part: Tensor | Module, seen: set[int]) -> Iterator[tuple[st
         return
     seen.add(id(part))
     if isinstance(part, Tensor) and not part.is_leaf:
-        raise ValueError(f"{path} was computed from other tensors: what a module keeps must be made with parameter() or Tensor()")
+        raise ValueError(f"{path} must be made with parameter() or Tensor(), got a tensor that was computed from others")
     yield path, part
     if isinstance(part, Module):
         for name, below in _own(part):
@@ -159,7 +181,7 @@ def _walk(path: str, part: Tensor | Module, seen: set[int]) -> Iterator[tuple[st
 
 
 def _describe(module: Module, above: tuple[Module, ...]) -> list[str]:
-    """The lines of a module's picture; one that is below itself is only named there."""
+    """The lines of the tree of a module; one that is below itself is named there and not repeated."""
     if any(module is one for one in above):
         return [f"{type(module).__name__}, as above"]
     notes = [f"{name}={x!r}" for name, x in vars(module).items() if isinstance(x, int | float | str) and name != "training"]

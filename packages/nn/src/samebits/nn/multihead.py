@@ -1,9 +1,9 @@
-"""Multi-head attention: several attentions side by side, each on its own part of the channels.
+"""Multi-head attention: several attentions in parallel, each on its own part of the channels.
 
     x -> query, key, value -> heads -> (rotary encoding) -> attention -> heads joined -> output
 
-With fewer key and value heads than heads, each serves a group of these. With a cache, x are the next tokens of sequences
-whose earlier tokens were seen before: in exact arithmetic the bits are those of the whole text at once.
+With fewer key and value heads than heads, each serves a group of heads (grouped-query attention). With a cache, x has the
+next tokens of sequences; in exact arithmetic the result has the same bits as that of the whole sequence at once.
 """
 
 from typing import Any
@@ -13,6 +13,9 @@ import numpy.typing as npt
 from samebits.autograd import GraphError, Tensor, ops
 from samebits.autograd.tensor import wrap
 from samebits.core import Stream
+from samebits.core.arguments import integer
+from samebits.core.random import require_stream
+from samebits.nn.arguments import check_multiple, number_within
 from samebits.nn.cache import KeyValueCache
 from samebits.nn.dense import Linear
 from samebits.nn.initializer import Initializer
@@ -29,20 +32,21 @@ class MultiHeadAttention(Module):
     Args:
         channels: The length of the last axis of x and of the result; a multiple of ``heads``.
         heads: The number of heads.
-        key_value_heads: The number of key and value heads; ``heads`` is a multiple of it. By default as many as heads.
-        bias: Whether the projections have one.
-        rotary: Turns queries and keys by their positions, if given.
-        dropout: With what probability a weight of the attention is dropped in training.
-        stream: Where the parameters are drawn from.
+        key_value_heads: The number of key and value heads; ``heads`` is a multiple of it. By default ``heads``.
+        bias: Whether the projections have a bias.
+        rotary: Rotates queries and keys by their positions, if given.
+        dropout: The probability of dropping a weight of the attention in training.
+        stream: The parameters are drawn from its sub-streams, by their names.
         initialize: Draws the weights of query, key and value; by default as in `Linear`.
         initialize_output: Draws the weight of output; by default as ``initialize``.
 
     Example:
-        >>> import numpy as np
         >>> layer = MultiHeadAttention(8, 2, stream=Stream(0))
-        >>> layer(Tensor(np.ones((1, 5, 8)))).shape
+        >>> layer(Tensor([[[1.0] * 8] * 5])).shape
         (1, 5, 8)
     """
+
+    draws = True
 
     def __init__(
         self,
@@ -53,30 +57,28 @@ class MultiHeadAttention(Module):
         bias: bool = True,
         rotary: Rotary | None = None,
         dropout: float = 0.0,
-        stream: Stream,
+        stream: Stream | None = None,
         initialize: Initializer | None = None,
         initialize_output: Initializer | None = None,
     ) -> None:
-        groups = heads if key_value_heads is None else key_value_heads
-        if heads < 1 or groups < 1 or channels % heads or heads % groups:
-            raise ValueError(
-                f"MultiHeadAttention: channels is {channels}, heads {heads} and key_value_heads {groups}: each must be a multiple of the next"
-            )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"MultiHeadAttention: dropout is {dropout}: a probability from 0 to below 1 is needed")
-        self.channels, self.heads, self.key_value_heads, self.dropout = channels, heads, groups, dropout
-        width = channels // heads
+        owner, groups = "MultiHeadAttention", heads if key_value_heads is None else key_value_heads
+        self.channels, self.heads = integer(owner, "channels", channels, least=1), integer(owner, "heads", heads, least=1)
+        self.key_value_heads = integer(owner, "key_value_heads", groups, least=1)
+        self.dropout = number_within(owner, "dropout", dropout, below=1)
+        check_multiple(owner, channels=self.channels, heads=self.heads)
+        check_multiple(owner, heads=self.heads, key_value_heads=self.key_value_heads)
+        width = self.channels // self.heads
         if rotary is not None and rotary.channels != width:
-            raise ValueError(f"MultiHeadAttention: rotary has {rotary.channels} channels: {width} are needed, those of a head")
-        self.rotary = rotary
+            raise ValueError(f"{owner}: rotary must have {width} channels, those of a head, got {rotary.channels}")
+        self.rotary, parameters = rotary, require_stream(owner, stream)
 
         def layer(name: str, outputs: int, draw: Initializer | None) -> Linear:
-            return Linear(channels, outputs, bias=bias, stream=stream.split(name), initialize=draw)
+            return Linear(self.channels, outputs, bias=bias, stream=parameters.split(name), initialize=draw)
 
-        self.query = layer("query", channels, initialize)
-        self.key = layer("key", groups * width, initialize)
-        self.value = layer("value", groups * width, initialize)
-        self.output = layer("output", channels, initialize_output or initialize)
+        self.query = layer("query", self.channels, initialize)
+        self.key = layer("key", self.key_value_heads * width, initialize)
+        self.value = layer("value", self.key_value_heads * width, initialize)
+        self.output = layer("output", self.channels, initialize_output or initialize)
 
     def __call__(
         self,
@@ -85,24 +87,24 @@ class MultiHeadAttention(Module):
         counts: npt.ArrayLike | None = None,
         stream: Stream | None = None,
     ) -> Tensor:
-        """Let every token see itself and those before it.
+        """Attend from every token to itself and the tokens before it.
 
         Args:
-            x: (B, T, channels).
-            cache: Of this layer, with the tokens before x; those of x are added to it. It has no gradients: use `no_grad`.
-            counts: With a cache, how many of the T tokens count for each sequence (B,); the results of others mean nothing.
-            stream: Where dropout draws from; needed in training if there is any.
+            x: Floating, (B, T, channels).
+            cache: A cache of this layer with the tokens before x; those of x are appended. It has no gradients: use `no_grad`.
+            counts: With a cache, the number of tokens of each sequence (B,), from 0 to T; the results of the rest are undefined.
+            stream: Dropout draws from it; required in training if ``dropout`` is above 0.
 
         Returns:
             (B, T, channels).
 
         Raises:
-            CacheOverrunError: The cache has no room for x.
-            GraphError: A cache was given, and a gradient is required.
+            CacheOverrunError: The cache is too small for x.
+            GraphError: A cache is given, and a gradient is required.
             ValueError: The shapes do not fit, dropout has no stream, or there are counts without a cache.
         """
         if x.ndim != 3 or x.shape[2] != self.channels:
-            raise ValueError(f"MultiHeadAttention: x has shape {x.shape}: (B, T, {self.channels}) is needed")
+            raise ValueError(f"MultiHeadAttention: x must have shape (B, T, {self.channels}), got {x.shape}")
         q, k, v = self._split(self.query(x)), self._split(self.key(x)), self._split(self.value(x))
         offset: Any = 0 if cache is None else cache.lengths
         if self.rotary is not None:
@@ -110,7 +112,7 @@ class MultiHeadAttention(Module):
         if cache is not None:
             mixed = _cached(q, k, v, cache, counts)
         elif counts is not None:
-            raise ValueError("MultiHeadAttention: counts are for a cache, and there is none")
+            raise ValueError("MultiHeadAttention: counts must be None without a cache")
         else:
             mixed = attention(q, k, v, dropout=self.dropout if self.training else 0.0, stream=stream)
         return self.output(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), x.shape))
@@ -128,6 +130,6 @@ class MultiHeadAttention(Module):
 def _cached(q: Tensor, k: Tensor, v: Tensor, cache: KeyValueCache, counts: npt.ArrayLike | None) -> Tensor:
     """Attention of the next tokens to those in the cache and themselves."""
     if q.requires_grad or k.requires_grad or v.requires_grad:
-        raise GraphError("a cache keeps no graph: compute under no_grad(), or without a cache")
+        raise GraphError("MultiHeadAttention: a cache has no gradients; use no_grad(), or no cache")
     offset = cache.append(k.data, v.data, counts)
     return wrap(attend(q.data, cache.context(), offset), None)

@@ -1,8 +1,9 @@
-"""`Muon`: the momentum of a matrix, made orthogonal, is its step: no direction of the matrix is left behind.
+"""`Muon`: the step of a matrix is its orthogonalized momentum, so that all directions of the matrix change alike.
 
-    G = U S Vᵀ   ->   U Vᵀ, nearly, by a few Newton-Schulz steps: products of matrices alone
+    G = U S Vᵀ   ->   approximately U Vᵀ, by a few Newton-Schulz iterations, which are matrix products alone
 
-It is for the weights between layers; embeddings, output heads, biases and gains stay with `AdamW`.
+It is for the weights of hidden layers; `AdamW` updates embeddings, output layers, biases and gains. `build_optimizer` makes
+both as one.
 """
 
 import math
@@ -13,36 +14,36 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import current
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_range
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants
 
 __all__ = ["Muon", "orthogonalized"]
 
 Array = npt.NDArray[Any]
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, so that small singular values rise quickly
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steep at 0, so that small singular values grow quickly
 
 
 class Muon(Optimizer):
-    """Momentum orthogonalised by Newton-Schulz, as in PyTorch (which computes it in bfloat16).
+    """Momentum orthogonalized by Newton-Schulz iterations, as in PyTorch (which computes them in bfloat16).
 
         m = momentum * m + (1 - momentum) * g
         p = p - learning_rate * weight_decay * p
         p = p - learning_rate * sqrt(max(1, rows / columns)) * orthogonalized((1 - momentum) * g + momentum * m)
 
-    or, without nesterov, ``orthogonalized(m)``. Jordan et al., 2024, Muon: an optimizer for hidden layers in neural networks,
+    With nesterov=False it is ``orthogonalized(m)``. Jordan et al., 2024, Muon: an optimizer for hidden layers in neural networks,
     https://kellerjordan.github.io/posts/muon.
 
     Args:
-        parameters: See `Optimizer`; matrices alone.
+        parameters: See `Optimizer`; all must be matrices.
         learning_rate: The step size.
-        momentum: How much of the momentum is kept at a step; from 0 to below 1.
-        nesterov: Whether to step from where the momentum leads.
-        weight_decay: What is lost of a parameter at a step, times the learning rate.
-        iterations: How many Newton-Schulz steps; with 5 the singular values end between 0.7 and 1.2.
+        momentum: The decay rate of the momentum, from 0 to below 1.
+        nesterov: Whether to use Nesterov's variant, as in the formula.
+        weight_decay: See `AdamW`.
+        iterations: The number of Newton-Schulz iterations; with 5 the singular values end between 0.7 and 1.2.
 
     Raises:
-        ValueError: A parameter is no matrix, or an option is out of range.
-        FloatingPointError: In exact arithmetic, a gradient is not finite; that parameter and its momentum stay as they were.
+        ValueError: A parameter is not a matrix, or an option is out of range.
+        FloatingPointError: In exact arithmetic, a gradient is not finite; that parameter and its momentum are unchanged.
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -66,12 +67,11 @@ class Muon(Optimizer):
         super().__init__(parameters, learning_rate=learning_rate, **options)
         for slot in self.slots:
             if slot.tensor.ndim != 2 or not slot.tensor.size:
-                raise ValueError(f"parameter {slot.name!r} has shape {slot.tensor.shape}: Muon needs matrices, give it to AdamW")
+                raise ValueError(
+                    f"Muon: parameter {slot.name!r} must be a matrix, got shape {slot.tensor.shape}; use AdamW for it"
+                )
 
-    def kinds(self, options: SimpleNamespace) -> tuple[str, ...]:
-        in_range("momentum", options.momentum, below=1)
-        in_range("weight_decay", options.weight_decay)
-        in_range("iterations", options.iterations, positive=True)
+    def kinds(self, _: SimpleNamespace) -> tuple[str, ...]:
         return ("momentum",)
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
@@ -81,7 +81,7 @@ class Muon(Optimizer):
         try:
             direction = orthogonalized(g * new + moved * keep if options.nesterov else moved, options.iterations)
         except FloatingPointError as error:
-            raise FloatingPointError(f"the gradient of parameter {slot.name!r} cannot be made orthogonal: {error}") from error
+            raise FloatingPointError(f"Muon: the gradient of parameter {slot.name!r} must be finite: {error}") from error
         m[...] = moved
         rows, columns = p.shape
         keep, size = constants(p.dtype, 1 - rate * options.weight_decay, rate * math.sqrt(max(1, rows / columns)))

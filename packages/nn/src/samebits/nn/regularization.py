@@ -1,9 +1,9 @@
-"""Dropout: in training, each element becomes 0 with probability p, so that no unit can rely on another.
+"""Dropout: in training, each element is set to 0 with probability p, so that no unit relies on another.
 
     y = x / (1 - p) where kept, 0 elsewhere
 
-so its mean is x, and in use nothing is to be done. What is kept is drawn from an explicit `Stream`, a word for each element
-in C order; the mask is kept as bools for the gradient, which is the same function of the gradient.
+The mean of y is x, so nothing is scaled in evaluation. The mask is drawn from an explicit `Stream`, one word for each element
+in C order, and is kept as bools: the gradient is the same function of the incoming gradient.
 """
 
 from typing import Any
@@ -12,6 +12,8 @@ import numpy as np
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import Kernels, Stream
+from samebits.core.random import require_stream
+from samebits.nn.arguments import number_within
 from samebits.nn.module import Module
 from samebits.nn.parts import Array, by_elements, by_rows
 
@@ -23,22 +25,22 @@ def dropout(x: Tensor, p: float, stream: Stream) -> Tensor:
 
     Args:
         x: Floating, any shape.
-        p: The probability of 0, from 0 (included) to 1 (excluded).
-        stream: What the mask is drawn from.
+        p: The probability of 0, of at least 0 and below 1.
+        stream: The mask is drawn from it.
 
     Returns:
         A tensor of the shape and dtype of ``x``.
 
     Raises:
+        TypeError: ``stream`` is not a stream, or ``p`` not a number.
         ValueError: ``p`` is out of range.
 
     Example:
         >>> dropout(Tensor([1.0, 2.0, 3.0, 4.0]), 0.5, Stream(3))
         Tensor([2., 4., 0., 0.])
     """
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p is {p}: a probability from 0 to 1, and not 1, is needed")
-    kept, p = np.empty(x.shape, np.bool_), float(p)
+    p, stream = number_within("dropout", "p", p, below=1), require_stream("dropout", stream)
+    kept = np.empty(x.shape, np.bool_)
     flat = kept.reshape(-1)
     for part in by_rows(flat.size, 1):  # a word is eight bytes, so not all at once
         flat[part] = stream.bernoulli(1 - p, part.stop - part.start)
@@ -59,25 +61,27 @@ def _dropped(x: Array, kept: Array, scale: float) -> tuple[Array, tuple[Array, f
 
 
 class Dropout(Module):
-    """`dropout` in training, nothing otherwise.
+    """`dropout` in training, the identity otherwise.
 
     Args:
-        p: The probability of 0.
+        p: The probability of 0, of at least 0 and below 1.
 
     Example:
         >>> Dropout(0.5).eval()(Tensor([1.0, 2.0]))
         Tensor([1., 2.])
     """
 
+    draws = True
+
     def __init__(self, p: float = 0.5) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: p is {p}: a probability from 0 to 1, and not 1, is needed")
-        self.p = p
+        self.p = number_within("Dropout", "p", p, below=1)
 
     def __call__(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """X with dropout; in training with p above 0, a stream is needed."""
+        """Apply dropout to x, of any shape; in training with p above 0, a stream is required."""
         if not self.training or not self.p:
             return x
         if stream is None:
-            raise ValueError("Dropout: training needs a stream to draw from: layer(x, stream)")
+            raise ValueError(
+                "Dropout: stream must be a Stream in training, got None; call layer(x, stream), or layer.eval() before"
+            )
         return dropout(x, self.p, stream)

@@ -1,22 +1,25 @@
 """Learning-rate schedules: pure functions of the step, so that resuming a run needs no state.
 
-Steps count from 0. A warm-up of n steps rises linearly to the peak at step n - 1, without a first step of rate 0; from
-``steps`` on the rate stays at ``final``.
+Steps count from 0. A warm-up of n steps rises linearly to the peak at step n - 1, so no step has a rate of 0; from
+``steps`` on the rate is ``final``.
 
     rate ^    ______                 constant after linear_warmup
          |   /      `-.              cosine
-         |  /          `-.__         warmup_stable_decay: flat, then a line
+         |  /          `-.__         warmup_stable_decay: constant, then a line
          +--------------------> step
 
-The arithmetic is float64, whatever kind of number the rates are, and our own, cosine included, so every machine takes
-the same steps.
+The arithmetic is float64, whatever type the rates have, and the cosine is that of `samebits.core`, so the rates have the
+same bits on every machine.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from samebits.core import trigonometry
+from samebits.core.arguments import integer
+from samebits.nn.arguments import number_within
 
 __all__ = ["constant", "cosine", "linear_warmup", "warmup_stable_decay"]
 
@@ -28,8 +31,7 @@ def constant(step: int, *, peak: float) -> float:
         >>> constant(7, peak=0.1)
         0.1
     """
-    _check(step, peak=peak)
-    return float(peak)
+    return _checked("constant", step, peak=peak).peak
 
 
 def linear_warmup(step: int, *, peak: float, warmup: int) -> float:
@@ -39,8 +41,7 @@ def linear_warmup(step: int, *, peak: float, warmup: int) -> float:
         >>> [linear_warmup(step, peak=1.0, warmup=4) for step in range(5)]
         [0.25, 0.5, 0.75, 1.0, 1.0]
     """
-    _check(step, peak=peak, warmup=warmup)
-    return float(peak) * (step + 1) / warmup if step < warmup else float(peak)
+    return _warmed(_checked("linear_warmup", step, peak=peak, warmup=warmup))
 
 
 def cosine(step: int, *, peak: float, steps: int, warmup: int = 0, final: float = 0.0) -> float:
@@ -52,69 +53,93 @@ def cosine(step: int, *, peak: float, steps: int, warmup: int = 0, final: float 
     Args:
         step: The number of the step, from 0.
         peak: The highest rate.
-        steps: Where ``final`` is reached; the number of steps of the run.
+        steps: The number of steps of the run, after which the rate is ``final``.
         warmup: The number of steps of the warm-up.
         final: The rate from ``steps`` on.
 
     Raises:
-        ValueError: A rate or number is negative, or ``warmup`` is more than ``steps``.
+        TypeError: A rate is not a number, or a number of steps not an int.
+        ValueError: One of them is negative or not finite, or ``warmup`` is more than ``steps``.
 
     Example:
         >>> [round(cosine(step, peak=1.0, steps=6, warmup=2), 4) for step in range(7)]
         [0.5, 1.0, 1.0, 0.8536, 0.5, 0.1464, 0.0]
     """
-    _check(step, peak=peak, final=final, warmup=warmup, steps=steps)
-    if step < warmup:
-        return linear_warmup(step, peak=peak, warmup=warmup)
-    if step >= steps:
-        return float(final)
-    angle = np.array([math.pi * (step - warmup) / (steps - warmup)])
+    given = _checked("cosine", step, peak=peak, final=final, warmup=warmup, steps=steps)
+    if given.step < given.warmup:
+        return _warmed(given)
+    if given.step >= given.steps:
+        return given.final
+    angle = np.array([math.pi * (given.step - given.warmup) / (given.steps - given.warmup)])
     wave = np.empty(1)
     trigonometry.cos(angle, wave)
-    return _between(final, peak, (1 + float(wave[0])) / 2)
+    return _between(given, (1 + float(wave[0])) / 2)
 
 
 def warmup_stable_decay(step: int, *, peak: float, steps: int, decay: int, warmup: int = 0, final: float = 0.0) -> float:
     """`linear_warmup`, then ``peak``, then a line down to ``final`` over the last ``decay`` steps.
 
-    A run can be prolonged from its flat part (Hu et al., 2024, MiniCPM, arXiv:2404.06395, section 4).
+    A run can be continued from its constant part with more steps (Hu et al., 2024, MiniCPM, arXiv:2404.06395, section 4).
 
     Args:
         step: The number of the step, from 0.
         peak: The highest rate.
-        steps: Where ``final`` is reached; the number of steps of the run.
-        decay: The number of steps of the way down.
+        steps: The number of steps of the run, after which the rate is ``final``.
+        decay: The number of steps of the decay.
         warmup: The number of steps of the warm-up.
         final: The rate from ``steps`` on.
 
     Raises:
-        ValueError: A rate or number is negative, or ``warmup`` and ``decay`` are more than ``steps``.
+        TypeError: As in `cosine`.
+        ValueError: As in `cosine`, or ``warmup`` and ``decay`` together are more than ``steps``.
 
     Example:
         >>> [warmup_stable_decay(step, peak=1.0, steps=8, decay=4, warmup=2) for step in range(9)]
         [0.5, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
     """
-    _check(step, peak=peak, final=final, warmup=warmup, decay=decay, steps=steps)
-    if step < steps - decay:
-        return linear_warmup(step, peak=peak, warmup=warmup)
-    if step >= steps:
-        return float(final)
-    return _between(final, peak, (steps - step) / decay)
+    given = _checked("warmup_stable_decay", step, peak=peak, final=final, warmup=warmup, decay=decay, steps=steps)
+    if given.step < given.steps - given.decay:
+        return _warmed(given)
+    if given.step >= given.steps:
+        return given.final
+    return _between(given, (given.steps - given.step) / given.decay)
 
 
-def _between(final: float, peak: float, part: float) -> float:
-    """``part`` of the way from ``final`` to ``peak``: both are met exactly."""
-    return float(final) * (1 - part) + float(peak) * part
+@dataclass(frozen=True)
+class _Checked:
+    """The arguments of a schedule as Python numbers."""
+
+    step: int
+    peak: float
+    final: float
+    warmup: int
+    decay: int
+    steps: int
 
 
-def _check(step: int, *, steps: int | None = None, warmup: int = 0, decay: int = 0, **rates: float) -> None:
-    """Raise ValueError for what no schedule can mean."""
-    for name, number in (("step", step), ("warmup", warmup), ("decay", decay), ("steps", steps or 0)):
-        if number < 0:
-            raise ValueError(f"{name} is {number}: it must not be negative")
-    for name, rate in rates.items():
-        if not 0 <= rate < math.inf:
-            raise ValueError(f"{name} is {rate}: a finite learning rate, not negative, is needed")
+def _checked(
+    function: str, step: int, *, peak: float, final: float = 0.0, warmup: int = 0, decay: int = 0, steps: int | None = None
+) -> _Checked:
+    """Check the arguments of a schedule; TypeError or ValueError for what is wrong."""
+    given = _Checked(
+        step=integer(function, "step", step, least=0),
+        peak=number_within(function, "peak", peak),
+        final=number_within(function, "final", final),
+        warmup=integer(function, "warmup", warmup, least=0),
+        decay=integer(function, "decay", decay, least=0),
+        steps=0 if steps is None else integer(function, "steps", steps, least=0),
+    )
     if steps is not None and warmup + decay > steps:
-        parts = f"warmup is {warmup} and decay {decay}" if decay else f"warmup is {warmup}"
-        raise ValueError(f"{parts}, more than all steps, which are {steps}")
+        parts = f"warmup={warmup} and decay={decay}" if decay else f"warmup={warmup}"
+        raise ValueError(f"{function}: steps must be at least {warmup + decay}, with {parts}, got {steps}")
+    return given
+
+
+def _warmed(given: _Checked) -> float:
+    """The rate of a warm-up and the constant part after it."""
+    return given.peak * (given.step + 1) / given.warmup if given.step < given.warmup else given.peak
+
+
+def _between(given: _Checked, part: float) -> float:
+    """``part`` of the way from ``final`` to ``peak``; both ends are exact."""
+    return given.final * (1 - part) + given.peak * part

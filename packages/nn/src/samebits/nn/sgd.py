@@ -1,4 +1,4 @@
-"""`SGD`: stochastic gradient descent, down the slope of a batch at a time, with momentum where asked for."""
+"""`SGD`: stochastic gradient descent, with optional momentum."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks, in_range
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks
 
 __all__ = ["SGD"]
 
@@ -26,9 +26,9 @@ class SGD(Optimizer):
     Args:
         parameters: See `Optimizer`.
         learning_rate: The step size.
-        momentum: How much of the last steps goes on; from 0 to below 1.
-        nesterov: Whether to step from where the momentum leads.
-        weight_decay: The part of a parameter that is added to its gradient.
+        momentum: The decay of the sum of gradients, from 0 to below 1; with 0 there is none.
+        nesterov: Whether to use Nesterov's variant; it requires a momentum above 0.
+        weight_decay: The factor of the parameter that is added to its gradient (L2 regularization).
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -53,10 +53,8 @@ class SGD(Optimizer):
         super().__init__(parameters, learning_rate=learning_rate, **options)
 
     def kinds(self, options: SimpleNamespace) -> tuple[str, ...]:
-        in_range("momentum", options.momentum, below=1)
-        in_range("weight_decay", options.weight_decay)
         if options.nesterov and not options.momentum:
-            raise ValueError("nesterov is True and momentum 0: it looks along the momentum, which must be above 0")
+            raise ValueError("SGD: momentum must be above 0 with nesterov=True, got 0.0")
         return ("momentum",) if options.momentum else ()
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
