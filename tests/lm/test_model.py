@@ -103,7 +103,7 @@ def test_a_tied_embedding_is_saved_once() -> None:
 @pytest.mark.parametrize(
     ("ids", "error", "says"),
     [
-        (np.array([[0, 11]]), IndexError, r"ids\[0, 1\] is 11, but must be from 0 to 10"),
+        (np.array([[0, 11]]), IndexError, r"ids\[0, 1\] must be from 0 to 10, got 11"),
         (np.zeros((1, 9), np.int64), ValueError, "9"),
         (np.zeros((1, 2)), TypeError, "int64"),
         (np.zeros(3, np.int64), ValueError, r"\(B, T\)"),

@@ -61,9 +61,9 @@ def test_bad_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="Dropout: stream must be a Stream in training, got None"):
         Dropout(0.5)(x)
     for p in (-0.1, 1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"dropout: p must be a number of at least 0 and below 1, got {p}"):
+        with pytest.raises(ValueError, match=f"dropout: p must be at least 0 and below 1, got {p}"):
             dropout(x, p, Stream(0))
-        with pytest.raises(ValueError, match=f"Dropout: p must be a number of at least 0 and below 1, got {p}"):
+        with pytest.raises(ValueError, match=f"Dropout: p must be at least 0 and below 1, got {p}"):
             Dropout(p)
     with pytest.raises(TypeError, match=r"dropout: x is int64: float32 is needed"):
         dropout(Tensor([1]), 0.5, Stream(0))

@@ -66,7 +66,7 @@ def test_a_spread_by_inputs_needs_a_matrix():
 def test_unknown_options_are_refused():
     with pytest.raises(ValueError, match="kaiming_uniform: fan must be 'inputs' or 'outputs', got 'in'"):
         initializer.kaiming_uniform(fan="in")(Stream(0), SHAPE)
-    with pytest.raises(ValueError, match="scaled_residual: layers must be an int of at least 1, got 0"):
+    with pytest.raises(ValueError, match="scaled_residual: layers must be at least 1, got 0"):
         initializer.scaled_residual(0)
 
 

@@ -68,13 +68,13 @@ def test_rates_that_are_numpy_numbers_are_taken_as_pythons():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: schedule.constant(-1, peak=1.0), "constant: step must be an int of at least 0, got -1"),
-        (lambda: schedule.constant(0, peak=math.nan), "constant: peak must be a finite number of at least 0, got nan"),
-        (lambda: schedule.linear_warmup(0, peak=1.0, warmup=-2), "linear_warmup: warmup must be an int of at least 0, got -2"),
+        (lambda: schedule.constant(-1, peak=1.0), "constant: step must be at least 0, got -1"),
+        (lambda: schedule.constant(0, peak=math.nan), "constant: peak must be finite and at least 0, got nan"),
+        (lambda: schedule.linear_warmup(0, peak=1.0, warmup=-2), "linear_warmup: warmup must be at least 0, got -2"),
         (lambda: schedule.cosine(0, peak=1.0, steps=5, warmup=6), "cosine: steps must be at least 6, with warmup=6, got 5"),
         (
             lambda: schedule.cosine(0, peak=1.0, steps=5, final=-1.0),
-            "cosine: final must be a finite number of at least 0, got -1.0",
+            "cosine: final must be finite and at least 0, got -1.0",
         ),
         (
             lambda: schedule.warmup_stable_decay(0, peak=1.0, steps=5, warmup=3, decay=3),

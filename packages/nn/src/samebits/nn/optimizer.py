@@ -137,7 +137,7 @@ class Optimizer:
         name = type(self).__name__
         found = fitting(name, dict(self._named_state()), state)
         for slot in self.slots:
-            require_count(f"{name}.load_state_dict", f"{slot.name}.step", int(found[f"{slot.name}.step"]), least=0)
+            integer(f"{name}.load_state_dict", f"{slot.name}.step", int(found[f"{slot.name}.step"]), least=0)
         for slot in self.slots:
             slot.step = int(found[f"{slot.name}.step"])
             for kind, array in slot.state.items():
@@ -236,7 +236,7 @@ def power(base: float, exponent: int) -> float:
 def _betas(function: str, name: str, value: Any) -> tuple[float, ...]:
     if not isinstance(value, tuple | list) or len(value) != 2:
         kind = ValueError if isinstance(value, tuple | list) else TypeError
-        raise kind(f"{function}: {name} must be two numbers of at least 0 and below 1, got {value!r}")
+        raise kind(f"{function}: {name} must be two numbers from 0 to below 1, got {value!r}")
     return tuple([number_within(function, f"{name}[{i}]", beta, below=1) for i, beta in enumerate(value)])
 
 

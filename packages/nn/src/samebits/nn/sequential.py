@@ -119,7 +119,7 @@ class Sigmoid(_Activation):
 
     Example:
         >>> Sigmoid()(Tensor([0.0, 2.0]))
-        Tensor([0.5     , 0.880797])
+        Tensor([0.5      , 0.8807971])
     """
 
     function = staticmethod(sigmoid)
