@@ -15,7 +15,7 @@ import numpy as np
 from samebits.core.arguments import integer, integer_array
 from samebits.text import bytepair
 from samebits.text.bytepair import Merger, Pair
-from samebits.text.tokenizer import Ids, Int64, Special, Tokenizer, first_surrogate
+from samebits.text.tokenizer import IdsLike, Int64, Special, Tokenizer, first_surrogate
 from samebits.text.unicode import words
 
 __all__ = ["BytePairTokenizer"]
@@ -52,7 +52,7 @@ class BytePairTokenizer(Tokenizer):
         'lowest<|end|>'
     """
 
-    def __init__(self, merges: Iterable[Pair], special_tokens: Special = (), ids: Ids | None = None) -> None:
+    def __init__(self, merges: Iterable[Pair], special_tokens: Special = (), ids: IdsLike | None = None) -> None:
         self._merger = Merger(merges)
         spellings = self._merger.spellings
         given = range(len(spellings)) if ids is None else ids

@@ -20,7 +20,7 @@ from samebits.core.arguments import integer, integer_array
 __all__ = ["Tokenizer"]
 
 Int64 = npt.NDArray[np.int64]
-Ids = npt.NDArray[np.integer[Any]] | Sequence[int]
+IdsLike = npt.NDArray[np.integer[Any]] | Sequence[int]
 Special = Sequence[str] | Mapping[str, int]
 
 
@@ -121,6 +121,12 @@ class Tokenizer(ABC):
             TypeError: ``text`` is neither str nor bytes.
             ValueError: the text contains a special token that is not allowed, ``allowed_special`` has a name that is not a
                 special token, or ``text`` is a str with a lone surrogate.
+
+        Example:
+            >>> from samebits.text import ByteTokenizer
+            >>> tokenizer = ByteTokenizer(["<|end|>"])
+            >>> tokenizer.encode("hi<|end|>", allowed_special={"<|end|>"}).tolist()
+            [104, 105, 256]
         """
         allowed = set(self._special) if allowed_special == "all" else allowed_special
         if isinstance(allowed, str) or not set(allowed) <= set(self._special):
@@ -147,7 +153,7 @@ class Tokenizer(ABC):
         """Encode each text as `encode` does."""
         return [self.encode(text, allowed_special) for text in texts]
 
-    def decode_bytes(self, ids: Ids) -> bytes:
+    def decode_bytes(self, ids: IdsLike) -> bytes:
         """Decode token ids to the bytes of their tokens, joined.
 
         Args:
@@ -159,7 +165,7 @@ class Tokenizer(ABC):
         """
         return self._joined("decode_bytes", ids)
 
-    def decode(self, ids: Ids) -> str:
+    def decode(self, ids: IdsLike) -> str:
         """Decode token ids to text.
 
         Bytes that are not UTF-8 become U+FFFD, since a sequence of tokens may end inside a character.
@@ -170,6 +176,11 @@ class Tokenizer(ABC):
         Raises:
             TypeError: ``ids`` are not integers.
             ValueError: ``ids`` are not one-dimensional, or an id is not in the vocabulary.
+
+        Example:
+            >>> from samebits.text import ByteTokenizer
+            >>> ByteTokenizer().decode([72, 105, 33])
+            'Hi!'
         """
         return self._joined("decode", ids).decode("utf-8", "replace")
 
@@ -195,7 +206,7 @@ class Tokenizer(ABC):
         if part := decoder.decode(b"", final=True):
             yield part
 
-    def _joined(self, function: str, ids: Ids) -> bytes:
+    def _joined(self, function: str, ids: IdsLike) -> bytes:
         array = integer_array(function, "ids", ids)
         if array.ndim != 1:
             raise ValueError(f"{function}: ids must be one-dimensional, got shape {array.shape}")
