@@ -1,7 +1,7 @@
 """Places of the technologies in the picture: rows from the bottom up, few crossings, short lines.
 
 The four steps of Sugiyama, Tagawa and Toda (1981): rows by what is required, at most so many boxes a row (Hu 1961); the
-order in a row by the mean place of the neighbours, kept where it has the fewest crossings; places by least squares under the
+order in a row by the mean place of the neighbors, kept where it has the fewest crossings; places by least squares under the
 order; lines through the gaps between the boxes. A line that passes rows on its way up does so in one lane for all its targets.
 Everything is arithmetic on small numbers in a fixed order, so a tree has one picture.
 """
@@ -13,7 +13,7 @@ from math import fsum  # the built-in sum rounds differently since Python 3.12
 
 __all__ = ["Group", "Item", "arrange", "rows"]
 
-_LANE = 8.0  # between a lane and its neighbour
+_LANE = 8.0  # between a lane and its neighbor
 _GAP = 8.0  # between two boxes
 _STIFF = 6.0  # how much less a lane moves than a box
 _SWEEPS = 40
@@ -91,7 +91,7 @@ def _ordered(filled: Mapping[int, list[Item]], steps: Sequence[tuple[Item, Item]
     """The rows in the order with the fewest crossings among those that the sweeps pass through."""
     order = {row: list(filled[row]) for row in sorted(filled)}
     best, fewest = order, _crossings(order, steps)
-    below, above = _neighbours(steps)
+    below, above = _neighbors(steps)
     for sweep in range(_SWEEPS):
         up = sweep % 2 == 0
         order = {row: list(items) for row, items in order.items()}
@@ -103,7 +103,7 @@ def _ordered(filled: Mapping[int, list[Item]], steps: Sequence[tuple[Item, Item]
     return best
 
 
-def _neighbours(steps: Sequence[tuple[Item, Item]]) -> tuple[dict[Item, list[Item]], dict[Item, list[Item]]]:
+def _neighbors(steps: Sequence[tuple[Item, Item]]) -> tuple[dict[Item, list[Item]], dict[Item, list[Item]]]:
     below: dict[Item, list[Item]] = {}
     above: dict[Item, list[Item]] = {}
     for low, high in steps:
@@ -113,7 +113,7 @@ def _neighbours(steps: Sequence[tuple[Item, Item]]) -> tuple[dict[Item, list[Ite
 
 
 def _sort(order: dict[int, list[Item]], row: int, towards: Mapping[Item, list[Item]]) -> None:
-    """Sort a row by the mean place of the neighbours on one side; what has none stays where it is."""
+    """Sort a row by the mean place of the neighbors on one side; what has none stays where it is."""
     place = {item: index / max(len(items) - 1, 1) for items in order.values() for index, item in enumerate(items)}
     here = {item: place[item] for item in order[row]}
     for item in order[row]:
@@ -123,8 +123,8 @@ def _sort(order: dict[int, list[Item]], row: int, towards: Mapping[Item, list[It
 
 
 def _exchange(order: dict[int, list[Item]], steps: Sequence[tuple[Item, Item]]) -> None:
-    """Exchange neighbours in a row as long as that saves crossings."""
-    below, above = _neighbours(steps)
+    """Exchange neighbors in a row as long as that saves crossings."""
+    below, above = _neighbors(steps)
     for _ in range(4):
         place = {item: index for items in order.values() for index, item in enumerate(items)}
         changed = False
@@ -140,7 +140,7 @@ def _exchange(order: dict[int, list[Item]], steps: Sequence[tuple[Item, Item]]) 
 
 
 def _saved(left: Item, right: Item, towards: Mapping[Item, list[Item]], place: Mapping[Item, int]) -> int:
-    """How many crossings go when two neighbours change places, less those that come."""
+    """How many crossings go when two neighbors change places, less those that come."""
     pairs = [(place[one], place[two]) for one in towards.get(left, ()) for two in towards.get(right, ())]
     return sum(one > two for one, two in pairs) - sum(one < two for one, two in pairs)
 
@@ -157,7 +157,7 @@ def _crossings(order: Mapping[int, list[Item]], steps: Sequence[tuple[Item, Item
 def _placed(
     order: Mapping[int, list[Item]], steps: Sequence[tuple[Item, Item]], span: Callable[[Item], tuple[float, float]]
 ) -> dict[Item, float]:
-    """The middle of every item: near its neighbours, in the row's order, apart, inside its span."""
+    """The middle of every item: near its neighbors, in the row's order, apart, inside its span."""
     x = {}
     for items in order.values():
         for index, item in enumerate(items):
@@ -178,8 +178,8 @@ def _placed(
 
 
 def _near(order: Mapping[int, list[Item]], steps: Sequence[tuple[Item, Item]]) -> dict[Item, list[Item]]:
-    """What draws each item: a box its neighbours; a lane all lanes of its line and what they lead to, so that it runs straight."""
-    below, above = _neighbours(steps)
+    """What draws each item: a box its neighbors; a lane all lanes of its line and what they lead to, so that it runs straight."""
+    below, above = _neighbors(steps)
     near = {item: [*below.get(item, ()), *above.get(item, ())] or [item] for items in order.values() for item in items}
     lines: dict[tuple[str, bool], list[Item]] = {}
     for item in near:
