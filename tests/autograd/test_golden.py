@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from samebits.autograd.ops import probabilities
+from samebits.core import blocks
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "autograd.json").read_text(encoding="utf-8"))
@@ -17,5 +17,5 @@ def digests() -> dict[str, str]:
 
 
 def test_block_sizes_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probabilities, "_BLOCK", 700)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", 5600)
     assert digests() == EXPECTED

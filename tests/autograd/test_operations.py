@@ -161,7 +161,7 @@ def test_softmax_refuses_rows_without_a_finite_maximum_and_takes_minus_infinity(
     inf = float("inf")
     assert Tensor([[0.0, -inf]]).softmax().tolist() == [[1.0, 0.0]]
     for row, value in (([0.0, inf], "inf"), ([0.0, float("nan")], "nan"), ([-inf, -inf], "-inf")):
-        with pytest.raises(FloatingPointError, match=rf"softmax: the row \[1\] has no finite maximum: {value} is in it"):
+        with pytest.raises(FloatingPointError, match=rf"softmax: row \[1\] of x must have a finite maximum, got {value}"):
             Tensor([[0.0, 0.0], row]).softmax()
 
 
@@ -219,16 +219,16 @@ def test_a_rule_can_only_name_what_there_is() -> None:
         (lambda: Tensor([1.0, 2.0, 3.0]).split(2), ValueError, "3 elements along axis 0 cannot be cut into 2"),
         (lambda: ops.stack([Tensor(1.0), Tensor([1.0])]), ValueError, r"stack: the shapes differ: \(\), \(1,\)"),
         (lambda: ops.concatenate([Tensor([1.0]), Tensor([1])]), TypeError, "concatenate: the dtypes differ: float32, int64"),
-        (lambda: Tensor([1.0]).squeeze(0).softmax(), ValueError, "softmax: x has no axis"),
+        (lambda: Tensor([1.0]).squeeze(0).softmax(), ValueError, "softmax: x must have at least one axis"),
         (lambda: Tensor([float("inf")]) @ Tensor([1.0]), FloatingPointError, "matmul: a"),
         (lambda: Tensor([1]).exp(), TypeError, "int64"),
         (lambda: Tensor([1.0]).take(0, 1), np.exceptions.AxisError, "axis 1"),
         (lambda: Tensor([1.0]).split(1, -2), np.exceptions.AxisError, "axis -2"),
         (lambda: ops.sum(Tensor([1.0]), [0]), TypeError, r"axis is \[0\]: an integer, a tuple of integers or None is needed"),  # type: ignore[arg-type]
         (lambda: autograd.grad(ops.sum, [0]), TypeError, r"argnums is \[0\]: an integer or a tuple of integers is needed"),  # type: ignore[arg-type]
-        (lambda: Tensor([1]).softmax(), TypeError, "softmax: x has dtype int64; float32 is needed"),
-        (lambda: Tensor([1]).log_softmax(), TypeError, "log_softmax: x has dtype int64; float32 is needed"),
-        (lambda: ops.softmax(np.ones(2)), TypeError, "softmax: x has dtype float64; float32 is needed"),
+        (lambda: Tensor([1]).softmax(), TypeError, "softmax: x must be float32, got int64"),
+        (lambda: Tensor([1]).log_softmax(), TypeError, "log_softmax: x must be float32, got int64"),
+        (lambda: ops.softmax(np.ones(2)), TypeError, "softmax: x must be float32, got float64"),
         (lambda: ops.concatenate([Tensor([1.0])], None), TypeError, "concatenate: an axis is needed, not None"),
         (lambda: Tensor(2.0) ** float("inf"), ValueError, "power: exponent is inf: whole numbers"),
         (lambda: Tensor(2.0) ** np.float32("nan"), ValueError, "power: exponent is .*nan.*: whole numbers"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samebits.core import blocks, grid, linalg, random, summation
+from samebits.core import blocks, linalg
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "core.json").read_text(encoding="utf-8"))
@@ -19,13 +19,11 @@ def digests() -> dict[str, str]:
 
 @pytest.mark.variants
 def test_block_sizes_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(blocks.evaluate.__kwdefaults__, "block", 1000)
-    monkeypatch.setattr(random, "BLOCK", 998)
-    monkeypatch.setattr(summation, "_BLOCK", 512)
-    monkeypatch.setattr(grid, "_BLOCK", 700)
-    monkeypatch.setattr(linalg, "_GROUP", 3000)
-    monkeypatch.setattr(linalg, "_ROWS", 5)
-    assert digests() == EXPECTED
+    for elements in (512, 998):
+        monkeypatch.setattr(blocks, "CACHE_BYTES", elements * 8)
+        monkeypatch.setattr(blocks, "PRODUCT_BYTES", 3000 * 8)
+        monkeypatch.setattr(linalg, "_PACKED_ROWS", 5)
+        assert digests() == EXPECTED
 
 
 @pytest.mark.variants

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from samebits.core import grid, linalg
+from samebits.core import blocks, grid, linalg
 from samebits.core.linalg import dot, matmul, prepare, vecdot
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -146,9 +146,9 @@ def test_blocks_change_no_bit(monkeypatch):
     a, b = normal(3, 50, 40, spread=3), normal(3, 40, 30, seed=1, spread=3)
     expected, matrix = matmul(a, b), matmul(a, b[0])
     for block, group, rows in [(1, 1, 1), (100, 1000, 7), (1300, 5000, 3)]:
-        monkeypatch.setattr(grid, "_BLOCK", block)
-        monkeypatch.setattr(linalg, "_GROUP", group)
-        monkeypatch.setattr(linalg, "_ROWS", rows)
+        monkeypatch.setattr(blocks, "CACHE_BYTES", block * 8)
+        monkeypatch.setattr(blocks, "PRODUCT_BYTES", group * 8)
+        monkeypatch.setattr(linalg, "_PACKED_ROWS", rows)
         assert same(matmul(a, b), expected)
         assert same(matmul(a, b[0]), matrix)
 
@@ -275,18 +275,18 @@ def test_error_is_within_the_documented_bound(spread):
 def test_non_finite_operands_are_refused_with_their_place(bad):
     a, b = normal(2, 3, 4), normal(2, 4, 5)
     a[1, 2, 3] = a[1, 2, 1] = bad
-    message = re.escape(f"matmul: a[1, 2, 1] is {np.float32(bad)}, but only finite values")
+    message = re.escape(f"matmul: a[1, 2, 1] must be finite, got {np.float32(bad)}")
     for right in (b, b[0], prepare(b[0])):
         with pytest.raises(FloatingPointError, match=message):
             matmul(a, right)
     b[1, 0, 2] = bad
-    with pytest.raises(FloatingPointError, match=re.escape(f"b[1, 0, 2] is {np.float32(bad)}")):
+    with pytest.raises(FloatingPointError, match=re.escape(f"b[1, 0, 2] must be finite, got {np.float32(bad)}")):
         matmul(a[0], b)
-    with pytest.raises(FloatingPointError, match=re.escape("prepare: b[0, 2] is")):
+    with pytest.raises(FloatingPointError, match=re.escape("prepare: b[0, 2] must be finite")):
         prepare(b[1])
-    with pytest.raises(FloatingPointError, match=re.escape("vecdot: a[2, 1] is")):
+    with pytest.raises(FloatingPointError, match=re.escape("vecdot: a[2, 1] must be finite")):
         vecdot(a[1], a[0])
-    with pytest.raises(FloatingPointError, match=re.escape("dot: b[1, 0, 2] is")):
+    with pytest.raises(FloatingPointError, match=re.escape("dot: b[1, 0, 2] must be finite")):
         dot(a[0], b)
 
 

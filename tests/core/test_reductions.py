@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from samebits.core import reductions, summation
+from samebits.core import blocks, reductions, summation
 from samebits.core.reductions import cumsum, logsumexp, mean, norm, std, var
 from samebits.core.summation import fold, pairwise_sum
 
@@ -68,7 +68,7 @@ def test_pairwise_sum_is_its_definition(n):
 @pytest.mark.parametrize("block", [1, 7, 100, 65536])
 @pytest.mark.parametrize("shape", [(1000, 1, 1), (129, 1, 5), (77, 6, 1), (50, 4, 3), (1, 9, 9), (2, 300, 1)])
 def test_fold_is_the_same_tree_for_any_shape_layout_and_block(monkeypatch, block, shape):
-    monkeypatch.setattr(summation, "_BLOCK", block)
+    monkeypatch.setattr(blocks, "CACHE_BYTES", block * 8)
     monkeypatch.setattr(summation, "_LANES", max(1, block // 20))
     x = normal(*shape)
     expected = np.array([tree_by_definition(x[:, i, j]) for i in range(shape[1]) for j in range(shape[2])]).reshape(shape[1:])

@@ -183,7 +183,8 @@ def test_what_is_not_finite_ends_the_run_with_the_step_and_the_name(numerics: st
 
 
 @pytest.mark.parametrize(
-    ("numerics", "says"), [("exact", r"blocks\.0: attention: q\[0, 0, 0, 0\] is inf"), ("fast", "the loss is nan")]
+    ("numerics", "says"),
+    [("exact", r"blocks\.0: attention: q\[0, 0, 0, 0\] must be finite, got inf"), ("fast", "the loss is nan")],
 )
 def test_a_run_that_diverges_ends_there_and_keeps_the_last_checkpoint(tmp_path: Path, numerics: str, says: str) -> None:
     config = replace(CONFIG, warmup=4, learning_rate=1e20, clip=0.0, weight_decay=0.0, checkpoint_every=1, numerics=numerics)

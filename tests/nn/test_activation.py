@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 
 from samebits.autograd import Tensor, gradient_check, gradients
-from samebits.core import Stream
-from samebits.nn import parts
+from samebits.core import Stream, blocks
+from samebits.core.arithmetic import horner
+from samebits.nn import mills
 from samebits.nn.activation import gelu, glu, silu, swiglu
 
 Array = np.ndarray[Any, Any]
@@ -47,7 +49,7 @@ def test_blocks_and_memory_layout_cannot_change_a_bit(name: str, monkeypatch: py
     arrays = [normal(40, 60, name=str(i), scale=3) for i in range(count)]
     expected = bits(function, *arrays)
     for block in (1, 77, 10**6):
-        monkeypatch.setattr(parts, "BLOCK", block if block > 1 else 50)
+        monkeypatch.setattr(blocks, "CACHE_BYTES", block if block > 1 else 50)
         assert bits(function, *arrays) == expected
     assert bits(function, *[np.asfortranarray(x) for x in arrays]) == expected
 
@@ -111,7 +113,17 @@ def test_bad_arguments_are_named() -> None:
         glu(Tensor([1.0, 2.0, 3.0]))
     with pytest.raises(ValueError, match=r"swiglu: gate has shape \(1,\) and up has \(2,\): one shape is needed"):
         swiglu(Tensor([1.0]), Tensor([1.0, 2.0]))
-    with pytest.raises(TypeError, match=r"silu: x is int64: float32 is needed"):
+    with pytest.raises(TypeError, match=r"silu: x must be float32, got int64"):
         silu(Tensor([1]))
-    with pytest.raises(TypeError, match=r"swiglu: gate is float32 and up is int64: one dtype is needed|up is int64"):
+    with pytest.raises(TypeError, match=r"swiglu: up must be float32 as gate is, got int64"):
         swiglu(Tensor([1.0]), Tensor([1]))
+
+
+def test_the_ratio_of_mills_is_within_3e_14_of_the_truth() -> None:
+    """Phi(-a) / phi(a) against mpmath, as far out as Phi(-a) is a float32."""
+    a = np.linspace(0.0, 15.0, 1501)
+    with mpmath.workdps(30):
+        roots = [(mpmath.mpf(t), mpmath.mpf(t) / mpmath.sqrt(2)) for t in a.tolist()]
+        exact = [float(mpmath.sqrt(mpmath.pi / 2) * mpmath.erfc(root) * mpmath.exp(t * t / 2)) for t, root in roots]
+    over, under = (horner([np.array(one) for one in c], a) for c in (mills.MILLS_OVER, mills.MILLS_UNDER))
+    np.testing.assert_allclose(over / under, exact, rtol=3e-14)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from samebits.autograd import Tensor, gradient_check, gradients
-from samebits.core import Stream
-from samebits.nn import parts
+from samebits.core import Stream, blocks
 from samebits.nn.regularization import Dropout, dropout
 
 
@@ -40,7 +39,7 @@ def test_blocks_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     x = Tensor(Stream(1).normal(size=(30, 70)))
     expected = dropout(x, 0.1, Stream(2)).numpy().tobytes()
     for block in (7, 1000, 10**6):
-        monkeypatch.setattr(parts, "BLOCK", block)
+        monkeypatch.setattr(blocks, "CACHE_BYTES", block)
         assert dropout(x, 0.1, Stream(2)).numpy().tobytes() == expected
 
 
@@ -65,5 +64,5 @@ def test_bad_arguments_are_named() -> None:
             dropout(x, p, Stream(0))
         with pytest.raises(ValueError, match=f"Dropout: p must be at least 0 and below 1, got {p}"):
             Dropout(p)
-    with pytest.raises(TypeError, match=r"dropout: x is int64: float32 is needed"):
+    with pytest.raises(TypeError, match=r"dropout: x must be float32, got int64"):
         dropout(Tensor([1]), 0.5, Stream(0))

@@ -85,5 +85,5 @@ def test_bad_arguments_are_named() -> None:
         embedding(np.array([True]), weight)
     with pytest.raises(ValueError, match=r"embedding: weight must have two axes, entries and channels, got shape \(5,\)"):
         embedding(np.array([0]), Tensor(np.zeros(5, np.float32)))
-    with pytest.raises(TypeError, match=r"embedding: weight is int64: float32 is needed"):
+    with pytest.raises(TypeError, match=r"embedding: weight must be float32, got int64"):
         embedding(np.array([0]), Tensor([[1]]))

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from samebits.autograd import Tensor, gradient_check, gradients
-from samebits.core import Stream
-from samebits.nn import parts
+from samebits.core import Stream, blocks
 from samebits.nn.normalization import BatchNorm, LayerNorm, RMSNorm, batch_norm, layer_norm, rms_norm
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +57,7 @@ def test_blocks_and_memory_layout_cannot_change_a_bit(name: str, monkeypatch: py
     arrays = arguments(name, 101, 70)
     expected = bits(FULL[name][0], *arrays)
     for block in (10, 5000, 10**6):
-        monkeypatch.setattr(parts, "BLOCK", block)
+        monkeypatch.setattr(blocks, "CACHE_BYTES", block)
         assert bits(FULL[name][0], *arrays) == expected
     assert bits(FULL[name][0], *[np.asfortranarray(x) for x in arrays]) == expected
 
@@ -134,7 +133,7 @@ def test_bad_arguments_are_named() -> None:
         rms_norm(Tensor(1.0))
     with pytest.raises(ValueError, match=r"rms_norm: x has no channels: its shape is \(2, 0\)"):
         rms_norm(Tensor(np.ones((2, 0), np.float32)))
-    with pytest.raises(TypeError, match=r"layer_norm: x is int64: float32 is needed"):
+    with pytest.raises(TypeError, match=r"layer_norm: x must be float32, got int64"):
         layer_norm(Tensor([1, 2]))
     with pytest.raises(
         ValueError, match=r"batch_norm: x has shape \(1, 3\): training needs at least two values for each channel"

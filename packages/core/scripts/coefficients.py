@@ -1,10 +1,10 @@
-"""Make `samebits/core/constants.py`: every constant of the elementary functions, from its definition, by mpmath.
+"""Make `samebits/core/constants.py` and `samebits/nn/mills.py`: constants of functions, from their definitions, by mpmath.
 
 A polynomial is the one equal to its function at the Chebyshev points, which is within a small factor of the best there
-is; the quotient for erf likewise. Everything is computed to 300 bits, and rounded to float64 once.
+is; the quotients for erf and for the ratio of Mills likewise. Everything is computed to 300 bits, and rounded to float64 once.
 
-    python packages/core/scripts/coefficients.py            write the module
-    python packages/core/scripts/coefficients.py --check    exit with 1 if the module is not what this script makes
+    python packages/core/scripts/coefficients.py            write the modules
+    python packages/core/scripts/coefficients.py --check    exit with 1 if a module is not what this script makes
 """
 
 import argparse
@@ -17,16 +17,22 @@ import mpmath  # type: ignore[import-untyped]
 from mpmath import mp, mpf
 
 mp.prec = 300
-TARGET = Path(__file__).parents[1] / "src" / "samebits" / "core" / "constants.py"
+PACKAGES = Path(__file__).parents[2]
 Real = Any  # mpmath has no type hints
 Curve = Callable[[Real], Real]
 
-HEADING = '''"""Constants of the elementary functions; made by `scripts/coefficients.py`, not by hand.
+CORE = '''"""Constants of the elementary functions; made by `scripts/coefficients.py`, not by hand.
 
 Polynomials have their highest power first. A constant in several parts is their sum: all parts but the last have so
 few bits that their product with a whole number of the size they meet is exact.
 """
 '''
+NN = '''"""Constants of the ratio of Mills, for `gelu`; made by `packages/core/scripts/coefficients.py`, not by hand.
+
+Polynomials have their highest power first.
+"""
+'''
+Constant = tuple[str, str, list[Real]]
 
 
 def chebyshev(low: float, high: float, count: int) -> list[Real]:
@@ -91,8 +97,8 @@ def log_erfc(t: Real) -> Real:
     return mp.log(mp.erfc(-t)) / t
 
 
-def constants() -> Iterator[tuple[str, str, list[Real]]]:
-    """Name, comment and values of every constant."""
+def elementary() -> Iterator[Constant]:
+    """Name, comment and values of the constants of the elementary functions."""
     ln2, ln10, half_ln2 = mp.log(2), mp.log(10), mp.log(2) / 2
     yield "LN2", "log 2", parts(ln2, 42)
     yield "LN2_WHOLE", "log 2, rounded", [ln2]
@@ -115,24 +121,33 @@ def constants() -> Iterator[tuple[str, str, list[Real]]]:
     over, under = quotient(log_erfc, points, 9, 8)
     yield "ERF_OVER", "log(1 + erf(t)) = t ERF_OVER(t) / ERF_UNDER(t), -6 <= t <= 0", over
     yield "ERF_UNDER", "", under
+
+
+def normal_tail() -> Iterator[Constant]:
+    """Name, comment and values of the constants of the ratio of Mills."""
     over, under = quotient(mills, [4 * s / (1 - s) for s in chebyshev(0, 0.79, 16)], 7, 8)  # a up to 15, denser near 0
     yield "MILLS_OVER", "Phi(-a) / phi(a) = MILLS_OVER(a) / MILLS_UNDER(a), 0 <= a <= 15, to 3e-14", over
     yield "MILLS_UNDER", "", under
 
 
-def module() -> str:
-    """The text of `constants.py`."""
-    lines = [HEADING]
-    for name, comment, values in constants():
+def text(heading: str, constants: Iterator[Constant]) -> str:
+    """The text of a module."""
+    lines = [heading]
+    for name, comment, values in constants:
         lines += [f"# {comment}"] if comment else []
         if len(values) == 1:
             lines.append(f"{name} = {float(values[0])!r}")
         else:
             lines += [f"{name} = (", *(f"    {float(value)!r}," for value in values), ")"]
+    return "\n".join(lines) + "\n"
+
+
+def digits_of_inverse_pi() -> str:
+    """The text of the constants that Payne and Hanek's reduction needs."""
     bits = 1216
     with mpmath.workprec(bits + 64):
         digits = f"{int(mp.floor(mp.ldexp(1 / mp.pi, bits))):0{bits // 4}x}"
-    lines += [
+    lines = [
         f"# The first {bits} bits of 1 / pi",
         f"INV_PI_BITS = {bits}",
         "INV_PI_DIGITS = int(",
@@ -145,14 +160,22 @@ def module() -> str:
 
 
 def main() -> int:
-    """Write the module, or compare it."""
+    """Write the modules, or compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
-    if not parser.parse_args().check:
-        TARGET.write_text(module(), encoding="utf-8", newline="\n")
-        return 0
-    same = TARGET.read_text(encoding="utf-8") == module()
-    print(f"{TARGET.name}: {'as made by this script' if same else 'NOT what this script makes'}")
+    check = parser.parse_args().check
+    made = {
+        "core/src/samebits/core/constants.py": text(CORE, elementary()) + digits_of_inverse_pi(),
+        "nn/src/samebits/nn/mills.py": text(NN, normal_tail()),
+    }
+    same = True
+    for name, content in made.items():
+        path = PACKAGES / name
+        if not check:
+            path.write_text(content, encoding="utf-8", newline="\n")
+        elif path.read_text(encoding="utf-8") != content:
+            print(f"{name} is not what this script makes")
+            same = False
     return 0 if same else 1
 
 

@@ -3,17 +3,23 @@
 The functions carry NumPy's names, among them ``sum``, ``max`` and ``min``: say ``from samebits import core``.
 """
 
+from samebits.core.blocks import GROUP_ROWS, row_blocks, store
 from samebits.core.elementary import cos, erf, exp, exp2, expm1, log, log1p, log2, log10, rsqrt, sigmoid, sin, sqrt, tanh
 from samebits.core.hashing import digest
 from samebits.core.indexing import argsort, bincount, embedding_gradient, scatter_add, segment_sum
 from samebits.core.linalg import Prepared, dot, matmul, prepare, vecdot
 from samebits.core.machine import BLAS, Machine, MachineError, check_arithmetic, describe_machine
-from samebits.core.modes import Kernels, Numerics, current, numerics
+from samebits.core.mixing import Context
+from samebits.core.modes import ColumnSums, Kernels, Numerics, current, numerics
+from samebits.core.nonfinite import refuse_non_finite, refuse_rows
 from samebits.core.random import Stream
 from samebits.core.reductions import cumsum, logsumexp, max, mean, min, norm, std, sum, var  # noqa: A004
 
 __all__ = [
     "BLAS",
+    "GROUP_ROWS",
+    "ColumnSums",
+    "Context",
     "Kernels",
     "Machine",
     "MachineError",
@@ -46,6 +52,9 @@ __all__ = [
     "norm",
     "numerics",
     "prepare",
+    "refuse_non_finite",
+    "refuse_rows",
+    "row_blocks",
     "rsqrt",
     "scatter_add",
     "segment_sum",
@@ -53,6 +62,7 @@ __all__ = [
     "sin",
     "sqrt",
     "std",
+    "store",
     "sum",
     "tanh",
     "var",

@@ -10,21 +10,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Doubles = NDArray[np.float64]
-Words = NDArray[np.int64]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
 
 
-def scalar(value: float) -> Doubles:
+def scalar(value: float) -> Float64:
     """`value` as a 0-d float64 array, which a ufunc takes at once; a Python float it would convert at each call."""
     return np.array(value, np.float64)
 
 
-def word(value: int) -> Words:
+def word(value: int) -> Int64:
     """`value` as a 0-d int64 array."""
     return np.array(value, np.int64)
 
 
-def scalars(values: Sequence[float]) -> tuple[Doubles, ...]:
+def scalars(values: Sequence[float]) -> tuple[Float64, ...]:
     """Each of `values` as a 0-d array."""
     return tuple(scalar(value) for value in values)
 
@@ -35,7 +36,7 @@ EXPONENT = word(52)  # where the exponent of a float64 begins
 MAGIC = scalar(1.5 * 2.0**52)
 
 
-def horner(coefficients: Sequence[Doubles], x: Doubles) -> Doubles:
+def horner(coefficients: Sequence[Float64], x: Float64) -> Float64:
     """The polynomial with these coefficients, highest power first, at `x`."""
     y = x * coefficients[0]
     for coefficient in coefficients[1:-1]:
@@ -45,6 +46,6 @@ def horner(coefficients: Sequence[Doubles], x: Doubles) -> Doubles:
     return y
 
 
-def within(x: Doubles, low: Doubles, high: Doubles) -> bool:
+def within(x: Float64, low: Float64, high: Float64) -> bool:
     """Whether all of `x` lies in [low, high]; a NaN does not."""
     return not x.size or bool(np.minimum.reduce(x, axis=None) >= low and np.maximum.reduce(x, axis=None) <= high)

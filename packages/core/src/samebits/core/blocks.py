@@ -1,59 +1,124 @@
-"""Elementwise float32 functions evaluated in float64, a block at a time.
+"""Evaluation in blocks that fit the processor's cache.
 
-    cast a block to float64  ->  kernel(block, result)  ->  cast to float32, the one rounding
+    a block of the rows, in the working dtype  ->  formula(*outs, *xs)  ->  one rounding into the results
 
-A block is small enough to stay in the processor's cache through all the operations of the kernel, and large enough to
-make their calls cheap. An element's result depends on that element alone, so the size of the blocks cannot change a
-bit. Nothing is shared between calls: any number of threads may evaluate at once.
+A block stays in a core's cache through all operations of a formula, and is large enough to make their calls cheap. A
+row of the result depends on its own row of the arguments alone (elements are rows of length 1), so the sizes named here
+cannot change a bit: `CACHE_BYTES` and `PRODUCT_BYTES` may be tuned. `GROUP_ROWS` is different: it is part of the
+definition of sums over rows. Nothing is shared between calls, so any number of threads may evaluate at once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-Singles = NDArray[np.float32]
-Kernel = Callable[[NDArray[np.float64], NDArray[np.float64]], object]
+from samebits.core.arithmetic import Float32, Float64
 
-BLOCK = 32768
-_SINGLE = np.dtype(np.float32)
+__all__ = ["CACHE_BYTES", "GROUP_ROWS", "PRODUCT_BYTES", "block_elements", "evaluate", "evaluate_rows", "row_blocks", "store"]
+
+Array = npt.NDArray[Any]
+Formula = Callable[..., object]
+Kernel = Callable[[Float64, Float64], object]
+
+CACHE_BYTES = 2**18
+"""Bytes of a block of one array: the block and the few temporaries of a formula stay in a core's second-level cache."""
+PRODUCT_BYTES = 2**23
+"""Bytes of the operands and the result of a matrix product that are worked on together."""
+GROUP_ROWS = 32
+"""Rows added up together in sums over rows that come block by block. Another number would change their bits."""
+
 _NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
 
 
-def evaluate(kernel: Kernel, x: Singles, out: Singles | None = None, *, block: int = BLOCK) -> Singles:
-    """`kernel` at every element of `x`, rounded to float32.
+def block_elements(itemsize: int = 8) -> int:
+    """Return how many elements of a size in bytes make a block.
+
+    Example:
+        >>> block_elements(8) == CACHE_BYTES // 8
+        True
+    """
+    return max(1, CACHE_BYTES // itemsize)
+
+
+def row_blocks(count: int, length: int = 1, itemsize: int = 8, group: int = 1) -> list[slice]:
+    """Cut ``count`` rows of ``length`` elements into blocks of about `CACHE_BYTES`, whole groups of ``group`` rows each.
+
+    Example:
+        >>> row_blocks(10, length=CACHE_BYTES // 32)
+        [slice(0, 4, None), slice(4, 8, None), slice(8, 10, None)]
+    """
+    height = max(1, block_elements(itemsize) // (max(1, length) * group)) * group
+    return [slice(start, min(start + height, count)) for start in range(0, count, height)]
+
+
+def evaluate_rows(
+    formula: Formula, outs: Sequence[Array], xs: Sequence[Array], working: npt.DTypeLike = np.float64, group: int = 1
+) -> None:
+    """Fill arrays by a formula, block by block of their rows.
 
     Args:
-        kernel: `kernel(x, out)` on float64 arrays with one axis; see `arithmetic`. Here `out` is not `x`.
-        x: float32 of any shape and memory order; not modified, unless it is `out`.
-        out: a float32 array of the shape of `x`, or None for a new one. It may overlap `x` in any way.
-        block: how many elements are evaluated at a time.
+        formula: ``formula(*outs, *xs)`` fills the blocks of ``outs`` from those of ``xs``. Floating blocks have the working
+            dtype, others their own. The blocks of ``xs`` must not be written to.
+        outs: Arrays to fill, perhaps none. They must not overlap ``xs``.
+        xs: The arguments; all arrays have one length of their first axis.
+        working: The dtype to compute in. The results are rounded from it once, by `store`.
+        group: A block is a multiple of so many rows, except the last one.
+    """
+    count, working = len(xs[0]), np.dtype(working)
+    length = max([x.size for x in (*outs, *xs)]) // max(1, count)
+    with np.errstate(all="ignore"):
+        for part in row_blocks(count, length, working.itemsize, group):
+            targets = [out[part] for out in outs]
+            results = [out if out.dtype == working else np.empty(out.shape, working) for out in targets]
+            blocks = [x[part].astype(working, copy=False) if x.dtype.kind == "f" else x[part] for x in xs]
+            formula(*results, *blocks)
+            for result, target in zip(results, targets, strict=True):
+                store(result, target)
+
+
+def evaluate(kernel: Kernel, x: Float32, out: Float32 | None = None) -> Float32:
+    """Evaluate a float64 kernel at every element of a float32 array.
+
+    Args:
+        kernel: ``kernel(x, out)`` on float64 arrays with one axis (`arithmetic`). Here ``out`` is not ``x``.
+        x: Float32 of any shape and memory order; not modified, unless it is ``out``.
+        out: A float32 array of the shape of ``x``, or None for a new one. It may overlap ``x`` in any way.
 
     Returns:
-        `out`. Every NaN in it has the bits 0x7fc00000.
+        ``out``. Every NaN in it has the bits 0x7fc00000.
     """
     direct = True
     if out is None:
-        out = np.empty(x.shape, _SINGLE)
+        out = np.empty(x.shape, np.float32)
     else:
         direct = out.flags.c_contiguous and (out is x or not np.may_share_memory(out, x))
-    source = x.reshape(-1)
-    target = out.reshape(-1) if direct else np.empty(x.size, _SINGLE)
-    with np.errstate(all="ignore"):
-        for start in range(0, x.size, block):
-            wide = source[start : start + block].astype(np.float64)
-            result = np.empty_like(wide)
-            kernel(wide, result)
-            narrow(result, target[start : start + block])
+    target = out.reshape(-1) if direct else np.empty(x.size, np.float32)
+    evaluate_rows(lambda result, block: kernel(block, result), [target], [x.reshape(-1)])
     if not direct:
         out[...] = target.reshape(x.shape)
     return out
 
 
-def narrow(wide: NDArray[np.float64] | Singles, out: Singles) -> Singles:
-    """`wide` rounded to float32 into `out`, every NaN the one with the bits 0x7fc00000."""
+def narrow(wide: Float64 | Float32, out: Float32) -> Float32:
+    """Round to float32 into ``out``, every NaN to the one with the bits 0x7fc00000."""
     out[...] = wide
     nan = np.isnan(out)
     if np.count_nonzero(nan):
         np.copyto(out, _NAN, where=nan)
+    return out
+
+
+def store(values: Array, out: Array) -> Array:
+    """Put values of the working dtype into ``out``, rounded as by `narrow` where that is narrower; return ``out``.
+
+    Example:
+        >>> store(np.array([1.0, np.nan]), np.empty(2, np.float32))
+        array([ 1., nan], dtype=float32)
+    """
+    if values.dtype != out.dtype:
+        return narrow(values, out)
+    if values is not out:
+        out[...] = values
     return out

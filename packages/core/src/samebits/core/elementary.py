@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from samebits.core import exponential, logarithm, ties, trigonometry
 from samebits.core.arguments import check_out, float_array
-from samebits.core.arithmetic import ONE, Doubles, scalar, word
+from samebits.core.arithmetic import ONE, Float64, scalar, word
 from samebits.core.blocks import Kernel, evaluate
 
 Array = NDArray[np.float32]
@@ -159,31 +159,31 @@ def _evaluate(function: str, kernel: Kernel, x: ArrayLike, out: Array | None) ->
     return evaluate(kernel, x, out)
 
 
-def _exp2(x: Doubles, out: Doubles) -> None:
+def _exp2(x: Float64, out: Float64) -> None:
     _mended(exponential.exp2, ties.EXP2, x, out)
 
 
-def _sin(x: Doubles, out: Doubles) -> None:
+def _sin(x: Float64, out: Float64) -> None:
     _mended(trigonometry.sin, ties.SIN, x, out)
 
 
-def _cos(x: Doubles, out: Doubles) -> None:
+def _cos(x: Float64, out: Float64) -> None:
     _mended(trigonometry.cos, ties.COS, x, out)
 
 
-def _log(x: Doubles, out: Doubles) -> None:
+def _log(x: Float64, out: Float64) -> None:
     _mended(logarithm.log, ties.LOG, x, out)
 
 
-def _log10(x: Doubles, out: Doubles) -> None:
+def _log10(x: Float64, out: Float64) -> None:
     _mended(logarithm.log10, ties.LOG10, x, out)
 
 
-def _log1p(x: Doubles, out: Doubles) -> None:
+def _log1p(x: Float64, out: Float64) -> None:
     _mended(logarithm.log1p, ties.LOG1P, x, out)
 
 
-def _mended(kernel: Kernel, wrong: dict[int, int], x: Doubles, out: Doubles) -> None:
+def _mended(kernel: Kernel, wrong: dict[int, int], x: Float64, out: Float64) -> None:
     """The kernel, but at the inputs in `wrong`, which are looked for only where a result is a tie; `out` is not `x`."""
     kernel(x, out)
     if np.minimum.reduce(out.view(np.int64) << _REST) == _TIE:
@@ -192,20 +192,20 @@ def _mended(kernel: Kernel, wrong: dict[int, int], x: Doubles, out: Doubles) -> 
             np.copyto(out, right_value, where=x == given_value)
 
 
-def _sqrt(x: Doubles, out: Doubles) -> None:
+def _sqrt(x: Float64, out: Float64) -> None:
     np.sqrt(x, out=out)
 
 
-def _rsqrt(x: Doubles, out: Doubles) -> None:
+def _rsqrt(x: Float64, out: Float64) -> None:
     np.sqrt(x, out=out)
     np.divide(ONE, out, out=out)
 
 
-def _sigmoid(x: Doubles, out: Doubles) -> None:
+def _sigmoid(x: Float64, out: Float64) -> None:
     _mended(_sigmoid_lined, ties.SIGMOID, x, out)
 
 
-def _sigmoid_lined(x: Doubles, out: Doubles) -> None:
+def _sigmoid_lined(x: Float64, out: Float64) -> None:
     """The kernel; but near 0 a line, 1/2 + x/4 with a little less slope.
 
     There 1/2 + x/4 - x^3/48 comes so close to ties of float32 that float64 rounds onto them; the slope decides these

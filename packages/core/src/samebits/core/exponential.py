@@ -11,7 +11,7 @@ so each function is one quotient of sums of c and r, with no cancellation near 0
 import numpy as np
 
 from samebits.core import constants
-from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Doubles, Words, horner, scalar, scalars, within, word
+from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Float64, Int64, horner, scalar, scalars, within, word
 
 _LN2 = scalars(constants.LN2)
 _LN2_WHOLE = scalar(constants.LN2_WHOLE)
@@ -29,7 +29,7 @@ _TANH_LOW, _TANH_HIGH = scalar(-20.0), scalar(20.0)  # beyond, tanh rounds to -1
 _ERF_LOW, _ZERO = scalar(-6.0), scalar(0.0)  # before -6, erf rounds to -1
 
 
-def exp(x: Doubles, out: Doubles) -> Doubles:
+def exp(x: Float64, out: Float64) -> Float64:
     """e^x; 0 and infinity where float64 ends, subnormal results rounded once."""
     if within(x, _LOW, _HIGH):
         k, r = _reduce(x)
@@ -38,14 +38,14 @@ def exp(x: Doubles, out: Doubles) -> Doubles:
     return _scale_far(_small(r), k, out)
 
 
-def exp_short(x: Doubles, out: Doubles) -> Doubles:
+def exp_short(x: Float64, out: Float64) -> Float64:
     """e^x to 7e-10 relative, for results that are rounded to float32; exact at 0, and ends as exp does."""
     if within(x, _LOW, _HIGH):
         return _scale(*_short(x, out), out)
     return _scale_far(*_short(np.clip(x, -750.0, 750.0), out), out)
 
 
-def exp2(x: Doubles, out: Doubles) -> Doubles:
+def exp2(x: Float64, out: Float64) -> Float64:
     """2^x, exact for whole x; ends as exp does."""
     if within(x, _LOW_2, _HIGH_2):
         k, r = _reduce_2(x)
@@ -54,7 +54,7 @@ def exp2(x: Doubles, out: Doubles) -> Doubles:
     return _scale_far(_small(r), k, out)
 
 
-def expm1(x: Doubles, out: Doubles) -> Doubles:
+def expm1(x: Float64, out: Float64) -> Float64:
     """e^x - 1, as (2^k (c + r) - (c - r)) / (c - r)."""
     inside = within(x, _LOW, _HIGH)
     if not inside:
@@ -71,7 +71,7 @@ def expm1(x: Doubles, out: Doubles) -> Doubles:
     return out
 
 
-def tanh(x: Doubles, out: Doubles) -> Doubles:
+def tanh(x: Float64, out: Float64) -> Float64:
     """(e^2x - 1) / (e^2x + 1), as (2^k (c + r) - (c - r)) / (2^k (c + r) + (c - r))."""
     if not within(x, _TANH_LOW, _TANH_HIGH):
         x = np.clip(x, _TANH_LOW, _TANH_HIGH)
@@ -84,7 +84,7 @@ def tanh(x: Doubles, out: Doubles) -> Doubles:
     return np.divide(over, more, out=out)
 
 
-def sigmoid(x: Doubles, out: Doubles) -> Doubles:
+def sigmoid(x: Float64, out: Float64) -> Float64:
     """1 / (1 + e^-x), as (c - r) / ((c - r) + 2^k (c + r)) with -x reduced."""
     inside = within(x, _LOW, _HIGH)
     if not inside:
@@ -103,7 +103,7 @@ def sigmoid(x: Doubles, out: Doubles) -> Doubles:
     return out
 
 
-def erf(x: Doubles, out: Doubles) -> Doubles:
+def erf(x: Float64, out: Float64) -> Float64:
     """The error function, as 1 - exp(log(1 - erf(|x|))) with the sign of x; the logarithm is |x| times a quotient of polynomials."""
     t = np.abs(x)
     np.negative(t, out=t)
@@ -115,7 +115,7 @@ def erf(x: Doubles, out: Doubles) -> Doubles:
     return np.copysign(expm1(y, y), x, out=out)
 
 
-def _reduce(x: Doubles) -> tuple[Words, Doubles]:
+def _reduce(x: Float64) -> tuple[Int64, Float64]:
     """Return k and r with x = k log 2 + r; k stands in the low bits of its word."""
     k = x * _INV_LN2
     k += MAGIC
@@ -127,7 +127,7 @@ def _reduce(x: Doubles) -> tuple[Words, Doubles]:
     return k.view(np.int64), r
 
 
-def _reduce_2(x: Doubles) -> tuple[Words, Doubles]:
+def _reduce_2(x: Float64) -> tuple[Int64, Float64]:
     """Return k and r with x log 2 = k log 2 + r, as `_reduce` does."""
     k = x + MAGIC
     r = k - MAGIC
@@ -136,12 +136,12 @@ def _reduce_2(x: Doubles) -> tuple[Words, Doubles]:
     return k.view(np.int64), r
 
 
-def _even(r: Doubles) -> Doubles:
+def _even(r: Float64) -> Float64:
     """Return c = r coth(r/2)."""
     return horner(_COTH, r * r)
 
 
-def _small(r: Doubles) -> Doubles:
+def _small(r: Float64) -> Float64:
     """e^r = 1 + 2r / (c - r), in place of r."""
     c = _even(r)
     c -= r
@@ -151,7 +151,7 @@ def _small(r: Doubles) -> Doubles:
     return r
 
 
-def _short(x: Doubles, out: Doubles) -> tuple[Doubles, Words]:
+def _short(x: Float64, out: Float64) -> tuple[Float64, Int64]:
     """Return 2^t in ``out``, and k, with e^x = 2^(k + t); with c = t coth(t log(2)/2), 2^t = (c + t) / (c - t)."""
     t = x * _INV_LN2
     k = t + MAGIC
@@ -164,14 +164,14 @@ def _short(x: Doubles, out: Doubles) -> tuple[Doubles, Words]:
     return out, k.view(np.int64)
 
 
-def _scale(y: Doubles, k: Words, out: Doubles) -> Doubles:
+def _scale(y: Float64, k: Int64, out: Float64) -> Float64:
     """2^k y, where that is a normal number; k is used up."""
     k <<= EXPONENT
     np.add(y.view(np.int64), k, out=out.view(np.int64))
     return out
 
 
-def _scale_far(y: Doubles, k: Words, out: Doubles) -> Doubles:
+def _scale_far(y: Float64, k: Int64, out: Float64) -> Float64:
     """2^k y in two steps, where 2^k itself need not be a float64."""
     k -= _MAGIC_WORD
     half = k >> word(1)
@@ -179,14 +179,14 @@ def _scale_far(y: Doubles, k: Words, out: Doubles) -> Doubles:
     return np.multiply(y, _power(k - half), out=out)
 
 
-def _power(k: Words) -> Doubles:
+def _power(k: Int64) -> Float64:
     """2^k; of k only the low 12 bits are read."""
     k = k + _BIAS
     k <<= EXPONENT
     return k.view(np.float64)
 
 
-def _difference(k: Words, c: Doubles, r: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _difference(k: Int64, c: Float64, r: Float64) -> tuple[Float64, Float64, Float64]:
     """Return 2^k (c + r) - (c - r), 2^k + 1 and 1 - 2^k; for r = -0 this order of operations gives -0."""
     more = _power(k)
     less = ONE - more

@@ -1,6 +1,6 @@
-"""Plain NumPy and BLAS behind the names of our own functions: quick, float32 and float64, and with no promise of same bits.
+"""Plain NumPy and BLAS under the names of our own functions: fast, in float32 and float64, without reproducible bits.
 
-It is the one room where NumPy's drifting functions may be named. `numerics` says when it is used.
+This is the one module that may use NumPy's functions whose bits differ between machines. `modes` says when it is used.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import exponential, indexing
+from samebits.core.mixing import Context
 
 Array = npt.NDArray[Any]
 Axis = int | tuple[int, ...] | None
 Function = Callable[..., Array]
+
+_LOW, _HIGH = 1e-30, 1e30  # between these, a sum of e^x has lost nothing in float32
+_MILD = 50  # scores whose powers, and sums of as many as a row may have, are far from the ends of float32
 
 matmul: Function = np.matmul
 dot: Function = np.dot
@@ -38,8 +42,13 @@ sqrt: Function = np.sqrt
 
 
 def prepare(b: Array) -> Array:
-    """``b`` itself: nothing makes plain products of it quicker."""
+    """Return ``b`` itself: nothing makes plain products with it faster."""
     return b
+
+
+def operand(x: Array, axis: int = -1) -> Array:  # noqa: ARG001 - exact arithmetic has use for the axis
+    """Return ``x`` itself, as an operand of `matmul`."""
+    return x
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
@@ -73,8 +82,8 @@ def norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
 def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) about the maximum."""
     top = max(x, axis=axis, keepdims=True)
-    centre = np.where(np.isfinite(top), top, 0).astype(x.dtype)
-    result: Array = log(sum(exp(x - centre), axis=axis, keepdims=True)) + centre
+    center = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+    result: Array = log(sum(exp(x - center), axis=axis, keepdims=True)) + center
     return result if keepdims else np.squeeze(result, axis=axis)
 
 
@@ -115,5 +124,61 @@ def embedding_gradient(ids: Array, gradient: Array, vocabulary_size: int) -> Arr
 
 
 def total(x: Array, axis: int = -1) -> Array:
-    """The sum inside a kernel."""
+    """Sum inside a kernel."""
     return sum(x, axis=axis)
+
+
+def row_sums(x: Array, factors: Array | None = None) -> Array:
+    """Sum the rows of ``x`` (rows, columns), or their products with ``factors`` (columns,)."""
+    return matmul(x, np.ones(x.shape[1], x.dtype) if factors is None else factors)
+
+
+def group_sums(x: Array) -> Array:
+    """Sum all rows of ``x`` (rows, columns): one group, (1, columns)."""
+    return matmul(np.ones((1, len(x)), x.dtype), x)
+
+
+def exp_sums(x: Array) -> tuple[Array, Array]:
+    """Sum e^x over each row of ``x`` (rows, columns); most rows need no maxima."""
+    totals, shifts = row_sums(exp(x)), np.zeros(len(x), x.dtype)
+    wild = np.flatnonzero(~((totals > _LOW) & (totals < _HIGH)))
+    if len(wild):
+        rows = x[wild]
+        tops = max(rows, axis=1)
+        shifts[wild] = np.where(np.isfinite(tops), tops, x.dtype.type(0))
+        totals[wild] = row_sums(exp(rows - shifts[wild, None]))
+    return shifts, totals
+
+
+def accept(x: Array) -> None:
+    """Do nothing: infinities and NaN are as good as other numbers here."""
+
+
+def context(k: Array, v: Array) -> Context:
+    """Make the context of k and v (B, G, S, D), unchanged."""
+    return Context(k, v)
+
+
+def powers(scores: Array, shifts: Array) -> None:
+    """e^(scores - shifts), in place."""
+    scores -= shifts
+    exp(scores, scores)
+
+
+def weigh(scores: Array) -> tuple[Array, Array]:
+    """Turn scores (..., keys) into weights, in place; return their sums and the log-sum-exp of the scores, (..., 1).
+
+    Where all scores are small no maxima are subtracted. Every row sees key 0.
+    """
+    mild = scores.size and scores.max() <= _MILD and scores[..., 0].min() >= -_MILD
+    shifts = np.zeros((), scores.dtype) if mild else max(scores, axis=-1, keepdims=True)
+    if not mild:
+        scores -= shifts
+    exp(scores, scores)
+    totals = matmul(scores, np.ones((scores.shape[-1], 1), scores.dtype))
+    return totals, log(totals) + shifts
+
+
+def mix(weights: Array, totals: Array, seen: Context, last: Array) -> Array:  # noqa: ARG001 - exact arithmetic has use for them
+    """Multiply weights (b, g, R rows, keys) and the values of the keys (b, g, keys, D)."""
+    return matmul(weights, seen.values[..., : weights.shape[-1], :])

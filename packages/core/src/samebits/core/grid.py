@@ -6,28 +6,24 @@ multiples. For |x| < 2**e, two additions round x to a multiple of 2**(e - bits),
     M = 1.5 * 2**(52 + e - bits)        (x + M) - M
 
 `grid_vectors` puts whole rows or columns on a grid chosen by their 2-norm. The bound of 2**53 is the business of
-whoever sums: `linalg` and `indexing`.
+whoever sums: `linalg` and `mixing`.
 """
 
 import math
 import threading
-from typing import Literal, NoReturn
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from samebits.core.blocks import narrow
-
-Float32 = NDArray[np.float32]
-Float64 = NDArray[np.float64]
-Int64 = NDArray[np.int64]
+from samebits.core import blocks
+from samebits.core.arithmetic import Float32, Float64, Int64
+from samebits.core.blocks import block_elements, narrow
+from samebits.core.nonfinite import require_finite
 
 Role = Literal["left", "right", "product", "part"]
 
 LONGEST = 2**28  # elements of a vector that `grid_vectors` takes
 
-_KEPT = 2**20  # float64 elements of the largest buffer a thread keeps: 8 MiB
-_BLOCK = 32768  # float64 elements: a block and its scratch stay in a core's cache
 _ZERO = np.array(0, np.float32)
 _MARGIN = np.float64(1 + 2**-11)
 _UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 of the value
@@ -42,7 +38,7 @@ class _Buffers(threading.local):
     def take(self, role: Role, shape: tuple[int, ...]) -> Float64:
         """An array of that shape with any content; it is the role's until the next one is taken."""
         size = math.prod(shape)
-        if size > _KEPT:
+        if size * 8 > blocks.PRODUCT_BYTES:
             return np.empty(shape)
         if role not in self.kept or self.kept[role].size < size:
             self.kept[role] = np.empty(size)
@@ -59,22 +55,13 @@ def rounded(values: Float64 | Float32) -> Float32:
     return result
 
 
-def refuse_non_finite(function: str, **operands: Float32) -> NoReturn:
-    """Raise FloatingPointError with the first inf or NaN, in C order, of the first operand that has one."""
-    name, x = next((name, x) for name, x in operands.items() if not np.isfinite(x).all())
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmin(np.isfinite(x))), x.shape))
-    place = f"{name}[{', '.join(map(str, index))}]" if index else name
-    msg = f"{function}: {place} is {x[index]}, but only finite values can be summed exactly"
-    raise FloatingPointError(msg) from None
-
-
 def grid_constants(exponents: Int64, bits: int) -> Float64:
     """Return M = 1.5 * 2**(52 + e - bits) for each e, -900 <= e <= 900, put together bit by bit: quicker than ldexp."""
     biased = exponents + np.int64(1023 + 52 - bits)
     return ((biased << np.int64(52)) | np.int64(2**51)).view(np.float64)
 
 
-def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int, role: Role | None = None) -> Float64:
+def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: Role | None = None) -> Float64:
     """Put each vector along `axis` of x (batches, rows, columns) on a grid of its own, multiples of 2**(e - bits).
 
     e is the least integer with S * (1 + 2**-11) < 4**e, where S is the sum of the vector's squares, rounded once.
@@ -99,8 +86,7 @@ def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int, role: Role | None
     parts = _parts(blocks.shape)
     scratch = BUFFERS.take("part", blocks[parts[0]].shape)  # no later part is larger
     squares = _squared_norms(blocks, axis, parts, scratch)
-    if not np.isfinite(squares).all():
-        raise FloatingPointError
+    require_finite(squares)
     constants = grid_constants(_exponents(squares, blocks, axis), bits)
     for batch, row in parts:
         block = blocks[batch, row]
@@ -113,10 +99,10 @@ def grid_vectors(x: Float32, axis: Literal[-2, -1], bits: int, role: Role | None
 
 
 def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
-    """Cut (batches, rows, columns) along its first two axes into parts of about _BLOCK elements, the largest first."""
+    """Cut (batches, rows, columns) along its first two axes into blocks that fit the cache, the largest first."""
     batches, rows, columns = shape
-    tall = min(rows, max(1, _BLOCK // columns))
-    deep = min(batches, max(1, _BLOCK // (tall * columns)))
+    tall = min(rows, max(1, block_elements() // columns))
+    deep = min(batches, max(1, block_elements() // (tall * columns)))
     return [
         (slice(batch, batch + deep), slice(row, row + tall)) for batch in range(0, batches, deep) for row in range(0, rows, tall)
     ]

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core.arguments import axis_index, float_array, integer, integer_array
-from samebits.core.grid import Float32, Int64, rounded
+from samebits.core.arithmetic import Float32, Int64
+from samebits.core.grid import rounded
 
 _RUN = 64
 

@@ -12,23 +12,27 @@ products of the operands' elements; one in Strassen's manner, which adds element
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from samebits.core import blocks
 from samebits.core.arguments import axis_index, check_out, float_array
-from samebits.core.grid import BUFFERS, LONGEST, Float32, Float64, Role, grid_vectors, refuse_non_finite
+from samebits.core.arithmetic import Float32, Float64
+from samebits.core.grid import BUFFERS, LONGEST, Role, grid_vectors
+from samebits.core.nonfinite import refuse_non_finite
 
 LEFT_BITS, RIGHT_BITS = 27, 26  # of the grids of a product's operands: 53 together
-_GROUP = 2**20  # float64 elements worked on together, operands and product: 8 MiB
-_ROWS = 256  # with fewer rows a time, GEMM would spend its time packing `b`
+_PACKED_ROWS = 256  # with fewer rows at a time, GEMM would spend its time packing `b`
+_FEW_ROWS = 16  # up to so many, a compact `b` is widened part by part, each part while it is in the cache
 _ZERO = np.array(0, np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A matrix on the grid of a right operand of `matmul`; made by `prepare`."""
+    """A matrix on the grid of a right operand of `matmul`; made by `prepare` or `compact`."""
 
-    values: Float64  # (K, n)
+    values: Float64 | Float32  # (K, n)
 
 
 def prepare(b: Float32, /) -> Prepared:
@@ -50,6 +54,37 @@ def prepare(b: Float32, /) -> Prepared:
             return _prepared(b)
         except FloatingPointError:
             refuse_non_finite("prepare", b=b)
+
+
+def compact(b: Float32, /) -> Prepared | None:
+    """Do as `prepare`, in half the memory and in the memory order of b; None in the rare case that float32 cannot hold it.
+
+    A float32 number rounded to multiples of a power of two needs no more bits than before, so nothing is lost, unless
+    the largest numbers of float32 are rounded up.
+    """
+    values = prepare(b).values
+    with np.errstate(over="ignore"):
+        narrowed = values.astype(np.float32)
+    return Prepared(narrowed) if np.isfinite(narrowed).all() else None
+
+
+def left_operand(x: Float32 | Float64, axis: Literal[-2, -1] = -1) -> Float64:
+    """Put the rows of x (..., rows, K), or with axis -2 its columns, on the grids of a left operand of `multiply`.
+
+    Raises FloatingPointError, without a message, if x is not finite; `right_operand` too.
+    """
+    return _gridded(x, axis, LEFT_BITS)
+
+
+def right_operand(x: Float32 | Float64, axis: Literal[-2, -1] = -2) -> Float64:
+    """Put the columns of x (..., K, columns), or with axis -1 its rows, on the grids of a right operand of `multiply`."""
+    return _gridded(x, axis, RIGHT_BITS)
+
+
+def multiply(a: Float64, b: Float64) -> Float64:
+    """Multiply matrices on grids: exactly, whatever the order of the sums, but for the sign of zeros. Float64."""
+    product: Float64 = np.matmul(a, b)
+    return product
 
 
 def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> Float32:
@@ -170,8 +205,14 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
         a, b, columns = _stacked(a, batch), _stacked(b, batch), b.shape[-1]
     batches, rows, length = a.shape
     target = result.reshape(batches, rows, columns)
-    deep = _GROUP // (rows * (length + columns) + length * columns) + 1
-    tall = max(_ROWS, _GROUP // (length + columns))
+    if isinstance(b, Prepared) and b.values.dtype == np.float32:
+        if batches * rows <= _FEW_ROWS and b.values.flags.f_contiguous:
+            _multiply_few(a, b.values, target)
+            return
+        b = Prepared(b.values.astype(np.float64))
+    most = blocks.PRODUCT_BYTES // 8
+    deep = most // (rows * (length + columns) + length * columns) + 1
+    tall = max(_PACKED_ROWS, most // (length + columns))
     for i in range(0, batches, deep):
         right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, RIGHT_BITS, "right")
         for j in range(0, rows, tall):
@@ -179,6 +220,22 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
             left = grid_vectors(a[i : i + deep, j : j + tall], -1, LEFT_BITS, "left")
             block[...] = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
             block += _ZERO
+
+
+def _gridded(x: Float32 | Float64, axis: Literal[-2, -1], bits: int) -> Float64:
+    return grid_vectors(x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]), axis, bits).reshape(x.shape)
+
+
+def _multiply_few(a: Float32, b: Float32 | Float64, target: Float32) -> None:
+    """Fill the target from a few rows and a compact matrix whose columns are contiguous: reading it is what takes the time."""
+    step = max(1, blocks.PRODUCT_BYTES // 32 // len(b))
+    left = grid_vectors(a, -1, LEFT_BITS, "left")
+    for start in range(0, b.shape[1], step):
+        part = b[:, start : start + step]
+        wide = BUFFERS.take("right", part.shape[::-1])
+        np.copyto(wide, part.T)
+        target[..., start : start + step] = np.matmul(left, wide.T)
+    target += _ZERO
 
 
 def _prepared(b: Float32, role: Role | None = None) -> Prepared:

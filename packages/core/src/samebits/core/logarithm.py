@@ -10,7 +10,7 @@ in which f is exact, so nothing is lost near x = 1. `arithmetic` says what a ker
 import numpy as np
 
 from samebits.core import constants
-from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Doubles, horner, scalar, scalars, within, word
+from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Float64, horner, scalar, scalars, within, word
 
 _LN2 = scalars(constants.LN2)
 _INV_LN2 = scalar(constants.INV_LN2)
@@ -26,7 +26,7 @@ _NORMAL = scalar(2.0**-1022)  # the least normal float64
 _LARGEST = scalar(float(np.finfo(np.float64).max))
 
 
-def log(x: Doubles, out: Doubles) -> Doubles:
+def log(x: Float64, out: Float64) -> Float64:
     """The natural logarithm."""
     k, y, odd = _split(x)
     y += k * _LN2[1]
@@ -34,14 +34,14 @@ def log(x: Doubles, out: Doubles) -> Doubles:
     return _finish(k, y, odd, out)
 
 
-def log2(x: Doubles, out: Doubles) -> Doubles:
+def log2(x: Float64, out: Float64) -> Float64:
     """The logarithm to base 2, exact at powers of 2."""
     k, y, odd = _split(x)
     y *= _INV_LN2
     return _finish(k, y, odd, out)
 
 
-def log10(x: Doubles, out: Doubles) -> Doubles:
+def log10(x: Float64, out: Float64) -> Float64:
     """The logarithm to base 10."""
     k, y, odd = _split(x)
     y *= _INV_LN10
@@ -50,7 +50,7 @@ def log10(x: Doubles, out: Doubles) -> Doubles:
     return _finish(k, y, odd, out)
 
 
-def log1p(x: Doubles, out: Doubles) -> Doubles:
+def log1p(x: Float64, out: Float64) -> Float64:
     """log(1 + x), as log(u) + (x - (u - 1)) / u: u is 1 + x rounded, the quotient makes up for the rounding."""
     u = x + ONE
     lost = u - ONE
@@ -63,7 +63,7 @@ def log1p(x: Doubles, out: Doubles) -> Doubles:
     return np.copysign(u, x, out=out)
 
 
-def _split(x: Doubles) -> tuple[Doubles, Doubles, Doubles | None]:
+def _split(x: Float64) -> tuple[Float64, Float64, Float64 | None]:
     """Return k and log(m) of x = 2^k m; and x itself if not all of it is positive, finite and normal."""
     odd = None
     if not within(x, _NORMAL, _LARGEST):
@@ -91,7 +91,7 @@ def _split(x: Doubles) -> tuple[Doubles, Doubles, Doubles | None]:
     return count, f, odd
 
 
-def _finish(k: Doubles, y: Doubles, odd: Doubles | None, out: Doubles) -> Doubles:
+def _finish(k: Float64, y: Float64, odd: Float64 | None, out: Float64) -> Float64:
     """Return k + y; and the logarithms of 0, infinity, and what is neither positive nor finite."""
     np.add(k, y, out=out)
     if odd is not None:

@@ -1,38 +1,58 @@
-"""One face, two arithmetics.
+"""Numerics: one interface to two arithmetics.
 
-A kernel is written once, against the functions of `Numerics`, and runs in the arithmetic of the moment:
+A formula is written once, against the functions of `Numerics`, and runs in the active arithmetic:
 
 - ``exact`` (the default): float32 in and out, float64 inside kernels, the same bits everywhere;
-- ``fast``: plain NumPy and BLAS in float32 or float64, for speed and for gradient checks, with no promise.
+- ``fast``: plain NumPy and BLAS in float32 or float64, for speed and for gradient checks, without reproducible bits.
 
     with numerics("fast"):
         current().matmul(a, b)
 
 The choice is a context variable: it holds for the block, in this thread or task alone. The functions of `samebits.core`
-themselves (`samebits.core.matmul`) are always exact.
+themselves (`samebits.core.matmul`) are always exact. Which functions an arithmetic is made of is decided here and nowhere
+else: packages above `core` call what `current` returns, and do not ask for its name.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import elementary, exponential, fast, indexing, linalg, logarithm, reductions, summation, trigonometry
+from samebits.core import (
+    blocks,
+    elementary,
+    exponential,
+    fast,
+    indexing,
+    linalg,
+    logarithm,
+    mixing,
+    nonfinite,
+    reductions,
+    summation,
+    trigonometry,
+)
 
-__all__ = ["Kernels", "Numerics", "current", "numerics"]
+__all__ = ["ColumnSums", "Kernels", "Mixing", "Numerics", "Products", "current", "numerics"]
 
 Array = npt.NDArray[Any]
 Function = Callable[..., Array]
+Formula = Callable[..., object]
 Kernel = Callable[[Array, Array], object]
+
+
+def _float64(_: npt.DTypeLike) -> np.dtype[Any]:
+    return np.dtype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """What a fused kernel computes with inside a block: ``kernel(x, out)`` on working arrays, ``out`` being another array."""
+    """Functions for use inside a block: ``kernel(x, out)`` on arrays of the working dtype, ``out`` being another array."""
 
     exp: Kernel
     """To 7e-10 in exact arithmetic: 0.01 ulp of the float32 that the block ends as. The others are float64's own."""
@@ -46,6 +66,45 @@ class Kernels:
     erf: Kernel
     sum: Callable[[Array, int], Array]
     """``sum(x, axis)``, in a new array."""
+    row_sums: Function
+    """``row_sums(x)`` or ``row_sums(x, factors)``: the sums of the rows of x (rows, columns), or of x * factors."""
+    group_sums: Function
+    """``group_sums(x)``: the sums of groups of rows of x (rows, columns), for `ColumnSums`."""
+    exp_sums: Callable[[Array], tuple[Array, Array]]
+    """``shifts, sums = exp_sums(x)``: the sums of e^(x - shift) over the rows of x; the shifts are finite."""
+    require_finite: Callable[[Array], None]
+    """Raise FloatingPointError, without a message, if x is not finite; nothing in fast arithmetic."""
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """Products of matrices inside a kernel, whose operands are prepared once and used several times.
+
+    ``multiply(left(a), right(b))`` is the product of a (..., m, K) and b (..., K, n) in the working dtype. A prepared
+    operand may be indexed and transposed.
+    """
+
+    left: Function
+    """``left(x, axis=-1)``: x as a left operand, K being the last axis, or with ``axis=-2`` the one before."""
+    right: Function
+    """``right(x, axis=-2)``: x as a right operand, K being the last axis but one, or with ``axis=-1`` the last."""
+    multiply: Function
+    compact: Callable[[Array], linalg.Prepared | None] | None
+    """As `Numerics.prepare`, in the memory of b; None where it is not possible. There is none in fast arithmetic."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mixing:
+    """Weighted sums of values, the core of attention; `samebits.core.mixing` has the shapes."""
+
+    context: Callable[[Array, Array], mixing.Context]
+    """Prepare keys and values."""
+    powers: Callable[[Array, Array], None]
+    """e^(scores - shifts), in place."""
+    weigh: Callable[[Array], tuple[Array, Array]]
+    """Turn scores into weights, in place; return their sums and the log-sum-exp of the scores."""
+    mix: Callable[[Array, Array, mixing.Context, Array], Array]
+    """Multiply weights and values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +114,14 @@ class Numerics:
     name: Literal["exact", "fast"]
     dtypes: tuple[type[np.floating[Any]], ...]
     """The dtypes of arrays this arithmetic takes."""
+    working: Callable[[npt.DTypeLike], np.dtype[Any]]
+    """``working(dtype)``: the dtype that kernels compute in for such arrays: float64 in ``exact``, the same in ``fast``."""
     kernels: Kernels
+    products: Products
+    mixing: Mixing
 
     prepare: Callable[[Array], Any]
-    """``matmul(a, prepare(b))`` is ``matmul(a, b)``, and quicker where one ``b`` serves many products."""
+    """``matmul(a, prepare(b))`` is ``matmul(a, b)``, and faster where one ``b`` serves many products."""
     matmul: Function
     dot: Function
     vecdot: Function
@@ -91,14 +154,91 @@ class Numerics:
     sqrt: Function
     rsqrt: Function
 
-    def working(self, dtype: npt.DTypeLike) -> np.dtype[Any]:
-        """The dtype that kernels compute in for arrays of ``dtype``: float64 in ``exact``, the same in ``fast``."""
-        return np.dtype(np.float64) if self.name == "exact" else np.dtype(dtype)
+    def checked(self, function: str, **arrays: Any) -> "Numerics":
+        """Return this arithmetic, or raise TypeError unless the arrays are of one dtype, and one that it takes.
+
+        Example:
+            >>> EXACT.checked("linear", x=np.ones(2))
+            Traceback (most recent call last):
+            TypeError: linear: x must be float32, got float64; convert with x.astype(np.float32)
+        """
+        first, *others = arrays
+        dtype = arrays[first].dtype
+        if dtype.type not in self.dtypes:
+            required = " or ".join([one.__name__ for one in self.dtypes])
+            remedy = f"; convert with {first}.astype(np.float32)" if dtype.kind in "biuf" else ""
+            raise TypeError(f"{function}: {first} must be {required}, got {dtype}{remedy}")
+        for name in others:
+            if arrays[name].dtype != dtype:
+                raise TypeError(f"{function}: {name} must be {dtype} as {first} is, got {arrays[name].dtype}")
+        return self
+
+    def evaluate(self, function: str, formula: Formula, results: int = 1, **arrays: Array) -> Any:
+        """Evaluate a formula at every element of arrays of one shape.
+
+        Args:
+            function: The name that errors begin with.
+            formula: ``formula(kernels, *outs, *xs)`` fills ``outs`` from ``xs``, blocks of the arrays with one axis in the
+                working dtype. ``xs`` must not be written to.
+            results: The number of ``outs``.
+            arrays: The arguments by name: all of one dtype; boolean arrays are passed unchanged.
+
+        Returns:
+            An array of the shape and dtype of the arguments, or a tuple of as many as there are results.
+
+        Raises:
+            TypeError: An argument has a dtype that the arithmetic does not take, or another one than the first.
+
+        Example:
+            >>> def formula(kernels, out, x, y):
+            ...     np.multiply(x, y, out=out)
+            >>> EXACT.evaluate("multiply", formula, x=np.full(2, 3, np.float32), y=np.full(2, 5, np.float32))
+            array([15., 15.], dtype=float32)
+        """
+        self.checked(function, **{name: x for name, x in arrays.items() if x.dtype != np.bool_})
+        first = next(iter(arrays.values()))
+        outs = [np.empty(first.size, first.dtype) for _ in range(results)]
+        self.evaluate_rows(formula, outs, [np.reshape(x, -1) for x in arrays.values()])
+        shaped = tuple(out.reshape(first.shape)[()] for out in outs)  # a NumPy scalar where there are no axes
+        return shaped[0] if results == 1 else shaped
+
+    def evaluate_rows(self, formula: Formula, outs: Sequence[Array], xs: Sequence[Array], group: int = 1) -> None:
+        """Fill ``outs`` by ``formula(kernels, *outs, *xs)``, block by block of their rows, as `blocks.evaluate_rows` does.
+
+        The working dtype is that for the first of ``xs``.
+        """
+        blocks.evaluate_rows(partial(formula, self.kernels), outs, xs, self.working(xs[0].dtype), group)
+
+
+class ColumnSums:
+    """Sums over all rows of arrays that come block by block, in groups of `GROUP_ROWS` rows.
+
+    The blocks must be whole groups, except the last one: ``evaluate_rows(..., group=GROUP_ROWS)`` cuts them so.
+
+    Args:
+        kernels: Those of the arithmetic.
+        columns: The number of columns.
+        dtype: The working dtype.
+    """
+
+    def __init__(self, kernels: Kernels, columns: int, dtype: npt.DTypeLike) -> None:
+        self.kernels = kernels
+        self.groups: list[Array] = [np.zeros((1, columns), dtype)]
+
+    def add(self, block: Array) -> None:
+        """Add a block (rows, columns)."""
+        self.groups.append(self.kernels.group_sums(block))
+
+    def total(self) -> Array:
+        """Return the sums (columns,)."""
+        kernels = self.kernels
+        return kernels.sum(np.concatenate(self.groups), 0)
 
 
 EXACT = Numerics(
     name="exact",
     dtypes=(np.float32,),
+    working=_float64,
     kernels=Kernels(
         exp=exponential.exp_short,
         expm1=exponential.expm1,
@@ -110,7 +250,13 @@ EXACT = Numerics(
         cos=trigonometry.cos,
         erf=exponential.erf,
         sum=summation.pairwise_sum,
+        row_sums=summation.row_sums,
+        group_sums=summation.group_sums,
+        exp_sums=mixing.exp_sums,
+        require_finite=nonfinite.require_finite,
     ),
+    products=Products(left=linalg.left_operand, right=linalg.right_operand, multiply=linalg.multiply, compact=linalg.compact),
+    mixing=Mixing(context=mixing.context, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix),
     prepare=linalg.prepare,
     matmul=linalg.matmul,
     dot=linalg.dot,
@@ -148,6 +294,7 @@ EXACT = Numerics(
 FAST = Numerics(
     name="fast",
     dtypes=(np.float32, np.float64),
+    working=np.dtype,
     kernels=Kernels(
         exp=fast.exp,
         expm1=fast.expm1,
@@ -159,7 +306,13 @@ FAST = Numerics(
         cos=fast.cos,
         erf=fast.erf,
         sum=fast.total,
+        row_sums=fast.row_sums,
+        group_sums=fast.group_sums,
+        exp_sums=fast.exp_sums,
+        require_finite=fast.accept,
     ),
+    products=Products(left=fast.operand, right=fast.operand, multiply=fast.matmul, compact=None),
+    mixing=Mixing(context=fast.context, powers=fast.powers, weigh=fast.weigh, mix=fast.mix),
     prepare=fast.prepare,
     matmul=fast.matmul,
     dot=fast.dot,
@@ -199,7 +352,7 @@ _CURRENT: ContextVar[Numerics] = ContextVar("numerics", default=EXACT)
 
 
 def current() -> Numerics:
-    """The arithmetic of the moment.
+    """Return the active arithmetic.
 
     Example:
         >>> current().name
@@ -210,7 +363,7 @@ def current() -> Numerics:
 
 @contextmanager
 def numerics(mode: Literal["exact", "fast"]) -> Iterator[Numerics]:
-    """Compute in one arithmetic for the length of a ``with`` block.
+    """Make one arithmetic the active one in a ``with`` block.
 
     Args:
         mode: ``"exact"`` or ``"fast"``.

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from samebits.core import logarithm, trigonometry
 from samebits.core.arguments import finite, integer, number, shape_tuple
-from samebits.core.blocks import BLOCK, narrow
+from samebits.core.blocks import narrow, row_blocks
 
 __all__ = ["Stream", "require_stream"]
 
@@ -158,11 +158,11 @@ class Stream:
         result = np.empty(count + count % 2, np.float32)
         scale, offset = np.array(std), np.array(mean)
         with np.errstate(all="ignore"):
-            for start in range(0, result.size, BLOCK):
-                block = self._standard_normal(min(BLOCK, result.size - start))
+            for part in row_blocks(result.size, group=2):
+                block = self._standard_normal(part.stop - part.start)
                 block *= scale
                 block += offset
-                narrow(block, result[start : start + BLOCK])
+                narrow(block, result[part])
         return result[:count].reshape(shape)[()]
 
     def _standard_normal(self, count: int) -> Float64:

@@ -17,7 +17,8 @@ import numpy as np
 
 from samebits.core import exponential, logarithm
 from samebits.core.arguments import axes, axis_index, float_array, integer
-from samebits.core.grid import Float32, Float64, rounded
+from samebits.core.arithmetic import Float32, Float64
+from samebits.core.grid import rounded
 from samebits.core.summation import Part, fold
 
 Axis = int | tuple[int, ...] | None

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samebits.core.grid import Float32, Float64
+from samebits.core.arithmetic import Float32, Float64
+from samebits.core.blocks import GROUP_ROWS, block_elements
 
 Part = tuple[slice, slice]
 Term = Callable[[Float64, Part], object]
 
-_BLOCK = 65536  # float64 elements at a time
 _LANES = 64  # shorter runs are slow to read
 _SHORT = 96  # terms in a row that are worth a transposed copy: NumPy adds contiguous arrays three times as fast
 
@@ -55,6 +55,19 @@ def _halve(lanes: Float64, until: int) -> Float64:
     return lanes[:n]
 
 
+def row_sums(x: Float64, factors: Float64 | None = None) -> Float64:
+    """Sum the rows of float64 x (rows, columns), or their products with `factors` (columns,), by the halving tree."""
+    return pairwise_sum(x if factors is None else x * factors, -1)
+
+
+def group_sums(x: Float64) -> Float64:
+    """Sum each GROUP_ROWS rows of float64 x (rows, columns) that follow each other, and the rest, by the halving tree."""
+    groups = len(x) // GROUP_ROWS
+    whole = groups * GROUP_ROWS
+    sums = pairwise_sum(x[:whole].reshape(groups, GROUP_ROWS, x.shape[1]), 1)
+    return np.concatenate([sums, pairwise_sum(x[whole:], 0)[None]]) if whole < len(x) else sums
+
+
 def fold(x: Float32, term: Term | None = None) -> Float64:
     """Sum float32 x (n, outer, inner) over n by the halving tree, in float64; return (outer, inner).
 
@@ -65,12 +78,13 @@ def fold(x: Float32, term: Term | None = None) -> Float64:
     result = np.zeros((outer, inner))
     if x.size == 0:
         return result
-    wide = min(inner, _BLOCK)
-    deep = min(outer, max(1, _BLOCK // (_LANES * wide)))
+    most = block_elements()
+    wide = min(inner, most)
+    deep = min(outer, max(1, most // (_LANES * wide)))
     sizes = [n]
-    while sizes[-1] * deep * wide > _BLOCK and sizes[-1] > 1:
+    while sizes[-1] * deep * wide > most and sizes[-1] > 1:
         sizes.append((sizes[-1] + 1) // 2)
-    deep = min(outer, max(1, _BLOCK // (sizes[-1] * wide)))
+    deep = min(outer, max(1, most // (sizes[-1] * wide)))
     scratch = np.empty((len(sizes) + 1, sizes[-1] * deep * wide))
     for i in range(0, outer, deep):
         for j in range(0, inner, wide):

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from samebits.core import constants
-from samebits.core.arithmetic import EXPONENT, MAGIC, Doubles, horner, scalar, scalars, within, word
+from samebits.core.arithmetic import EXPONENT, MAGIC, Float64, horner, scalar, scalars, within, word
 
 _PI = scalars(constants.PI)
 _PI_SHORT = scalars(constants.PI_SHORT)
@@ -24,17 +24,17 @@ _PIECES, _PIECE = 7, 26  # how many numbers of how many bits make up 2^e / pi
 _UPPER = scalar(1.5 * 2.0 ** (52 + 27))  # adding it rounds to a multiple of 2^27
 
 
-def sin(x: Doubles, out: Doubles) -> Doubles:
+def sin(x: Float64, out: Float64) -> Float64:
     """The sine of x in radians."""
     return _sine(x, out, scalar(0.0))
 
 
-def cos(x: Doubles, out: Doubles) -> Doubles:
+def cos(x: Float64, out: Float64) -> Float64:
     """The cosine of x in radians."""
     return _sine(x, out, scalar(0.5))
 
 
-def _sine(x: Doubles, out: Doubles, shift: Doubles) -> Doubles:
+def _sine(x: Float64, out: Float64, shift: Float64) -> Float64:
     """(-1)^n sin(r)."""
     n = x * _INV_PI
     n += shift
@@ -62,7 +62,7 @@ def _sine(x: Doubles, out: Doubles, shift: Doubles) -> Doubles:
 
 
 @cache
-def _table() -> Doubles:
+def _table() -> Float64:
     """2^e / pi modulo 2 for every e from `_FIRST` on, as `_PIECES` numbers of `_PIECE` bits: (e, piece)."""
     length = _PIECE * _PIECES
     rows = []
@@ -73,7 +73,7 @@ def _table() -> Doubles:
     return np.array(rows, np.float64)
 
 
-def _reduce(x: Doubles, shift: Doubles) -> tuple[Doubles, Doubles]:
+def _reduce(x: Float64, shift: Float64) -> tuple[Float64, Float64]:
     """Return n + MAGIC and r of elements beyond `_LIMIT`.
 
     x = 2^e (upper + lower), both of at most 26 bits, and the products with the pieces of 2^e / pi are exact.
@@ -104,12 +104,12 @@ def _reduce(x: Doubles, shift: Doubles) -> tuple[Doubles, Doubles]:
     return n, r
 
 
-def _modulo_2(x: Doubles) -> Doubles:
+def _modulo_2(x: Float64) -> Float64:
     """`x` less the nearest even whole number; exact."""
     return x - np.rint(x * scalar(0.5)) * scalar(2.0)
 
 
-def _add(high: Doubles, low: Doubles, term: Doubles) -> tuple[Doubles, Doubles]:
+def _add(high: Float64, low: Float64, term: Float64) -> tuple[Float64, Float64]:
     """`high + low + term`, the rounding of high + term (Knuth's two-sum) added to low."""
     total = high + term
     back = total - high

@@ -8,17 +8,19 @@ gradients compute again what is cheap and keep nothing but the input. `relu`, `s
 
 # ruff: noqa: PLR0917 - the arguments of formulas are positional
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel, relu, sigmoid, softmax, split, tanh
-from samebits.core import Kernels
+from samebits.core import Kernels, current
 from samebits.core.arithmetic import horner
-from samebits.core.constants import MILLS_OVER, MILLS_UNDER
-from samebits.nn.parts import Array, by_elements
+from samebits.nn.mills import MILLS_OVER, MILLS_UNDER
 
 __all__ = ["gelu", "glu", "relu", "sigmoid", "silu", "softmax", "swiglu", "tanh"]
+
+Array = npt.NDArray[Any]
 
 _TWO_ROOTS = 1.5957691216057308  # 2 sqrt(2 / pi)
 _CUBIC = 0.044715
@@ -137,9 +139,9 @@ def _weigh(q: Array, s: Array, out: Array) -> None:
     out *= s
 
 
-@kernel(lambda g, x: (by_elements("gelu", _gelu_tanh_gradient, g=g, x=x),))
+@kernel(lambda g, x: (current().evaluate("gelu", _gelu_tanh_gradient, g=g, x=x),))
 def _gelu_tanh(x: Array) -> tuple[Array, tuple[Array]]:
-    return by_elements("gelu", _gelu_tanh_formula, x=x), (x,)
+    return current().evaluate("gelu", _gelu_tanh_formula, x=x), (x,)
 
 
 # With a = |x|, phi(a) = e^(-a^2 / 2) / sqrt(2 pi) and Phi(-a) = phi(a) R(a): gelu(x) = (x + a) / 2 - a Phi(-a), where nothing
@@ -181,9 +183,9 @@ def _gelu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     out *= g
 
 
-@kernel(lambda g, x: (by_elements("gelu", _gelu_gradient, g=g, x=x),))
+@kernel(lambda g, x: (current().evaluate("gelu", _gelu_gradient, g=g, x=x),))
 def _gelu(x: Array) -> tuple[Array, tuple[Array]]:
-    return by_elements("gelu", _gelu_formula, x=x), (x,)
+    return current().evaluate("gelu", _gelu_formula, x=x), (x,)
 
 
 def _one_plus_exp(k: Kernels, x: Array, out: Array) -> None:
@@ -206,9 +208,9 @@ def _silu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     out *= g
 
 
-@kernel(lambda g, x: (by_elements("silu", _silu_gradient, g=g, x=x),))
+@kernel(lambda g, x: (current().evaluate("silu", _silu_gradient, g=g, x=x),))
 def _silu(x: Array) -> tuple[Array, tuple[Array]]:
-    return by_elements("silu", _silu_formula, x=x), (x,)
+    return current().evaluate("silu", _silu_formula, x=x), (x,)
 
 
 def _gated_formula(k: Kernels, out: Array, a: Array, b: Array) -> None:
@@ -227,9 +229,9 @@ def _gated_gradient(k: Kernels, to_a: Array, to_b: Array, g: Array, a: Array, b:
     to_b *= to_a
 
 
-@kernel(lambda g, a, b: by_elements("glu", _gated_gradient, results=2, g=g, a=a, b=b))
+@kernel(lambda g, a, b: current().evaluate("glu", _gated_gradient, results=2, g=g, a=a, b=b))
 def _gated(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
-    return by_elements("glu", _gated_formula, a=a, b=b), (a, b)
+    return current().evaluate("glu", _gated_formula, a=a, b=b), (a, b)
 
 
 def _swiglu_formula(k: Kernels, out: Array, gate: Array, up: Array) -> None:
@@ -249,7 +251,7 @@ def _swiglu_gradient(k: Kernels, to_gate: Array, to_up: Array, g: Array, gate: A
     to_up *= g
 
 
-@kernel(lambda g, gate, up: by_elements("swiglu", _swiglu_gradient, results=2, g=g, gate=gate, up=up))
+@kernel(lambda g, gate, up: current().evaluate("swiglu", _swiglu_gradient, results=2, g=g, gate=gate, up=up))
 def _swiglu(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]:
     _same_shape("swiglu", gate=gate, up=up)
-    return by_elements("swiglu", _swiglu_formula, gate=gate, up=up), (gate, up)
+    return current().evaluate("swiglu", _swiglu_formula, gate=gate, up=up), (gate, up)

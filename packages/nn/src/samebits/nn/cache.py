@@ -6,67 +6,17 @@ How a key and a value are rounded is a matter of these alone (`attention` says h
 a step is one product with what lies here, with the bits of attention over the whole text.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import Numerics, current
-from samebits.core.grid import grid_vectors, refuse_non_finite
-from samebits.core.linalg import RIGHT_BITS
-from samebits.nn.parts import floating
+from samebits.core import Context, current, refuse_non_finite
 
-__all__ = ["CacheOverrunError", "Context", "KeyValueCache", "context"]
+__all__ = ["CacheOverrunError", "KeyValueCache"]
 
 Array = npt.NDArray[Any]
 Lengths = npt.NDArray[np.int64]
-
-_VALUE = np.array(1.5 * 2.0**28)  # adding and subtracting it rounds to multiples of 2^-24
-_SMALLEST = np.array(-150)  # the exponent of a value of zeros
-
-
-@dataclass(frozen=True, eq=False)
-class Context:
-    """Keys and values as products take them, in the working dtype: (B, G, S, D), sizes and peaks (B, G, S).
-
-    In exact arithmetic keys are on their grids, values are u of v = 2^e u on multiples of 2^-24, ``sizes`` is 2^e and
-    ``peaks`` the largest e so far. All of it fits float32 without rounding, but for peaks. In fast arithmetic keys and
-    values are what they are, and there is no more.
-    """
-
-    keys: Array
-    values: Array
-    sizes: Array | None = None
-    peaks: Array | None = None
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.keys.shape
-
-    def __getitem__(self, index: Any) -> "Context":
-        if self.sizes is None or self.peaks is None:
-            return Context(self.keys[index], self.values[index])
-        return Context(self.keys[index], self.values[index], self.sizes[index], self.peaks[index])
-
-
-def context(numerics: Numerics, k: Array, v: Array) -> Context:
-    """The context of k and v (B, G, S, D). FloatingPointError, without words, if one is not finite in exact arithmetic."""
-    if numerics.name != "exact":
-        return Context(k, v)
-    top = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(np.float64)
-    if not np.isfinite(top).all():
-        raise FloatingPointError
-    exponents = np.maximum((top.view(np.int64) >> np.int64(52)) - np.int64(1022), _SMALLEST)  # |v| < 2^e
-    values = v * _power_of_two(-exponents)[..., None]
-    values += _VALUE
-    values -= _VALUE
-    keys = grid_vectors(k.reshape(k.shape[0] * k.shape[1], *k.shape[2:]), -1, RIGHT_BITS).reshape(k.shape)
-    return Context(keys, values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
-
-
-def _power_of_two(exponents: npt.NDArray[np.int64]) -> Array:
-    return ((exponents + np.int64(1023)) << np.int64(52)).view(np.float64)
 
 
 class CacheOverrunError(ValueError):
@@ -108,11 +58,8 @@ class KeyValueCache:
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self.capacity = capacity
         self.lengths = np.zeros(batch, np.int64)
-        places = batch, heads, capacity
-        working = self._numerics.working(dtype)
-        keys, values = np.zeros((*places, channels), working), np.zeros((*places, channels), working)
-        exact = self._numerics.name == "exact"
-        self._kept = Context(keys, values, np.zeros(places), np.zeros(places, np.int64)) if exact else Context(keys, values)
+        token = np.zeros((batch, heads, 1, channels), self._dtype)
+        self._kept = self._numerics.mixing.context(token, token).zeros(capacity)
 
     def append(self, k: Array, v: Array, counts: npt.ArrayLike | None = None) -> Lengths:
         """Put new tokens behind those of each sequence.
@@ -131,7 +78,7 @@ class KeyValueCache:
             RuntimeError: The arithmetic is not the one that the cache was made in.
             ValueError: The shapes do not fit.
         """
-        numerics = floating("KeyValueCache", k=k, v=v)
+        numerics = current().checked("KeyValueCache", k=k, v=v)
         if numerics is not self._numerics:
             raise RuntimeError(f"KeyValueCache: made in {self._numerics.name} arithmetic and used in {numerics.name}")
         batch, heads, channels = self._shape
@@ -151,30 +98,16 @@ class KeyValueCache:
                 f"are more than the capacity of {self.capacity}"
             )
         try:
-            new = context(numerics, k, v)
+            new = numerics.mixing.context(k, v)
         except FloatingPointError:
             refuse_non_finite("KeyValueCache", k=k, v=v)
         if (before == before[0]).all() and (after == after[0]).all():
-            self._write(slice(None), int(before[0]), int(after[0]), new)
+            self._kept.write(slice(None), int(before[0]), new[:, :, : int(after[0] - before[0])])
         else:
             for i in range(batch):
-                self._write(slice(i, i + 1), int(before[i]), int(after[i]), new[i : i + 1])
+                self._kept.write(slice(i, i + 1), int(before[i]), new[i : i + 1, :, : int(after[i] - before[i])])
         self.lengths = after
         return before
-
-    def _write(self, sequences: slice, start: int, stop: int, new: Context) -> None:
-        for kept, given in (
-            (self._kept.keys, new.keys),
-            (self._kept.values, new.values),
-            (self._kept.sizes, new.sizes),
-            (self._kept.peaks, new.peaks),
-        ):
-            if kept is not None and given is not None:
-                kept[sequences, :, start:stop] = given[:, :, : stop - start]
-        peaks = self._kept.peaks
-        if peaks is not None and start:
-            part = peaks[sequences, :, start:stop]
-            np.maximum(part, peaks[sequences, :, start - 1 : start], out=part)
 
     def context(self) -> Context:
         """What attention takes: all places up to the longest sequence's end."""

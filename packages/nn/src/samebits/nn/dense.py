@@ -18,12 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, edits, kernel
-from samebits.core import Numerics, Prepared, Stream
-from samebits.core.grid import BUFFERS, grid_vectors, refuse_non_finite
-from samebits.core.linalg import LEFT_BITS
+from samebits.core import Numerics, Prepared, Stream, current, refuse_non_finite
 from samebits.nn.initializer import Initializer, kaiming_uniform
 from samebits.nn.module import Module, parameter
-from samebits.nn.parts import floating
 
 __all__ = ["MOST_KEPT", "Linear", "linear"]
 
@@ -31,10 +28,6 @@ Array = npt.NDArray[Any]
 
 MOST_KEPT = 2**30
 """Bytes of weights kept on their grids at most, 4 for an element and a direction; further weights are not kept."""
-
-_FEW = 16  # rows up to which a product is made part by part of the weight
-_PART = 2**18  # elements of a part: 2 MiB of float64
-_ZERO = np.array(0, np.float32)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -61,11 +54,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) -> tuple[Array | None, ...]:
-    numerics = floating("linear", g=g)
+    numerics = current().checked("linear", gradient=g)
     rows = _rows(g)
     try:
-        grid = _grid(numerics, weight, transposed=False) if kept else None
-        to_x = numerics.matmul(rows, weight if grid is None else _wide(grid))
+        to_x = numerics.matmul(rows, _right_operand(numerics, weight, transposed=False) if kept else weight)
         to_weight = numerics.matmul(rows.T, _rows(x))
     except FloatingPointError:
         refuse_non_finite("the gradient of linear", gradient=g, weight=weight, x=x)
@@ -74,7 +66,7 @@ def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) ->
 
 @kernel(_linear_rule)
 def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Array, tuple[Any, ...]]:
-    numerics = floating("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+    numerics = current().checked("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or not weight.shape[1]:
         raise ValueError(
             f"linear: x {x.shape} and weight {weight.shape} do not fit: (..., inputs) and (outputs, inputs) are needed"
@@ -82,20 +74,13 @@ def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Ar
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias has shape {bias.shape}: {weight.shape[:1]} is needed, the outputs of weight")
     try:
-        rows, grid = _rows(x), _grid(numerics, weight, transposed=True) if kept else None
-        if grid is None:
-            out = numerics.matmul(rows, weight.T)
-        elif len(rows) <= _FEW:
-            out = _few_rows(rows, grid)
-        else:
-            out = numerics.matmul(rows, _wide(grid.T))
+        out = numerics.matmul(_rows(x), _right_operand(numerics, weight, transposed=True) if kept else weight.T)
+        if bias is not None:
+            numerics.kernels.require_finite(bias)
+            with np.errstate(all="ignore"):
+                out += bias
     except FloatingPointError:
-        refuse_non_finite("linear", x=x, weight=weight)
-    if bias is not None:
-        if numerics.name == "exact" and not np.isfinite(bias).all():
-            refuse_non_finite("linear", bias=bias)
-        with np.errstate(all="ignore"):
-            out += bias
+        refuse_non_finite("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     return out.reshape(*x.shape[:-1], len(weight)), (x, weight, bias is not None, kept)
 
 
@@ -104,61 +89,39 @@ def _rows(x: Array) -> Array:
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
-def _few_rows(rows: Array, grid: Array) -> Array:
-    """The product of rows (n, inputs) and a transposed weight on its grid, (outputs, inputs), with the bits of matmul."""
-    out = np.empty((len(rows), len(grid)), np.float32)
-    step = max(1, _PART // grid.shape[1])
-    with np.errstate(all="ignore"):
-        left = grid_vectors(rows[None], -1, LEFT_BITS, "left")[0]
-        for start in range(0, len(grid), step):
-            part = grid[start : start + step]
-            wide = BUFFERS.take("right", part.shape)
-            np.copyto(wide, part)
-            out[:, start : start + step] = np.matmul(left, wide.T)
-        out += _ZERO
-    return out
-
-
 # Weights on their grids
 
 
 @dataclass(eq=False)
 class _Weight:
-    """A weight in one direction, as it was at ``stamp``; on its ``grid`` once it has come a second time."""
+    """A weight in one direction, as it was at ``stamp``; ``prepared`` once it has come a second time."""
 
     array: weakref.ref[Array]
     stamp: int
-    grid: Array | None = None
+    prepared: Prepared | None = None
 
 
 _weights: dict[tuple[int, bool], _Weight] = {}
 
 
-def _grid(numerics: Numerics, weight: Array, *, transposed: bool) -> Array | None:
-    """The weight on the grid of a right operand, or of a transposed one; None if it is not kept.
+def _right_operand(numerics: Numerics, weight: Array, *, transposed: bool) -> Array | Prepared:
+    """Return the weight, or its transpose, as the right operand of a product: prepared if it has come before, unchanged.
 
-    It is float32, and nothing is lost: a float32 number rounded to multiples of a power of two needs no more bits. A weight
-    is known by its array and by when that was last edited; an entry goes when its array goes.
+    A weight is identified by its array and by when that was last edited. Its entry goes with its array.
     """
-    if numerics.name != "exact":
-        return None
+    operand = weight.T if transposed else weight
+    if numerics.products.compact is None:
+        return operand
     key = id(weight), transposed
     entry, stamp = _weights.get(key), edits.stamp_of(weight)
     if entry is None or entry.array() is not weight or entry.stamp != stamp:
         _weights[key] = _Weight(weakref.ref(weight, lambda gone: _forget(key, gone)), stamp)
-        return None
-    if entry.grid is None and weight.size * 4 + kept_bytes() <= MOST_KEPT:
-        values = numerics.prepare(weight.T if transposed else weight).values
-        with np.errstate(over="ignore"):
-            grid = (values.T if transposed else values).astype(np.float32)
-        if np.isfinite(grid).all():  # the largest of float32 may have been rounded up
-            entry.grid = grid
-            edits.freeze(weight)  # whoever would write to `data` itself leaves no note
-    return entry.grid
-
-
-def _wide(grid: Array) -> Prepared:
-    return Prepared(grid.astype(np.float64))
+        return operand
+    if entry.prepared is None and weight.nbytes + kept_bytes() <= MOST_KEPT:
+        entry.prepared = numerics.products.compact(operand)
+        if entry.prepared is not None:
+            edits.freeze(weight)  # a write to `data` itself would go unnoticed
+    return operand if entry.prepared is None else entry.prepared
 
 
 def _forget(key: tuple[int, bool], gone: weakref.ref[Array]) -> None:
@@ -169,8 +132,8 @@ def _forget(key: tuple[int, bool], gone: weakref.ref[Array]) -> None:
 
 
 def kept_bytes() -> int:
-    """How many bytes of weights are kept on their grids."""
-    return sum([entry.grid.nbytes for entry in list(_weights.values()) if entry.grid is not None])
+    """Return how many bytes of weights are kept on their grids."""
+    return sum([entry.prepared.values.nbytes for entry in list(_weights.values()) if entry.prepared is not None])
 
 
 class Linear(Module):

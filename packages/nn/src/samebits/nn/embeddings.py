@@ -9,6 +9,7 @@ of all positions with its id: `samebits.core.embedding_gradient`.
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import Stream, current
@@ -16,9 +17,10 @@ from samebits.core.arguments import integer, integer_array
 from samebits.core.random import require_stream
 from samebits.nn.initializer import Initializer, normal
 from samebits.nn.module import Module, parameter
-from samebits.nn.parts import Array, floating
 
 __all__ = ["Embedding", "embedding"]
+
+Array = npt.NDArray[Any]
 
 
 def embedding(ids: Any, weight: Tensor) -> Tensor:
@@ -47,7 +49,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
 @kernel(lambda g, ids, length: (None, current().embedding_gradient(ids, np.ascontiguousarray(g), length)))
 def _embedding(ids: Any, weight: Array) -> tuple[Array, tuple[Any, int]]:
-    floating("embedding", weight=weight)
+    current().checked("embedding", weight=weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must have two axes, entries and channels, got shape {weight.shape}")
     array = np.array(integer_array("embedding", "ids", ids))  # a copy: the gradient needs it later

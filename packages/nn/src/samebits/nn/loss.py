@@ -11,15 +11,14 @@ computed from these in the array that is returned, so that no other array of the
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.autograd.ops.probabilities import refuse_row
-from samebits.core import current
-from samebits.nn.parts import ROWS, Array, Columns, by_elements, by_rows, floating, room, rounded, row_sums, scalar
+from samebits.core import GROUP_ROWS, ColumnSums, Kernels, current, refuse_rows, store
 
 __all__ = ["cross_entropy", "mean_squared_error"]
 
-_LOW, _HIGH = 1e-30, 1e30  # between these, a sum of e^x has lost nothing in float32; others are taken about their maximum
+Array = npt.NDArray[Any]
 
 
 def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100) -> Tensor:
@@ -91,54 +90,45 @@ def _check_targets(logits: Array, targets: Any, ignore_index: int) -> tuple[Arra
 
 @kernel(lambda g, *saved: (_cross_entropy_gradient(g, *saved),))
 def _cross_entropy(logits: Array, targets: Any, ignore_index: int) -> tuple[Any, tuple[Any, ...]]:
-    numerics = floating("cross_entropy", logits=logits)
+    numerics = current().checked("cross_entropy", logits=logits)
     kernels = numerics.kernels
     ids, counted = _check_targets(logits, targets, ignore_index)
-    working, length = numerics.working(logits.dtype), logits.shape[-1]
-    rows = logits.reshape(-1, length)
-    shifts, totals = np.zeros((2, len(rows)), working)  # the sum of e^(x - shift) of each row
+    working = numerics.working(logits.dtype)
+    rows = logits.reshape(-1, logits.shape[-1])
+    shifts, totals = np.empty((2, len(rows)), working)  # the sum of e^(x - shift) of each row
+
+    def formula(kernels: Kernels, shift: Array, total: Array, block: Array) -> None:
+        shift[...], total[...] = kernels.exp_sums(block)
+
+    numerics.evaluate_rows(formula, [shifts, totals], [rows])
     with np.errstate(all="ignore"):
-        if numerics.name == "fast":  # most rows need no maxima; in exact arithmetic e^0 = 1 keeps the digits of small losses
-            for part in by_rows(len(rows), length):
-                kernels.exp(rows[part], powers := np.empty_like(rows[part]))
-                totals[part] = row_sums(numerics, powers)
-        wild = np.flatnonzero(~((totals > _LOW) & (totals < _HIGH)))
-        for part in by_rows(len(wild), length):
-            some = wild[part]
-            tops = np.maximum.reduce(block := rows[some], axis=1)
-            bad = some[counted[some] & ~np.isfinite(tops)]
-            if numerics.name == "exact" and len(bad):
-                refuse_row("cross_entropy: the row logits", logits, int(bad[0]))
-            shifts[some] = np.where(np.isfinite(tops), tops, working.type(0))
-            block = block.astype(working, copy=False)
-            block -= shifts[some, None]
-            kernels.exp(block, block)
-            totals[some] = row_sums(numerics, block)
         kernels.log(totals, losses := np.empty_like(totals))
         places = np.flatnonzero(counted)
-        losses = losses[places] - (rows[places, ids[places]] - shifts[places])
+        losses = losses[places]
+        try:
+            kernels.require_finite(losses)
+        except FloatingPointError:
+            refuse_rows("cross_entropy", "logits", logits, counted)
+        losses -= rows[places, ids[places]] - shifts[places]
         loss = kernels.sum(losses, 0) / working.type(len(places))
-        return scalar(loss, logits.dtype), (logits, shifts, totals, ids, counted)
+        return store(loss, np.empty((), logits.dtype))[()], (logits, shifts, totals, ids, counted)
 
 
 def _cross_entropy_gradient(g: Any, logits: Array, shifts: Array, totals: Array, ids: Array, counted: Array) -> Array:
     """(e^(x - shift) / total - onehot) g / count in counted rows, 0 in others."""
-    numerics, working, length = current(), totals.dtype, logits.shape[-1]
     out = np.empty(logits.shape, logits.dtype)
-    rows, results = logits.reshape(-1, length), out.reshape(-1, length)
-    share = working.type(g) / working.type(np.count_nonzero(counted))
-    with np.errstate(all="ignore"):
-        for part in by_rows(len(rows), length):
-            block, result = rows[part].astype(working, copy=False), results[part]
-            target = room(result, working)
-            shifted = block - shifts[part, None] if shifts[part].any() else block
-            numerics.kernels.exp(shifted, target)
-            target *= share / totals[part, None]
-            places = np.flatnonzero(counted[part])
-            target[places, ids[part][places]] -= share
-            if len(places) < len(target):
-                target[~counted[part]] = 0
-            rounded(target, result)
+    share = totals.dtype.type(g) / totals.dtype.type(np.count_nonzero(counted))
+
+    def formula(kernels: Kernels, target: Array, block: Array, shift: Array, total: Array, wanted: Array, count: Array) -> None:
+        kernels.exp(block - shift[:, None] if shift.any() else block, target)
+        target *= share / total[:, None]
+        places = np.flatnonzero(count)
+        target[places, wanted[places]] -= share
+        if len(places) < len(target):
+            target[~count] = 0
+
+    rows, results = [array.reshape(-1, logits.shape[-1]) for array in (logits, out)]
+    current().evaluate_rows(formula, [results], [rows, shifts, totals, ids, counted])
     return out
 
 
@@ -148,24 +138,27 @@ def _mean_squared_error_gradient(g: Any, a: Array, b: Array) -> tuple[Array, Arr
         to_a *= to_a.dtype.type(2 * float(g) / a.size)
         np.negative(to_a, out=to_b)
 
-    return by_elements("mean_squared_error", formula, results=2, prediction=a, target=b)  # type: ignore[no-any-return]
+    found: tuple[Array, Array] = current().evaluate("mean_squared_error", formula, results=2, prediction=a, target=b)
+    return found
 
 
 @kernel(_mean_squared_error_gradient)
 def _mean_squared_error(prediction: Array, target: Array) -> tuple[Any, tuple[Array, Array]]:
     a, b = np.asarray(prediction), np.asarray(target)
-    numerics = floating("mean_squared_error", prediction=a, target=b)
+    numerics = current().checked("mean_squared_error", prediction=a, target=b)
     if a.shape != b.shape or not a.size:
         raise ValueError(
             f"mean_squared_error: prediction has shape {a.shape} and target {b.shape}: one shape, not empty, is needed"
         )
-    x, y = a.reshape(-1, 1), b.reshape(-1, 1)
     working = numerics.working(a.dtype)
-    squares = Columns(numerics, 1, working)
+    squares = ColumnSums(numerics.kernels, 1, working)
+
+    def formula(_: Kernels, x: Array, y: Array) -> None:
+        distance = x - y
+        distance *= distance
+        squares.add(distance)
+
+    numerics.evaluate_rows(formula, [], [a.reshape(-1, 1), b.reshape(-1, 1)], GROUP_ROWS)
     with np.errstate(all="ignore"):
-        for part in by_rows(a.size, 1, ROWS):
-            distance = x[part].astype(working)
-            distance -= y[part]
-            distance *= distance
-            squares.add(distance)
-        return scalar(squares.total()[0] / working.type(a.size), a.dtype), (a, b)
+        mean = squares.total()[0] / working.type(a.size)
+    return store(mean, np.empty((), a.dtype))[()], (a, b)

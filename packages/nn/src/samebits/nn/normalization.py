@@ -12,13 +12,15 @@ for the gradients they keep x and two numbers for each row (or channel), and com
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import Numerics, current
+from samebits.core import GROUP_ROWS, ColumnSums, Kernels, Numerics, current, store
 from samebits.nn.module import Module, parameter
-from samebits.nn.parts import ROWS, Array, Columns, by_rows, floating, room, rounded, row_sums
 
 __all__ = ["BatchNorm", "LayerNorm", "RMSNorm", "batch_norm", "layer_norm", "rms_norm"]
+
+Array = npt.NDArray[Any]
 
 
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -109,7 +111,7 @@ def batch_norm(
     for tensor, found in ((running_mean, mean), (running_var, unbiased)):
         if tensor is not None:
             with tensor.edit() as array:
-                rounded(array.astype(working) * working.type(1 - momentum) + found * working.type(momentum), array)
+                store(array.astype(working) * working.type(1 - momentum) + found * working.type(momentum), array)
     return _batch_norm(x, weight, bias, mean, variance, eps, training)
 
 
@@ -118,7 +120,7 @@ def _array(x: Any) -> Array:
 
 
 def _check_channels(function: str, x: Array, **vectors: Any) -> Numerics:
-    """The arithmetic of the moment, if the shapes and dtypes fit."""
+    """Return the active arithmetic if the shapes and dtypes fit."""
     if not x.ndim:
         raise ValueError(f"{function}: x has no axis of channels: its shape is ()")
     if not x.shape[-1]:
@@ -129,7 +131,7 @@ def _check_channels(function: str, x: Array, **vectors: Any) -> Numerics:
             raise ValueError(
                 f"{function}: {name} has shape {vector.shape}: {x.shape[-1:]} is needed, the channels of x {x.shape}"
             )
-    return floating(function, x=x, **given)
+    return current().checked(function, x=x, **given)
 
 
 def _vectors(working: Any, weight: Array | None, bias: Array | None, channels: int) -> tuple[Array, Array]:
@@ -138,10 +140,9 @@ def _vectors(working: Any, weight: Array | None, bias: Array | None, channels: i
     return factors, np.zeros(channels, working) if bias is None else bias.astype(working)
 
 
-def _narrowed(sums: Columns, x: Array) -> Array:
+def _narrowed(sums: ColumnSums, x: Array) -> Array:
     """The sums in the dtype of x, zeros positive."""
-    out = np.empty(x.shape[-1], x.dtype)
-    rounded(sums.total(), out)
+    out = store(sums.total(), np.empty(x.shape[-1], x.dtype))
     out += x.dtype.type(0)
     return out
 
@@ -152,32 +153,28 @@ def _normalize_gradient(
     """With h = (x - mean) s and a = g weight: the gradient of x is s (a - mean(a) - h mean(a h)), without mean(a) in `rms_norm`."""
     numerics, working, channels = current(), scales.dtype, x.shape[-1]
     out = np.empty(x.shape, x.dtype)
-    rows, gradients, results = [array.reshape(-1, channels) for array in (x, g, out)]
     factors, _ = _vectors(working, weight, None, channels)
     count = working.type(channels)
-    to_weight, to_bias = Columns(numerics, channels, working), Columns(numerics, channels, working)
-    with np.errstate(all="ignore"):
-        for part in by_rows(len(rows), channels, ROWS):
-            gradient, scale = gradients[part].astype(working, copy=False), scales[part, None]
-            result = results[part]
-            target = room(result, working)
-            h = rows[part].astype(working, copy=False)
-            if means is not None:
-                h = h - means[part, None]
-            h = np.multiply(h, scale, out=None if means is None else h)
-            product = gradient * h
-            shares = row_sums(numerics, product, factors)[:, None] / count
-            if weight is not None:
-                to_weight.add(product)
-            np.multiply(gradient, factors, out=target)
-            if means is not None:
-                target -= row_sums(numerics, target)[:, None] / count
-            h *= shares
-            target -= h
-            target *= scale
-            rounded(target, result)
-            if biased:
-                to_bias.add(gradient)
+    to_weight, to_bias = [ColumnSums(numerics.kernels, channels, working) for _ in range(2)]
+
+    def formula(kernels: Kernels, target: Array, gradient: Array, values: Array, scale: Array, *mean: Array) -> None:
+        h = values - mean[0][:, None] if mean else values
+        h = np.multiply(h, scale[:, None], out=h if mean else None)
+        product = gradient * h
+        shares = kernels.row_sums(product, factors)[:, None] / count
+        if weight is not None:
+            to_weight.add(product)
+        np.multiply(gradient, factors, out=target)
+        if mean:
+            target -= kernels.row_sums(target)[:, None] / count
+        h *= shares
+        target -= h
+        target *= scale[:, None]
+        if biased:
+            to_bias.add(gradient)
+
+    rows = [array.reshape(-1, channels) for array in (out, g, x)]
+    numerics.evaluate_rows(formula, rows[:1], [*rows[1:], scales, *([] if means is None else [means])], GROUP_ROWS)
     return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
 
 
@@ -186,43 +183,46 @@ def _normalize(x: Array, weight: Array | None, bias: Array | None, eps: float, f
     numerics = _check_channels(function, x, weight=weight, bias=bias)
     working, channels = numerics.working(x.dtype), x.shape[-1]
     out = np.empty(x.shape, x.dtype)
-    rows, results = x.reshape(-1, channels), out.reshape(-1, channels)
+    rows = x.reshape(-1, channels)
     factors, shifts = _vectors(working, weight, bias, channels)
     count = working.type(channels)
-    means = np.empty(len(rows), working) if function == "layer_norm" else None
     scales = np.empty(len(rows), working)
-    with np.errstate(all="ignore"):
-        for part in by_rows(len(rows), channels):
-            values, result = rows[part].astype(working, copy=False), results[part]
-            target = room(result, working)
-            if means is not None:
-                means[part] = row_sums(numerics, values) / count
-                values = np.subtract(values, means[part, None], out=target)
-            variances = row_sums(numerics, values * values) / count
-            scales[part] = working.type(1) / np.sqrt(variances + working.type(eps))
-            np.multiply(values, scales[part, None], out=target)
-            if weight is not None:
-                target *= factors
-            if bias is not None:
-                target += shifts
-            rounded(target, result)
+    means = np.empty(len(rows), working) if function == "layer_norm" else None
+
+    def formula(kernels: Kernels, target: Array, scale: Array, *blocks: Array) -> None:
+        *mean, values = blocks
+        if mean:
+            np.divide(kernels.row_sums(values), count, out=mean[0])
+            values = np.subtract(values, mean[0][:, None], out=target)
+        variances = kernels.row_sums(values * values) / count
+        np.divide(working.type(1), np.sqrt(variances + working.type(eps)), out=scale)
+        np.multiply(values, scale[:, None], out=target)
+        if weight is not None:
+            target *= factors
+        if bias is not None:
+            target += shifts
+
+    outs = [out.reshape(-1, channels), scales, *([] if means is None else [means])]
+    numerics.evaluate_rows(formula, outs, [rows])
     return out, (x, weight, means, scales, bias is not None)
 
 
 def _statistics(numerics: Numerics, rows: Array) -> tuple[Array, Array]:
     """Mean and variance of each column, in the working dtype."""
-    length = rows.shape[1]
     working = numerics.working(rows.dtype)
     count = working.type(len(rows))
-    sums, squares = Columns(numerics, length, working), Columns(numerics, length, working)
+    sums, squares = [ColumnSums(numerics.kernels, rows.shape[1], working) for _ in range(2)]
+    numerics.evaluate_rows(lambda _, values: sums.add(values), [], [rows], GROUP_ROWS)
     with np.errstate(all="ignore"):
-        for part in by_rows(len(rows), length, ROWS):
-            sums.add(rows[part].astype(working, copy=False))
         mean = sums.total() / count
-        for part in by_rows(len(rows), length, ROWS):
-            centred = rows[part].astype(working, copy=False) - mean
-            centred *= centred
-            squares.add(centred)
+
+    def formula(_: Kernels, values: Array) -> None:
+        centered = values - mean
+        centered *= centered
+        squares.add(centered)
+
+    numerics.evaluate_rows(formula, [], [rows], GROUP_ROWS)
+    with np.errstate(all="ignore"):
         return mean, squares.total() / count
 
 
@@ -232,27 +232,30 @@ def _batch_norm_gradient(
     """With h = (x - mean) s: s weight (g - mean(g) - h mean(g h)); without the means where mean and s are constants."""
     numerics, working, channels = current(), scale.dtype, x.shape[-1]
     out = np.empty(x.shape, x.dtype)
-    rows, gradients, results = [array.reshape(-1, channels) for array in (x, g, out)]
-    to_weight, to_bias = Columns(numerics, channels, working), Columns(numerics, channels, working)
+    results, gradients, rows = [array.reshape(-1, channels) for array in (out, g, x)]
+    to_weight, to_bias = [ColumnSums(numerics.kernels, channels, working) for _ in range(2)]
+
+    def sums(_: Kernels, gradient: Array, values: Array) -> None:
+        h = (values - mean) * scale
+        h *= gradient
+        to_weight.add(h)
+        to_bias.add(gradient)
+
+    numerics.evaluate_rows(sums, [], [gradients, rows], GROUP_ROWS)
+    count = working.type(max(1, len(rows)))
     with np.errstate(all="ignore"):
-        for part in by_rows(len(rows), channels, ROWS):
-            gradient = gradients[part].astype(working)
-            h = (rows[part].astype(working, copy=False) - mean) * scale
-            h *= gradient
-            to_weight.add(h)
-            to_bias.add(gradient)
-        count = working.type(max(1, len(rows)))
         shares, shift = to_weight.total() / count, to_bias.total() / count
         factors = scale if weight is None else scale * weight
-        for part in by_rows(len(rows), channels, ROWS):
-            gradient = gradients[part].astype(working)
-            if training:
-                h = (rows[part].astype(working, copy=False) - mean) * scale
-                h *= shares
-                gradient -= shift
-                gradient -= h
-            gradient *= factors
-            rounded(gradient, results[part])
+
+    def formula(_: Kernels, target: Array, gradient: Array, values: Array) -> None:
+        if training:
+            h = (values - mean) * scale
+            h *= shares
+            gradient = np.subtract(gradient, shift, out=target)
+            gradient -= h
+        np.multiply(gradient, factors, out=target)
+
+    numerics.evaluate_rows(formula, [results], [gradients, rows])
     return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
 
 
@@ -262,16 +265,17 @@ def _batch_norm(
 ) -> tuple[Array, tuple[Any, ...]]:
     channels, working = x.shape[-1], mean.dtype
     out = np.empty(x.shape, x.dtype)
-    rows, results = x.reshape(-1, channels), out.reshape(-1, channels)
     factors, shifts = _vectors(working, weight, bias, channels)
     with np.errstate(all="ignore"):
         scale = working.type(1) / np.sqrt(variance + working.type(eps))
-        for part in by_rows(len(rows), channels, ROWS):
-            values = rows[part].astype(working, copy=False) - mean
-            values *= scale
-            values *= factors
-            values += shifts
-            rounded(values, results[part])
+
+    def formula(_: Kernels, target: Array, values: Array) -> None:
+        np.subtract(values, mean, out=target)
+        target *= scale
+        target *= factors
+        target += shifts
+
+    current().evaluate_rows(formula, [out.reshape(-1, channels)], [x.reshape(-1, channels)])
     return out, (x, weight, bias is not None, mean, scale, training)
 
 

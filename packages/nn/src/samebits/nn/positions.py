@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel, ops
-from samebits.core import Stream, exponential, logarithm, trigonometry
+from samebits.core import Stream, current, exponential, logarithm, row_blocks, store, trigonometry
 from samebits.nn.initializer import Initializer, normal
 from samebits.nn.module import Module, parameter
-from samebits.nn.parts import floating, rounded
 
 __all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions", "rotate"]
 
@@ -132,7 +131,7 @@ class Rotary(Module):
             raise ValueError(
                 f"Rotary: offset is {offset}: a place from 0 on is needed, of all sequences or of each of {x.shape[0]}"
             )
-        working = floating("Rotary", x=x.data).working(x.dtype)
+        working = current().checked("Rotary", x=x.data).working(x.dtype)
         cosine, sine = self._grown(max(starts, default=0) + x.shape[2], working)
         return rotate(x, cosine, sine, starts)
 
@@ -161,19 +160,18 @@ def rotate(x: Array, cosine: Array, sine: Array, starts: list[int]) -> tuple[Arr
 def _rotated(x: Array, cosine: Array, sine: Array, starts: list[int]) -> Array:
     out = np.empty_like(x)
     time, half = x.shape[2], x.shape[3] // 2
-    step = 1 if len(starts) > 1 else max(1, 32768 // max(1, x[:1].size))
+    blocks = [slice(i, i + 1) for i in range(len(x))] if len(starts) > 1 else row_blocks(len(x), x[:1].size)
     with np.errstate(all="ignore"):
-        for i in range(0, len(x), step):
-            part = x[i : i + step]
-            a, b = part[..., :half], part[..., half:]
-            start = starts[i if len(starts) > 1 else 0]
+        for part in blocks:
+            a, b = x[part, ..., :half], x[part, ..., half:]
+            start = starts[part.start if len(starts) > 1 else 0]
             c, s = cosine[start : start + time], sine[start : start + time]
             turned = a * c
             turned -= b * s
-            rounded(turned, out[i : i + step, ..., :half])
+            store(turned, out[part, ..., :half])
             np.multiply(b, c, out=turned)
             turned += a * s
-            rounded(turned, out[i : i + step, ..., half:])
+            store(turned, out[part, ..., half:])
     return out
 
 

@@ -9,15 +9,17 @@ in C order, and is kept as bools: the gradient is the same function of the incom
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import Kernels, Stream
+from samebits.core import Kernels, Stream, current, row_blocks
 from samebits.core.random import require_stream
 from samebits.nn.arguments import number_within
 from samebits.nn.module import Module
-from samebits.nn.parts import Array, by_elements, by_rows
 
 __all__ = ["Dropout", "dropout"]
+
+Array = npt.NDArray[Any]
 
 
 def dropout(x: Tensor, p: float, stream: Stream) -> Tensor:
@@ -42,7 +44,7 @@ def dropout(x: Tensor, p: float, stream: Stream) -> Tensor:
     p, stream = number_within("dropout", "p", p, below=1), require_stream("dropout", stream)
     kept = np.empty(x.shape, np.bool_)
     flat = kept.reshape(-1)
-    for part in by_rows(flat.size, 1):  # a word is eight bytes, so not all at once
+    for part in row_blocks(flat.size):  # a word is eight bytes, so not all at once
         flat[part] = stream.bernoulli(1 - p, part.stop - part.start)
     return _dropped(x, kept, 1 / (1 - p))
 
@@ -52,7 +54,7 @@ def _scale(x: Array, kept: Array, scale: float) -> Any:
         np.multiply(values, mask, out=out)
         out *= out.dtype.type(scale)
 
-    return by_elements("dropout", formula, x=x, kept=kept)
+    return current().evaluate("dropout", formula, x=x, kept=kept)
 
 
 @kernel(lambda g, kept, scale: (_scale(g, kept, scale),))

@@ -5,15 +5,10 @@ ever made, but for dropout's mask; the backward pass computes them again from q,
 
 In exact arithmetic a row depends on its own query and the keys and values it sees, and on nothing else: neither on how
 many keys come later, nor on other rows or sequences. So a prompt has the same bits alone and in a batch, at once and token
-by token. With w = e^(s - max s) over the keys a row sees, L its sum, and v_j = 2^(e_j) u_j, all |u_j| < 1:
-
-    L    is summed from w on multiples of 2^-36: exact in any order, and a masked key's 0 changes nothing
-    w v  is the product of w_j 2^(e_j), on a grid chosen by L and the largest e the row sees, with u_j on 2^-24
-
-Every partial sum of that product is a whole number below 2^53 of its units, so a float64 GEMM makes no rounding error. The
-rounding of key j and value j is a matter of key j and value j, so a cache keeps them already rounded (`cache`).
+by token. `samebits.core.mixing` says how the weighted sums are made exact.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,25 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import Numerics, Stream, current
-from samebits.core.grid import grid_constants, grid_vectors, refuse_non_finite
-from samebits.core.linalg import LEFT_BITS, RIGHT_BITS
-from samebits.nn.cache import Context, context
-from samebits.nn.parts import floating, row_sums
+from samebits.core import GROUP_ROWS, Context, Numerics, Stream, current, refuse_non_finite, row_blocks
+from samebits.core.mixing import MOST_KEYS
 
-__all__ = ["LONGEST", "attend", "attention"]
+__all__ = ["attend", "attention"]
 
 Array = npt.NDArray[Any]
 Offset = int | npt.NDArray[np.int64]
-
-LONGEST = 2**17  # keys: as many terms of the grid 2^-36 as can be summed exactly
-_BLOCK = 2**19  # bytes of scores at a time, about, in as many heads as it takes
-_ROWS = 32  # rows at a time. Sums over rows, in the backward pass, are taken by so many, so this is in the bits
-_WEIGHT = 29  # bits of the grid of weights; values have 24
-_MARGIN = np.array(1 + 2.0**-9)  # more than rounding adds to a sum of weights
-_POWER = np.array(1.5 * 2.0**16)  # adding and subtracting it rounds to multiples of 2^-36
-_MILD = 50  # scores whose powers, and sums of LONGEST of them, are far from the ends of float32
-_LEAST = np.array(-700.0)  # scores so far below the maximum, and masked ones: e^-700 is no float32, and 0 on the grid
 
 
 def attention(
@@ -79,7 +62,7 @@ def attention(
         >>> attention(q, k, v).shape
         (1, 2, 3, 4)
     """
-    floating("attention", **{name: x.data if isinstance(x, Tensor) else x for name, x in (("q", q), ("k", k), ("v", v))})
+    current().checked("attention", **{name: x.data if isinstance(x, Tensor) else x for name, x in (("q", q), ("k", k), ("v", v))})
     check_shapes(q.shape, k.shape, v.shape)
     (batch, heads, time, _), keys = q.shape, k.shape[2]
     places = checked_offset(keys - time if offset is None else offset, batch, keys) if causal and time else None
@@ -101,8 +84,8 @@ def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> 
         raise ValueError(
             f"attention: q {q}, k {k} and v {v} do not fit: (B, H, T, D), (B, G, S, D) and (B, G, S, D) are needed, H a multiple of G"
         )
-    if k[2] > LONGEST:
-        raise ValueError(f"attention: k has {k[2]} keys: {LONGEST} at most can be summed exactly")
+    if k[2] > MOST_KEYS:
+        raise ValueError(f"attention: k has {k[2]} keys: {MOST_KEYS} at most can be summed exactly")
     if q[2] and not k[2]:
         raise ValueError(f"attention: q has {q[2]} queries and k no keys to see")
 
@@ -142,7 +125,7 @@ class _Fresh:
         return self.k.shape
 
     def __getitem__(self, group: tuple[slice, slice]) -> Context:
-        return context(current(), self.k[group], self.v[group])
+        return current().mixing.context(self.k[group], self.v[group])
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +135,7 @@ class _Block:
     group: tuple[slice, slice]  # of (B, G)
     rows: slice
     keys: int
+    last: Array  # the last key that each row sees: (b or 1, rows)
     mask: Array | None  # True where a key is not seen: (b or 1, 1, 1, rows, keys from ``free`` on)
     free: int  # keys that all rows see
 
@@ -165,29 +149,30 @@ class _Block:
 
 
 def _groups(q: Array, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Cut the (B, G) of ``shape``, that of the keys, into parts whose scores are about a block."""
+    """Cut the (B, G) of ``shape``, that of the keys, into parts whose scores fit the cache."""
     batch, groups, keys, _ = shape
-    rows = q.shape[1] // max(1, groups) * min(q.shape[2], _ROWS)
-    many = max(1, _BLOCK // max(1, rows * keys * current().working(q.dtype).itemsize))
-    deep, wide = max(1, many // max(1, groups)), min(groups, many)
-    return ((slice(i, i + deep), slice(j, j + wide)) for i in range(0, batch, deep) for j in range(0, groups, wide))
+    scores = q.shape[1] // max(1, groups) * min(q.shape[2], GROUP_ROWS) * keys  # of a group of heads
+    itemsize = current().working(q.dtype).itemsize
+    wide = row_blocks(groups, scores, itemsize)
+    deep = row_blocks(batch, groups * scores, itemsize)
+    return itertools.product(deep, wide)
 
 
 def _blocks(group: tuple[slice, slice], time: int, keys: int, offset: Array | None) -> Iterator[_Block]:
-    """Cut the rows of a group into blocks of _ROWS."""
+    """Cut the rows of a group into blocks of GROUP_ROWS: the backward pass adds up so many at a time, so this is in the bits."""
     places = None if offset is None else offset[group[0]]
-    for start in range(0, time, _ROWS):
-        stop = min(start + _ROWS, time)
+    for start in range(0, time, GROUP_ROWS):
+        stop = min(start + GROUP_ROWS, time)
         if places is None:
-            yield _Block(group, slice(start, stop), keys, None, keys)
+            yield _Block(group, slice(start, stop), keys, np.full((1, stop - start), keys - 1, np.int64), None, keys)
             continue
         low, high = int(places.min()), int(places.max())
         seen, free = min(high + stop, keys), min(low + start + 1, keys)
+        limits = (places[:1] if low == high else places)[:, None] + np.arange(start, stop, dtype=np.int64)
         mask = None
         if free < seen:
-            limits = (places[:1] if low == high else places)[:, None] + np.arange(start, stop, dtype=np.int64)
             mask = (np.arange(free, seen, dtype=np.int64) > limits[..., None])[:, None, None]
-        yield _Block(group, slice(start, stop), seen, mask, free)
+        yield _Block(group, slice(start, stop), seen, np.minimum(limits, np.int64(keys - 1)), mask, free)
 
 
 def _grouped(x: Array, groups: int) -> Array:
@@ -195,30 +180,9 @@ def _grouped(x: Array, groups: int) -> Array:
     return x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
 
 
-def _left(numerics: Numerics, x: Array, axis: Any = -1) -> Array:
-    """A left operand of `_product`: its rows, or with axis -2 its columns, on grids; in fast arithmetic itself."""
-    return _gridded(numerics, x, axis, LEFT_BITS)
-
-
-def _right(numerics: Numerics, x: Array, axis: Any = -2) -> Array:
-    """A right operand of `_product`: its columns, or with axis -1 its rows, on grids."""
-    return _gridded(numerics, x, axis, RIGHT_BITS)
-
-
-def _gridded(numerics: Numerics, x: Array, axis: Any, bits: int) -> Array:
-    if numerics.name != "exact":
-        return x
-    return grid_vectors(x.reshape(-1, *x.shape[-2:]), axis, bits).reshape(x.shape)
-
-
-def _product(numerics: Numerics, a: Array, b: Array) -> Array:
-    """A b, where in exact arithmetic both are on grids, so that no order of the sums makes an error (but in a zero's sign)."""
-    return np.matmul(a, b) if numerics.name == "exact" else numerics.matmul(a, b)
-
-
 def _scores(numerics: Numerics, q: Array, keys: Array, block: _Block) -> Array:
-    """Q kᵀ (b, g, R rows, keys) of left operands q, -inf where a key is not seen."""
-    scores = _product(numerics, q, keys.swapaxes(-1, -2))
+    """q kᵀ (b, g, R rows, keys) of a left and a right operand, -inf where a key is not seen."""
+    scores: Array = numerics.products.multiply(q, keys.swapaxes(-1, -2))
     if block.mask is not None:
         split = scores.reshape(*scores.shape[:2], -1, block.rows.stop - block.rows.start, scores.shape[-1])
         np.copyto(split[..., block.free :], scores.dtype.type(-math.inf), where=block.mask)
@@ -244,6 +208,7 @@ def attend(q: Array, seen: Context, offset: npt.NDArray[np.int64]) -> Array:
 def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Array]:
     """The result of `attention` on arrays, and the log-sum-exp of every row's scores, (B, G, R, T)."""
     numerics, (batch, heads, time, width), (groups, keys) = current(), q.shape, source.shape[1:3]
+    products, mixing = numerics.products, numerics.mixing
     out = np.empty((batch, time, heads, width), q.dtype).transpose(0, 2, 1, 3)
     q5, out5 = _grouped(q, groups), _grouped(out, groups)
     logs = np.empty(q5.shape[:-1], numerics.working(q.dtype))
@@ -251,19 +216,13 @@ def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Ar
         for group in _groups(q, source.shape):
             seen = source[group]
             for block in _blocks(group, time, keys, view.offset):
-                rows = _left(numerics, _flat(block.of(q5)) * _scale(q))
+                rows = products.left(_flat(block.of(q5)) * _scale(q))
                 weights = _scores(numerics, rows, seen.keys[..., : block.keys, :], block)
-                shift = _shift(numerics, weights)
-                _powers(numerics, weights, shift)
-                total = _totals(numerics, weights)
-                numerics.kernels.log(total, log := np.empty_like(total))
-                log += shift
+                totals, log = mixing.weigh(weights)
                 if view.keep is not None:
                     weights *= block.kept(view.keep, groups)
-                if numerics.name == "exact":
-                    _grid_weights(weights, total, seen, block, view.offset)
-                mixed = _product(numerics, weights, seen.values[..., : block.keys, :])
-                mixed /= total * total.dtype.type(view.rest)
+                mixed = mixing.mix(weights, totals, seen, block.last)
+                mixed /= totals * totals.dtype.type(view.rest)
                 target = block.of(out5)
                 target[...] = mixed.reshape(target.shape)
                 block.of(logs)[...] = log.reshape(target.shape[:-1])
@@ -275,57 +234,11 @@ def _scale(q: Array) -> Any:
     return q.dtype.type(1 / math.sqrt(q.shape[-1]))
 
 
-def _shift(numerics: Numerics, scores: Array) -> Array:
-    """What to take from scores so that no power overflows: their rows' maxima, or in fast arithmetic 0 where that will do."""
-    if numerics.name == "fast" and scores.size and scores.max() <= _MILD and scores[..., 0].min() >= -_MILD:  # all see key 0
-        return np.zeros((), scores.dtype)
-    return np.asarray(np.maximum.reduce(scores, axis=-1, keepdims=True))
-
-
-def _powers(numerics: Numerics, scores: Array, shift: Array) -> None:
-    """e^(scores - shift) in place."""
-    if shift.ndim:
-        scores -= shift
-    if numerics.name == "exact":
-        np.maximum(scores, _LEAST, out=scores)
-    numerics.kernels.exp(scores, scores)
-
-
-def _totals(numerics: Numerics, weights: Array) -> Array:
-    """The sums of the rows (..., 1); in exact arithmetic weights are rounded to where these are exact in any order."""
-    if numerics.name == "exact":
-        weights += _POWER
-        weights -= _POWER
-    return _product(numerics, weights, np.ones((weights.shape[-1], 1), weights.dtype))
-
-
-def _grid_weights(weights: Array, total: Array, seen: Context, block: _Block, offset: Array | None) -> None:
-    """Weights times the sizes of the values, rounded to 29 bits below what their sum can be, in place."""
-    sizes: Any = seen.sizes
-    weights *= sizes[..., None, : block.keys]
-    exponents = ((total * _MARGIN).view(np.int64) >> np.int64(52)) - np.int64(1022)  # the sum is below 2^e, gridded too
-    peaks = _peaks(seen, block, offset)
-    exponents = exponents.reshape(*peaks.shape[:2], -1, peaks.shape[2]) + peaks[:, :, None]
-    constants = grid_constants(exponents.reshape(total.shape), _WEIGHT)
-    weights += constants
-    weights -= constants
-
-
-def _peaks(seen: Context, block: _Block, offset: Array | None) -> Array:
-    """The largest exponent of the values that each row of the block sees: (b, g, rows)."""
-    peaks: Any = seen.peaks
-    if offset is None:
-        return np.broadcast_to(peaks[..., -1:], (*peaks.shape[:2], block.rows.stop - block.rows.start))
-    places = offset[block.group[0], None] + np.arange(block.rows.start, block.rows.stop, dtype=np.int64)
-    places = np.minimum(places, np.int64(peaks.shape[-1] - 1))
-    return np.take_along_axis(peaks, places[:, None], axis=-1)
-
-
 # Backward
 
 
 def _attention_rule(g: Array, arrays: tuple[Array, ...], logs: Array, view: _View) -> tuple[Array, ...]:
-    numerics = floating("attention", gradient=g)
+    numerics = current().checked("attention", gradient=g)
     q, k, v, out = arrays
     found = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     with np.errstate(all="ignore"):
@@ -348,24 +261,25 @@ def _backward(
     g, q, k, v, out, logs = arrays
     groups, keys = found[1].shape[1:3]
     g5, q5, out5, to_q5 = (_grouped(x, groups) for x in (g, q, out, found[0]))
-    k_rows, k_columns, v_rows = _right(numerics, k, -1), _right(numerics, k), _right(numerics, v, -1)
+    left, right, multiply = numerics.products.left, numerics.products.right, numerics.products.multiply
+    k_rows, k_columns, v_rows = right(k, -1), right(k), right(v, -1)
     to_k, to_v = np.zeros_like(k_rows), np.zeros_like(v_rows)
     for block in _blocks(group, q.shape[2], keys, view.offset):
         rows, upward = _flat(block.of(q5)) * _scale(q), _flat(block.of(g5))
-        p = _scores(numerics, _left(numerics, rows), k_rows[..., : block.keys, :], block)
-        _powers(numerics, p, block.of(logs).reshape(*p.shape[:-1], 1))
-        ds = _product(numerics, _left(numerics, upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
+        p = _scores(numerics, left(rows), k_rows[..., : block.keys, :], block)
+        numerics.mixing.powers(p, block.of(logs).reshape(*p.shape[:-1], 1))
+        ds = multiply(left(upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
         spread = p
         if view.keep is not None:
             stay = block.kept(view.keep, groups) * p.dtype.type(1 / view.rest)
             ds *= stay
             spread = p * stay
         products = np.multiply(upward, _flat(block.of(out5)), dtype=p.dtype)
-        ds -= row_sums(numerics, products.reshape(-1, products.shape[-1])).reshape(*p.shape[:-1], 1)
+        ds -= numerics.kernels.row_sums(products.reshape(-1, products.shape[-1])).reshape(*p.shape[:-1], 1)
         ds *= p
-        to_v[..., : block.keys, :] += _product(numerics, _left(numerics, spread, -2).swapaxes(-1, -2), _right(numerics, upward))
-        to_k[..., : block.keys, :] += _product(numerics, _left(numerics, ds, -2).swapaxes(-1, -2), _right(numerics, rows))
-        to_q = _product(numerics, _left(numerics, ds), k_columns[..., : block.keys, :])
+        to_v[..., : block.keys, :] += multiply(left(spread, -2).swapaxes(-1, -2), right(upward))
+        to_k[..., : block.keys, :] += multiply(left(ds, -2).swapaxes(-1, -2), right(rows))
+        to_q = multiply(left(ds), k_columns[..., : block.keys, :])
         to_q *= _scale(q)
         part = block.of(to_q5)
         part[...] = to_q.reshape(part.shape)

@@ -5,7 +5,6 @@ has no finite maximum has no softmax, and raises FloatingPointError.
 """
 
 from collections.abc import Callable
-from typing import NoReturn
 
 import numpy as np
 
@@ -14,9 +13,7 @@ from samebits.autograd.operations import operation
 from samebits.autograd.ops.elementwise import exp, multiply, subtract
 from samebits.autograd.ops.reductions import sum as sum_
 from samebits.autograd.tensor import Tensor
-from samebits.core import Kernels, current
-
-_BLOCK = 65536  # elements at a time, which stay in the cache
+from samebits.core import Kernels, current, refuse_rows
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
@@ -33,7 +30,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
 def _softmax(x: Array, axis: int) -> Array:
     def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
         kernels.exp(shifted, shifted)
-        np.divide(shifted, kernels.sum(shifted, -1)[:, None], out=out, casting="same_kind")
+        np.divide(shifted, kernels.sum(shifted, -1)[:, None], out=out)
 
     return _by_rows("softmax", finish, x, axis)
 
@@ -49,38 +46,28 @@ def _log_softmax(x: Array, axis: int) -> Array:
         kernels.exp(shifted, powers := np.empty_like(shifted))
         total = kernels.sum(powers, -1)[:, None]
         kernels.log(total, logarithm := np.empty_like(total))
-        np.subtract(shifted, logarithm, out=out, casting="same_kind")
+        np.subtract(shifted, logarithm, out=out)
 
     return _by_rows("log_softmax", finish, x, axis)
 
 
 def _by_rows(name: str, finish: Callable[[Kernels, Array, Array], None], x: Array, axis: int) -> Array:
-    """``finish(kernels, x - max, out)`` on blocks of rows along ``axis``."""
-    numerics = current()
-    if x.dtype.type not in numerics.dtypes:
-        needed = " or ".join([dtype.__name__ for dtype in numerics.dtypes])
-        raise TypeError(f"{name}: x has dtype {x.dtype}; {needed} is needed")
+    """Evaluate ``finish(kernels, x - max, out)`` for the vectors along ``axis``."""
+    numerics = current().checked(name, x=x)
     if not x.ndim:
-        raise ValueError(f"{name}: x has no axis {axis}: its shape is ()")
+        raise ValueError(f"{name}: x must have at least one axis, got shape ()")
     moved = np.moveaxis(x, axis, -1)
     out = np.empty(moved.shape, x.dtype)
-    rows, results = moved.reshape(-1, moved.shape[-1]) if x.size else moved, out.reshape(-1, moved.shape[-1]) if x.size else out
-    height, working = max(1, _BLOCK // max(1, moved.shape[-1])), numerics.working(x.dtype)
-    with np.errstate(all="ignore"):
-        for start in range(0, len(rows) if x.size else 0, height):
-            part = rows[start : start + height]
-            top = np.maximum.reduce(part, axis=-1, keepdims=True).astype(working)
-            if numerics.name == "exact" and not np.isfinite(top).all():
-                refuse_row(f"{name}: the row ", moved, start + int(np.argmin(np.isfinite(top))))
-            wide = part.astype(working, copy=False)
-            shifted = np.subtract(wide, top, out=None if wide is part else wide)
-            finish(numerics.kernels, shifted, results[start : start + height])
+
+    def formula(kernels: Kernels, target: Array, block: Array) -> None:
+        tops = np.maximum.reduce(block, axis=-1, keepdims=True)
+        kernels.require_finite(tops)
+        finish(kernels, block - tops, target)
+
+    if x.size:
+        rows, results = [array.reshape(-1, moved.shape[-1]) for array in (moved, out)]
+        try:
+            numerics.evaluate_rows(formula, [results], [rows])
+        except FloatingPointError:
+            refuse_rows(name, "x", moved)
     return np.moveaxis(out, -1, axis)
-
-
-def refuse_row(what: str, x: Array, row: int) -> NoReturn:
-    """Raise FloatingPointError for a row of x (..., n), counted over all leading axes, whose maximum is not finite."""
-    place = ", ".join(map(str, np.unravel_index(row, x.shape[:-1]))) if x.ndim > 1 else ""
-    values = x.reshape(-1, x.shape[-1])[row]
-    worst = values[~(values < np.inf)][0] if not (values < np.inf).all() else values[0]
-    raise FloatingPointError(f"{what}[{place}] has no finite maximum: {worst} is in it") from None

@@ -1,0 +1,149 @@
+"""Weighted sums of values, as in attention: exact in any order.
+
+Row t mixes values v_j with the weights e^(s_tj - max s_t) over the keys j that it sees. With w these weights, L their sum
+and v_j = 2^(e_j) u_j, all |u_j| < 1,
+
+    L    is summed from w on multiples of 2^-36: exact in any order, and the 0 of a masked key changes nothing
+    w v  is the product of w_j 2^(e_j), on a grid chosen by L and the largest e the row sees, with u_j on 2^-24
+
+Every partial sum of that product is a whole number of its units below 2^53, so a float64 GEMM makes no rounding error.
+How key j and value j are rounded depends on key j and value j alone, so a cache keeps them rounded: a `Context`. Rows
+do not influence each other, and keys that a row does not see change nothing.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.core import exponential, logarithm
+from samebits.core.arithmetic import Float32, Float64, Int64
+from samebits.core.grid import grid_constants
+from samebits.core.linalg import multiply, right_operand
+from samebits.core.nonfinite import require_finite
+from samebits.core.summation import row_sums
+
+__all__ = ["MOST_KEYS", "Context"]
+
+Array = npt.NDArray[Any]
+
+MOST_KEYS = 2**17
+"""As many weights on multiples of 2^-36 as can be summed exactly."""
+
+_WEIGHT_BITS = 29  # of the grid of weights; values have 24
+_MARGIN = np.array(1 + 2.0**-9)  # more than rounding adds to a sum of weights
+_WEIGHT_STEP = np.array(1.5 * 2.0**16)  # adding and subtracting it rounds to multiples of 2^-36
+_VALUE_STEP = np.array(1.5 * 2.0**28)  # and this one to multiples of 2^-24
+_LEAST_SCORE = np.array(-700.0)  # for masked keys, and for scores so far below the maximum: e^-700 is 0 on the grid
+_LEAST_EXPONENT = np.array(-150)  # that of a value of zeros
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """Keys and values as `Numerics.mixing` takes them, in the working dtype: (B, G, S, D), sizes and peaks (B, G, S).
+
+    In exact arithmetic keys are on their grids, values are the u of v = 2^e u on multiples of 2^-24, ``sizes`` is 2^e and
+    ``peaks`` is the largest e so far. In fast arithmetic keys and values are unchanged, and there is no more.
+    """
+
+    keys: Array
+    values: Array
+    sizes: Array | None = None
+    peaks: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(B, G, S, D)."""
+        return self.keys.shape
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays that there are, in the order of the fields."""
+        return [array for array in (self.keys, self.values, self.sizes, self.peaks) if array is not None]
+
+    def __getitem__(self, index: Any) -> "Context":
+        """Index every array; the index must not name the last axis."""
+        return Context(*[array[index] for array in self.arrays])
+
+    def zeros(self, places: int) -> "Context":
+        """Return a context of the same kind and sizes, with so many places, all of them zeros."""
+        shapes = [(*array.shape[:2], places, *array.shape[3:]) for array in self.arrays]
+        return Context(*[np.zeros(shape, array.dtype) for shape, array in zip(shapes, self.arrays, strict=True)])
+
+    def write(self, sequences: slice, start: int, new: "Context") -> None:
+        """Put ``new`` at the places from ``start`` on of some sequences; the places before must be written already."""
+        stop = start + new.shape[2]
+        for array, given in zip(self.arrays, new.arrays, strict=True):
+            array[sequences, :, start:stop] = given
+        if self.peaks is not None and start:
+            part = self.peaks[sequences, :, start:stop]
+            np.maximum(part, self.peaks[sequences, :, start - 1 : start], out=part)
+
+
+def context(k: Float32, v: Float32) -> Context:
+    """Make the context of k and v (B, G, S, D). FloatingPointError, without a message, if one is not finite."""
+    top = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(np.float64)
+    require_finite(top)
+    exponents = np.maximum((top.view(np.int64) >> np.int64(52)) - np.int64(1022), _LEAST_EXPONENT)  # |v| < 2^e
+    values = v * _power_of_two(-exponents)[..., None]
+    values += _VALUE_STEP
+    values -= _VALUE_STEP
+    return Context(right_operand(k, -1), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
+
+
+def powers(scores: Float64, shifts: Float64) -> None:
+    """e^(scores - shifts), in place."""
+    scores -= shifts
+    np.maximum(scores, _LEAST_SCORE, out=scores)
+    exponential.exp_short(scores, scores)
+
+
+def weigh(scores: Float64) -> tuple[Float64, Float64]:
+    """Turn scores (..., keys) into weights, in place; return their sums and the log-sum-exp of the scores, (..., 1)."""
+    shifts = np.maximum.reduce(scores, axis=-1, keepdims=True)
+    powers(scores, shifts)
+    scores += _WEIGHT_STEP
+    scores -= _WEIGHT_STEP
+    totals = multiply(scores, np.ones((scores.shape[-1], 1)))
+    logarithm.log(totals, logs := np.empty_like(totals))
+    logs += shifts
+    return totals, logs
+
+
+def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float64:
+    """Multiply weights (b, g, R rows, keys) and the values of the keys (b, g, keys, D).
+
+    Args:
+        weights: Weights of `weigh`, some of them perhaps set to 0. They are overwritten.
+        totals: Their sums as `weigh` returned them, (b, g, R rows, 1).
+        seen: The context, of at least as many keys.
+        last: The last key that a row sees, (b or 1, rows).
+    """
+    keys = weights.shape[-1]
+    sizes: Any = seen.sizes
+    peaks: Any = seen.peaks
+    weights *= sizes[..., None, :keys]
+    exponents = ((totals * _MARGIN).view(np.int64) >> np.int64(52)) - np.int64(1022)  # the sum is below 2^e, gridded too
+    peaks = np.take_along_axis(peaks, last[:, None], axis=-1)  # (b, g, rows)
+    exponents = exponents.reshape(*peaks.shape[:2], -1, peaks.shape[2]) + peaks[:, :, None]
+    constants = grid_constants(exponents.reshape(totals.shape), _WEIGHT_BITS)
+    weights += constants
+    weights -= constants
+    return multiply(weights, seen.values[..., :keys, :])
+
+
+def exp_sums(x: Float64) -> tuple[Float64, Float64]:
+    """Sum e^(x - shift) over each row of x (rows, columns), its shift being its maximum, or 0 where that is not finite.
+
+    With the maximum as shift, e^0 = 1 is part of the sum and keeps the digits of small losses.
+    """
+    tops = np.maximum.reduce(x, axis=1)
+    shifts = np.where(np.isfinite(tops), tops, 0.0)
+    shifted = x - shifts[:, None]
+    exponential.exp_short(shifted, shifted)
+    return shifts, row_sums(shifted)
+
+
+def _power_of_two(exponents: Int64) -> Float64:
+    return ((exponents + np.int64(1023)) << np.int64(52)).view(np.float64)
