@@ -354,6 +354,8 @@ def change(document: Any, where: str, value: Any) -> None:
         ("model/vocab/!", True, r"model.vocab\['!'\] must be an id, got True"),
         ("model/vocab/!", 1, r'model.vocab\[\'"\'\] must be an id of its own, got 1, that of \'!\''),
         ("model/vocab/!", 10**12, "model: BytePairTokenizer: ids must be 0 to 299, each once, but 0 is missing"),
+        ("model/vocab/!", 10**18, "numbers must have fewer than 19 digits, got 19: '1000000000000000000'"),
+        ("model/vocab/!", 10**18 - 1, "model: BytePairTokenizer: ids must be 0 to 299, each once, but 0 is missing"),
         ("model/vocab/new", 300, "model.vocab must have only bytes and tokens made by merges, got 'new'"),
         ("model/merges", None, "model.merges must be a list, got None"),
         ("model/merges/3", "a", r"model.merges\[3\] must be two tokens, got 'a'"),
@@ -396,7 +398,7 @@ def test_errors_of_a_file_name_the_entry(
         (b"[" * 200_000, "nested too deeply"),
         (b'{"a": 1, "a": 2}', "an object must have each name once, got 'a' twice"),
         (b'{"model": \xff}', "byte 10 is not UTF-8"),
-        (b'{"model": ' + b"9" * 10_000 + b"}", "numbers must have fewer than 20 digits, got 10000: '9{76}\\.\\.\\."),
+        (b'{"model": ' + b"9" * 10_000 + b"}", "numbers must have fewer than 19 digits, got 10000: '9{76}\\.\\.\\."),
     ],
 )
 def test_files_of_other_content_are_refused(text: bytes, message: str, tmp_path: Path) -> None:

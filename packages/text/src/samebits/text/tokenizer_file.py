@@ -162,8 +162,8 @@ def _parsed(data: bytes) -> Any:
 
 
 def _number(digits: str) -> int:
-    # Python refuses some longer numbers, and is slow with others
-    _need(len(digits) < 20, f"numbers must have fewer than 20 digits, got {len(digits)}: {_short(digits)}")
+    # so that they fit int64; Python is slow with long ones, or refuses them
+    _need(len(digits) < 19, f"numbers must have fewer than 19 digits, got {len(digits)}: {_short(digits)}")
     return int(digits)
 
 
