@@ -1,30 +1,53 @@
-"""The command ``samebits``: every room of the lab, a command each."""
+"""The commands and options of ``samebits``. What a command does is imported when it is called."""
 
 import json
 from dataclasses import asdict
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from samebits.cli.drift_output import RichOutput
+from samebits.cli.terminal import console, reported_errors
 from samebits.core import describe_machine
 from samebits.core.selftest import run_selftest
 from samebits.drift.command import DESCRIPTION, HELP, Options, run_command
 
 __all__ = ["app"]
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
-console = Console(highlight=False)
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]}
+)
 
+PRESETS = "A configuration that comes with samebits: tiny (the default), micro, nanogpt-cpu, shakespeare or python."
+
+FAST = Annotated[bool, typer.Option("--fast", help="Use plain NumPy arithmetic: faster, with other bits on every machine.")]
 JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
+RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint file.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        installed = {one.name: one.version for one in distributions() if one.name.startswith("samebits")}
+        packages = ", ".join(f"{name} {version}" for name, version in sorted(installed.items()))
+        machine = describe_machine()
+        print(f"{packages or 'samebits, not installed but run from its source'}\n{machine.python}, NumPy {machine.numpy}")
+        raise typer.Exit
 
 
 @app.callback()
-def main() -> None:
-    """Numbers and language models with the same bits on every machine."""
+def main(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the versions of samebits, Python and NumPy."
+        ),
+    ] = False,
+) -> None:
+    """Train language models with the same bits on every machine, and find what changes yours."""
 
 
 @app.command()
@@ -46,7 +69,7 @@ def check(*, as_json: JSON = False) -> None:
 
 @app.command(help=DESCRIPTION)
 def drift(
-    targets: Annotated[list[str] | None, typer.Argument(metavar="[MODULE:FUNCTION | FILES]", help=HELP["targets"])] = None,
+    targets: Annotated[list[str] | None, typer.Argument(metavar="MODULE:FUNCTION | FILES", help=HELP["targets"])] = None,
     *,
     numpys: Annotated[list[str] | None, typer.Option("--numpy", metavar="VERSION", help=HELP["numpys"])] = None,
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help=HELP["timeout"])] = Options.timeout,
@@ -62,80 +85,78 @@ def drift(
 
 @app.command()
 def train(
-    config: Annotated[Path | None, typer.Argument(help="A TOML file of settings, see docs/lm.md.")] = None,
+    config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A TOML file of settings; see docs/lm.md.")] = None,
     *,
-    preset: Annotated[
-        str | None, typer.Option(help="A configuration that comes with samebits; tiny, if nothing is said.")
+    preset: Annotated[str | None, typer.Option(help=PRESETS)] = None,
+    fast: FAST = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The folder to keep the run in, by default runs/NAME.", show_default=False),
     ] = None,
-    fast: Annotated[
-        bool, typer.Option("--fast", help="Plain NumPy arithmetic: quicker, and other bits on every machine.")
-    ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    out: Annotated[Path | None, typer.Option(help="The folder to keep the run in; runs/NAME, if nothing is said.")] = None,
 ) -> None:
-    """Train a language model, let it write, and say whether its bits are those that were published.
+    """Train a language model, print a sample of it, and say whether its bits are the published ones.
 
-    Exit status: 0 the same bits, or none are published; 1 other bits; 2 an error; 130 interrupted, and saved.
+    Exit status: 0 the same bits, or none are published; 1 other bits; 2 an error; 130 interrupted, with the run saved.
     """
-    from samebits.cli import language
+    with reported_errors():
+        from samebits.cli.training import train_model
 
-    raise typer.Exit(language.train(config, preset=preset, fast=fast, resume=resume, out=out))
-
-
-RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint in it.")]
+        raise typer.Exit(train_model(config, preset=preset, fast=fast, resume=resume, out=out))
 
 
 @app.command()
 def generate(
     run: RUN,
     *,
-    prompt: Annotated[str, typer.Option(help="What to go on from.")] = "\n",
-    tokens: Annotated[int, typer.Option(min=0, help="How many tokens to write at most.")] = 500,
-    temperature: Annotated[float, typer.Option(help="Below 1 likely tokens become likelier; 0 takes the likeliest.")] = 0.8,
-    top_k: Annotated[int | None, typer.Option(help="Only the k likeliest.")] = None,
-    top_p: Annotated[float | None, typer.Option(help="Only the likeliest with this probability together.")] = None,
-    min_p: Annotated[float | None, typer.Option(help="Only those this fraction as likely as the likeliest.")] = None,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1, what occurred already becomes less likely.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be given several times.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Where the random numbers come from.")] = 0,
-    fast: Annotated[bool, typer.Option("--fast", help="Plain NumPy arithmetic.")] = False,
+    prompt: Annotated[str, typer.Option(help="The text to continue, by default a line break.", show_default=False)] = "\n",
+    tokens: Annotated[int, typer.Option(min=0, help="The largest number of tokens to generate.")] = 500,
+    temperature: Annotated[
+        float, typer.Option(help="Divide the logits by this: below 1 favors likely tokens, 0 always takes the most likely.")
+    ] = 0.8,
+    top_k: Annotated[int | None, typer.Option(metavar="K", help="Sample only from the K most likely tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Sample only from the most likely tokens whose probabilities add up to P.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option(metavar="P", help="Sample only from tokens at least P times as likely as the most likely one.")
+    ] = None,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1, tokens that occurred already become less likely.")] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be repeated.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")] = 0,
+    fast: FAST = False,
 ) -> None:
-    """Let a trained model go on from a prompt. The same seed gives the same text on every machine."""
-    from samebits.cli import language
+    """Continue a prompt with a trained model. The same seed gives the same text on every machine."""
+    with reported_errors():
+        from samebits.cli.generation import print_continuation
+        from samebits.lm import Sampling
 
-    status = language.generate(
-        run,
-        prompt=prompt,
-        tokens=tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop or [],
-        seed=seed,
-        fast=fast,
-    )
-    raise typer.Exit(status)
+        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+        status = print_continuation(run, prompt, tokens=tokens, sampling=sampling, stop=stop or [], seed=seed, fast=fast)
+        raise typer.Exit(status)
 
 
 @app.command("eval")
 def evaluate(
     run: RUN,
     *,
-    data: Annotated[str | None, typer.Option(help="Another text: a file, a folder, or a corpus by name.")] = None,
-    windows: Annotated[int, typer.Option(min=0, help="Windows to evaluate, evenly spread; 0 is all.")] = 0,
-    fast: Annotated[bool, typer.Option("--fast", help="Plain NumPy arithmetic.")] = False,
+    data: Annotated[
+        str | None, typer.Option(help="Evaluate on this file, folder or corpus instead of the validation text.")
+    ] = None,
+    windows: Annotated[int, typer.Option(min=0, help="The number of evenly spread windows to evaluate; 0 for all.")] = 0,
+    fast: FAST = False,
 ) -> None:
-    """Say how well a trained model foretells the text that was held out: loss, perplexity, bits per byte."""
-    from samebits.cli import language
+    """Print how well a trained model predicts its validation text: loss, perplexity, bits per byte."""
+    with reported_errors():
+        from samebits.cli.evaluation import print_evaluation
 
-    raise typer.Exit(language.evaluate(run, data=data, windows=windows, fast=fast))
+        raise typer.Exit(print_evaluation(run, data=data, windows=windows, fast=fast))
 
 
 @app.command()
 def info(run: RUN) -> None:
-    """Say what a checkpoint holds: its settings, tensors, digests and step."""
-    from samebits.cli import language
+    """Print what a checkpoint holds: settings, tensors, digests and step."""
+    with reported_errors():
+        from samebits.cli.evaluation import print_checkpoint
 
-    raise typer.Exit(language.info(run))
+        raise typer.Exit(print_checkpoint(run))

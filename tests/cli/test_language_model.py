@@ -1,4 +1,4 @@
-"""`samebits train`, `generate`, `eval` and `info` as a user runs them, on a text of a few lines."""
+"""`samebits train`, `generate`, `eval` and `info` as a user runs them, on a few lines of text."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from samebits.cli import language
+from samebits.cli import training
 from samebits.cli.app import app
 from samebits.lm import checkpoint, presets
 
@@ -38,7 +38,7 @@ context = 16
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(presets, "_TOKENS", 30)
-    monkeypatch.setattr(language, "_draw", lambda *_: "")
+    monkeypatch.setattr(training, "_draw_curve", lambda *_: "")
     monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
     Path("text.txt").write_text("so the quick brown fox jumps, and the lazy dog sleeps\n" * 30)
     Path("small.toml").write_text(CONFIG.format(steps=8))
@@ -51,7 +51,7 @@ def run(*arguments: str) -> Result:
     return done
 
 
-def test_train_shows_the_loss_the_curve_a_text_and_the_verdict() -> None:
+def test_train_prints_the_loss_the_curve_a_sample_and_the_verdict() -> None:
     done = run("train", "small.toml")
     assert done.exit_code == 0
     for what in (
@@ -63,7 +63,7 @@ def test_train_shows_the_loss_the_curve_a_text_and_the_verdict() -> None:
         "tokens/s",
     ):
         assert what in done.output, what
-    assert "└1 … 8" in done.output and "it writes" in done.output and "samebits generate runs/small" in done.output
+    assert "└1 … 8" in done.output and "sample" in done.output and "samebits generate runs/small" in done.output
     assert done.output.strip().endswith("No digest is published for this configuration.")
     names = {"config.toml", "data.json", "tokenizer.json", "training.tokens", "validation.tokens", "checkpoint.safetensors"}
     assert names | {"metrics.jsonl"} == {path.name for path in Path("runs/small").iterdir()}
@@ -74,7 +74,7 @@ def test_train_never_overwrites_a_run() -> None:
     before = Path("runs/small/checkpoint.safetensors").read_bytes()
     assert "runs/small-2" in run("train", "small.toml").output
     done = run("train", "small.toml", "--out", "runs/small")
-    assert done.exit_code == 2 and "there is a run in runs/small: --resume goes on with it" in done.output
+    assert done.exit_code == 2 and "runs/small has a run already; add --resume to continue it" in done.output
     assert (
         Path("runs/small/checkpoint.safetensors").read_bytes()
         == before
@@ -82,7 +82,7 @@ def test_train_never_overwrites_a_run() -> None:
     )
 
 
-def test_resume_goes_on_with_the_newest_run_and_ends_with_the_same_bits() -> None:
+def test_resume_continues_the_newest_run_and_ends_with_the_same_bits() -> None:
     run("train", "small.toml")
     whole = Path("runs/small/checkpoint.safetensors").read_bytes()
     run("train", "small.toml")
@@ -93,12 +93,12 @@ def test_resume_goes_on_with_the_newest_run_and_ends_with_the_same_bits() -> Non
     done = run("train", "small.toml", "--resume")
     assert done.exit_code == 0 and "runs/small-2" in done.output
     assert (cut / "checkpoint.safetensors").read_bytes() == whole
-    assert "going on from step 8" in run("train", "--resume", "--out", "runs/small").output
+    assert "resuming after step 8" in run("train", "--resume", "--out", "runs/small").output
     done = run("train", "small.toml", "--resume", "--fast")
     assert done.exit_code == 2 and "numerics is 'exact', this run's is 'fast'" in done.output
 
 
-def test_train_compares_with_what_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_train_compares_with_the_published_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     run("train", "small.toml")
     weights = checkpoint.load("runs/small/checkpoint.safetensors").tensors
     known = checkpoint.digest({name.removeprefix("model."): x for name, x in weights.items() if name.startswith("model.")})
@@ -113,7 +113,7 @@ def test_train_compares_with_what_is_published(monkeypatch: pytest.MonkeyPatch) 
     assert f"differs  weights: published is {'f' * 16}" in done.output
 
 
-def test_what_is_left_out_of_the_data_is_said() -> None:
+def test_train_notes_the_files_left_out_of_the_data() -> None:
     Path("texts").mkdir()
     Path("texts", "empty.txt").touch()
     Path("texts", "text.txt").write_text(Path("text.txt").read_text())
@@ -122,12 +122,12 @@ def test_what_is_left_out_of_the_data_is_said() -> None:
     assert done.exit_code == 0 and "note  texts: 1 notes" in done.output and "empty.txt: empty, left out" in done.output
 
 
-def test_fast_arithmetic_is_kept_by_the_run() -> None:
+def test_a_run_keeps_its_fast_arithmetic() -> None:
     assert "fast arithmetic" in run("train", "small.toml", "--fast").output
     assert 'numerics = "fast"' in run("info", "runs/small").output
 
 
-def test_generate_streams_what_the_seed_says() -> None:
+def test_generate_gives_the_same_text_for_the_same_seed() -> None:
     run("train", "small.toml")
     first = run("generate", "runs/small", "--prompt", "the ", "--tokens", "40", "--seed", "1")
     assert first.exit_code == 0 and first.output.startswith("the ") and len(first.output) == 45
@@ -140,7 +140,7 @@ def test_generate_streams_what_the_seed_says() -> None:
     assert run("generate", "runs/small", "--tokens", "5", "--fast", "--temperature", "0", "--top-k", "3").exit_code == 0
 
 
-def test_eval_measures_all_that_was_held_out_or_another_text() -> None:
+def test_eval_measures_the_validation_text_or_another() -> None:
     run("train", "small.toml")
     done = run("eval", "runs/small")
     assert done.exit_code == 0
@@ -151,7 +151,7 @@ def test_eval_measures_all_that_was_held_out_or_another_text() -> None:
     assert "tokens         32" in run("eval", "runs/small", "--windows", "2").output
 
 
-def test_info_says_what_a_checkpoint_holds() -> None:
+def test_info_prints_settings_tensors_and_digests() -> None:
     run("train", "small.toml")
     done = run("info", "runs/small")
     assert done.exit_code == 0
@@ -161,7 +161,7 @@ def test_info_says_what_a_checkpoint_holds() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are others there")
-def test_ctrl_c_saves_and_says_how_to_go_on() -> None:
+def test_ctrl_c_saves_and_prints_how_to_continue() -> None:
     Path("small.toml").write_text(CONFIG.format(steps=100_000))
     command = [sys.executable, "-c", "from samebits.cli.app import app; app()"]
     process = subprocess.Popen([*command, "train", "small.toml"], stdout=subprocess.PIPE, text=True)
@@ -173,7 +173,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on() -> None:
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     step = json.loads(metrics.read_bytes().splitlines()[-1])["step"]
-    assert f"Interrupted after step {step} of 100000; all is saved" in output
+    assert f"Interrupted after step {step} of 100000; the run is saved" in output
     assert "samebits train --resume --out runs/small" in output
     assert checkpoint.read_header("runs/small/checkpoint.safetensors")[1]["step"] == str(step)
 
@@ -183,9 +183,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on() -> None:
     [
         (["train", "none.toml"], "none.toml"),
         (["train", "--preset", "tinny"], "did you mean 'tiny'?"),
-        (["train", "small.toml", "--preset", "tiny"], "there are two configurations"),
+        (["train", "small.toml", "--preset", "tiny"], "CONFIG and --preset exclude each other"),
         (["train", "wrong.toml"], "wrong.toml: there is no setting 'stepps': did you mean 'steps'?"),
-        (["train", "--resume", "--out", "nothing"], "there is no run in nothing to go on with"),
+        (["train", "--resume", "--out", "nothing"], "--resume requires a run, but nothing has none"),
         (["generate", "nothing"], "nothing does not exist"),
         (["generate", "text.txt"], "text.txt"),
         (["eval", "nothing"], "nothing does not exist"),
@@ -201,20 +201,21 @@ def test_an_error_is_one_line_and_exit_status_2(arguments: list[str], message: s
 @pytest.mark.parametrize(
     "arguments", [["--temperature", "-1"], ["--prompt", ""], ["--prompt", "Ω"], ["--top-p", "2"], ["--stop", ""]]
 )
-def test_what_cannot_be_generated_is_said_in_one_line(arguments: list[str]) -> None:
+def test_an_impossible_generation_is_an_error_of_one_line(arguments: list[str]) -> None:
     run("train", "small.toml")
     done = run("generate", "runs/small", *arguments)
     assert done.exit_code == 2 and len(done.output.strip().splitlines()) == 1
     assert "needed" in done.output or "Ω" in done.output
 
 
-def test_without_lm_the_commands_say_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_lm_the_commands_print_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "samebits.cli.evaluation", raising=False)
     monkeypatch.setitem(sys.modules, "samebits.lm", None)  # as if it were not installed
     done = run("info", "runs/small")
     assert done.exit_code == 2 and "samebits.lm is not installed" in done.output and "pip install" in done.output
 
 
-def test_a_run_that_is_refused_keeps_its_data() -> None:
+def test_a_refused_run_keeps_its_data() -> None:
     run("train", "small.toml")
     before = Path("runs/small/tokenizer.json").read_bytes()
     Path("text.txt").write_text("AN OTHER TEXT, ALTOGETHER\n" * 60)
@@ -223,14 +224,14 @@ def test_a_run_that_is_refused_keeps_its_data() -> None:
     assert Path("runs/small/tokenizer.json").read_bytes() == before
 
 
-def test_a_start_that_failed_leaves_no_folder() -> None:
+def test_a_failed_start_leaves_no_folder() -> None:
     Path("small.toml").write_text(CONFIG.format(steps=2).replace("text.txt", "txt.txt"))
     assert run("train", "small.toml").exit_code == 2 and not Path("runs").exists()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes are others there")
 @pytest.mark.parametrize("encoding", ["cp1252"])
-def test_a_run_ends_where_nobody_reads_and_where_braille_cannot_be_shown(encoding: str) -> None:
+def test_a_run_ends_with_a_closed_pipe_and_without_braille(encoding: str) -> None:
     command = [sys.executable, "-c", "from samebits.cli.app import app; app()", "train", "small.toml"]
     done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=False)
     assert done.returncode == 0 and b"No digest is published" in done.stdout and not done.stderr

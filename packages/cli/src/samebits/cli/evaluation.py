@@ -1,0 +1,53 @@
+"""Evaluation: how well a trained model predicts a text, and what its checkpoint holds."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+
+from samebits.cli.terminal import console, noted_warnings
+from samebits.core import numerics
+from samebits.lm import byte_lengths, checkpoint, evaluate, flops_per_token, load_model, open_run
+from samebits.lm.data import Data, collect, encoded
+from samebits.lm.data import windows as spread
+from samebits.lm.run import checkpoint_of
+
+__all__ = ["print_checkpoint", "print_evaluation"]
+
+
+def print_evaluation(source: Path, *, data: str | None, windows: int, fast: bool) -> int:
+    """Print loss, perplexity and bits per byte on the validation text or another; returns the exit status."""
+    model, config, tokenizer = open_run(source)
+    config = replace(config, evaluation_windows=windows)
+    if data is None:
+        ids = Data.open(checkpoint_of(source).parent).validation.ids
+    else:
+        with noted_warnings():
+            ids = np.concatenate(list(encoded(tokenizer, collect(data))))
+    with numerics("fast" if fast else "exact"):
+        found = evaluate(model, spread(ids, config), byte_lengths(tokenizer))
+    console.print(f"loss           {found.loss:.6f} nats per token\nperplexity     {found.perplexity:.4f}")
+    if found.bits_per_byte is not None:
+        console.print(f"bits per byte  {found.bits_per_byte:.6f}")
+    console.print(f"tokens         {found.tokens:,}")
+    return 0
+
+
+def print_checkpoint(source: Path) -> int:
+    """Print the configuration, tensors, digests and step of a checkpoint; returns the exit status."""
+    file = checkpoint_of(source)
+    model, config = load_model(file)
+    entries, metadata = checkpoint.read_header(file)
+    for line in config.to_toml().splitlines():
+        if line and not line.startswith("#"):
+            console.print(escape(line), soft_wrap=True)
+    console.print(f"\n{'tensor':40} {'dtype':6} shape")
+    for name, entry in entries.items():
+        shape = " × ".join(map(str, entry.shape)) or "scalar"
+        console.print(f"{escape(name):40} {entry.dtype:6} {shape}", soft_wrap=True)
+    console.print(f"\nstep        {int(metadata.get('step', 0)):,} of {config.steps:,}")
+    console.print(f"parameters  {model.parameter_count():,}; {flops_per_token(model.config):,} operations per training token")
+    console.print(f"weights     {checkpoint.digest(model.state_dict())}")
+    console.print(f"checkpoint  {metadata.get(checkpoint.DIGEST, 'none')}")
+    return 0

@@ -1,0 +1,28 @@
+"""Generation: print a model's continuation of a prompt, token by token."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from samebits.cli.terminal import write_text
+from samebits.core import Stream, numerics
+from samebits.lm import Sampling, generate, open_run
+
+__all__ = ["print_continuation"]
+
+
+def print_continuation(
+    source: Path, prompt: str, *, tokens: int, sampling: Sampling, stop: Sequence[str], seed: int, fast: bool
+) -> int:
+    """Print the prompt and its continuation as it is generated; returns the exit status."""
+    model, _, tokenizer = open_run(source)
+    with numerics("fast" if fast else "exact"):
+        pieces = generate(model, tokenizer, prompt, tokens=tokens, sampling=sampling, stop=stop, stream=Stream(seed))
+        write_text(prompt)
+        try:
+            for piece in pieces:
+                write_text(piece)
+        except KeyboardInterrupt:
+            write_text("\n")
+            return 130
+    write_text("\n")
+    return 0

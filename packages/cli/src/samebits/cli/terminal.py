@@ -1,0 +1,97 @@
+"""Terminal: where the commands print, and how an error becomes one line and an exit status.
+
+0 success, 1 other bits than published, 2 an error, 130 interrupted by Ctrl-C.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+__all__ = ["console", "errors", "noted_warnings", "reported_errors", "write_text"]
+
+_INSTALL = "python -m pip install samebits, or in a clone: python -m pip install ./packages/*"
+
+
+class _Console(Console):
+    """A console that falls silent when its pipe is closed, so that ``samebits train | head`` trains to the end."""
+
+    def on_broken_pipe(self) -> None:
+        _discard_output()
+        self.quiet = True
+
+
+console = _Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def reported_errors() -> Iterator[None]:
+    """Print an error that a user can correct as one line, and exit with its status.
+
+    Raises:
+        typer.Exit: The status is 2 after an error, 130 after Ctrl-C, 0 if the reader closed the pipe.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # print a question mark for what the terminal's encoding lacks
+    try:
+        from samebits.text import CorpusError
+
+        expected = CorpusError, FloatingPointError, ValueError, OSError
+    except ModuleNotFoundError as error:
+        raise typer.Exit(_failed(_missing(error))) from error
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print("\nInterrupted; the last checkpoint is intact.")
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        _discard_output()
+        raise typer.Exit(0) from None
+    except MemoryError as error:
+        raise typer.Exit(_failed(f"out of memory: {error}")) from error
+    except ModuleNotFoundError as error:
+        raise typer.Exit(_failed(_missing(error))) from error
+    except expected as error:
+        raise typer.Exit(_failed(str(error))) from error
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """What to install; raises the error again if it is not about a package of samebits."""
+    if error.name is None or not error.name.startswith("samebits"):
+        raise error
+    return f"{error.name} is not installed: {_INSTALL}"
+
+
+def _failed(message: str) -> int:
+    errors.print(f"[bold red]error[/bold red]  {escape(message)}", soft_wrap=True)
+    return 2
+
+
+def _discard_output() -> None:
+    """Send the rest of the output to the null device."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+@contextmanager
+def noted_warnings() -> Iterator[None]:
+    """Print the warnings of the block as one line each, such as the files left out of a corpus."""
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        yield
+    for note in notes:
+        errors.print(f"[yellow]note[/yellow]  {escape(str(note.message))}", soft_wrap=True)
+
+
+def write_text(text: str) -> None:
+    """Write a model's text to standard output as it is, at once."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
