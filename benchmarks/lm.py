@@ -52,11 +52,11 @@ class Random:
 
 
 def ours(settings: Any, batches: Any, mode: Any) -> Callable[[], float]:
-    from samebits.cli.memory import keep_freed
+    from samebits.cli.memory import keep_freed_pages
     from samebits.core import Stream, numerics
     from samebits.lm import LanguageModel, Trainer
 
-    keep_freed()  # as `samebits train` does
+    keep_freed_pages()  # as `samebits train` does
     trainer = Trainer(replace(settings, numerics=mode), LanguageModel(settings.model, stream=Stream(0).split("model")), batches)
 
     def step() -> float:
