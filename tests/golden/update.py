@@ -15,16 +15,16 @@ FOLDER = Path(__file__).parent
 SELFTEST = FOLDER.parents[1] / "packages/core/src/samebits/core/selftest.json"
 
 
-def update(path: Path, digests: dict[str, str]) -> int:
-    """Replace the digests in ``path``; print and count the cases that changed."""
+def update(path: Path, digests: dict[str, str]) -> list[str]:
+    """Replace the digests in ``path``; print each case that differs, and return ``new``, ``removed`` or ``CHANGED`` for each."""
     old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    changed = [name for name in {**old, **digests} if old.get(name) != digests.get(name)]
-    for name in changed:
-        what = "new" if name not in old else "removed" if name not in digests else "CHANGED"
-        print(f"{what:8}{path.name}: {name}")
-    if changed:
+    found = []
+    for name in [name for name in {**old, **digests} if old.get(name) != digests.get(name)]:
+        found.append("new" if name not in old else "removed" if name not in digests else "CHANGED")
+        print(f"{found[-1]:8}{path.name}: {name}")
+    if found:
         replace_text(path, json.dumps(digests, indent=1) + "\n")
-    return len(changed)
+    return found
 
 
 def digests(name: str) -> dict[str, str]:
@@ -37,13 +37,13 @@ def main() -> None:
     if sys.argv[1:]:  # names of scripts: only print their digests
         json.dump({name: digests(name) for name in sys.argv[1:]}, sys.stdout)
         return
-    count = update(SELFTEST, {one.case: one.digest for one in run_selftest()})
+    found = update(SELFTEST, {one.case: one.digest for one in run_selftest()})
     for script in sorted(FOLDER.glob("*.py")):
         if script.name != Path(__file__).name:
-            count += update(script.with_suffix(".json"), digests(script.stem))
-    print(f"{count} digests changed" if count else "nothing changed")
-    if count:
-        print("Say why in CHANGELOG.md: a changed digest is a breaking change.", file=sys.stderr)
+            found += update(script.with_suffix(".json"), digests(script.stem))
+    print(", ".join(f"{found.count(kind)} {kind}" for kind in sorted(set(found))) or "nothing changed")
+    if set(found) - {"new"}:
+        print("Give the reason in CHANGELOG.md: a changed digest is a breaking change.", file=sys.stderr)
 
 
 if __name__ == "__main__":
