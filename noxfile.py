@@ -226,17 +226,26 @@ def coverage(session: nox.Session) -> None:
     """Measure how much of each technology the tests of its package run through; write docs/coverage.json and the tree."""
     install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, plot(session), "coverage", wheels=True)
     folder, found = Path(session.create_tmp()).resolve(), read_tree()
-    told = found.description
+    description = found.description
     if INSTALL_ONLY:
         return
-    for name in told.packages:
+    for name in description.packages:
         session.env["COVERAGE_FILE"] = str(folder / name)
-        command = ["coverage", "run", "--branch", f"--source={told.namespace}.{name}", "-m", "pytest", "-p", "no:cacheprovider"]
-        session.run(*command, "-m", "not variants", told.tests_of(name))
+        command = [
+            "coverage",
+            "run",
+            "--branch",
+            f"--source={description.namespace}.{name}",
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+        ]
+        session.run(*command, "-m", "not variants", description.tests_of(name))
         session.run("coverage", "json", "-q", "-o", str(folder / f"{name}.json"))
-    measured = treecoverage.join([folder / f"{name}.json" for name in told.packages], found.digests, told.namespace)
-    treecoverage.write(measured, ROOT / told.coverage)
-    page.write(read_tree(), ROOT / told.pages)
+    measured = treecoverage.join([folder / f"{name}.json" for name in description.packages], found.digests, description.namespace)
+    treecoverage.write(measured, ROOT / description.coverage)
+    page.write(read_tree(), ROOT / description.pages)
 
 
 def read_tree() -> Tree:

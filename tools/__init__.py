@@ -1,1 +1,1 @@
-"""What runs this repository: the matrix of cells, the locks, the tree of technologies. No wheel ships it; the sessions import it."""
+"""The tools of this repository: the matrix of cells, the locks, the tree of technologies. The nox sessions import them; no wheel has them."""

@@ -24,7 +24,7 @@ def main() -> int:
     try:
         terminal.show(found, terminal.choose(found, chosen.technology), console)
     except ValueError as error:
-        console.print(str(error), style="red", markup=False)
+        console.print(str(error), style="red", markup=False, soft_wrap=True)
         return 2
     return 0
 

@@ -1,6 +1,6 @@
-"""Source code, read without running it: what each module imports, and from which line, and the names it offers.
+"""Source code, read without running it: what each module imports, on which line, and its public names.
 
-A package's ``__init__`` offers what other modules hold. An import through it is followed to the module that holds the name, so
+A package's ``__init__`` re-exports what other modules hold. An import through it is followed to the module that holds the name, so
 ``from samebits.core import matmul`` and ``core.matmul`` both lead to ``samebits.core.linalg``.
 """
 
@@ -26,7 +26,7 @@ class Import:
 
 @dataclass(frozen=True)
 class Module:
-    """A file of Python: its full name and its text. A package is its ``__init__``."""
+    """A Python file: its full name and its text. A package is its ``__init__``."""
 
     name: str
     path: Path
@@ -61,7 +61,7 @@ class Module:
 
     @cached_property
     def imported(self) -> list[Import]:
-        """What the import statements say, wherever they stand, in the order of lines."""
+        """All import statements, those inside functions too, in the order of lines."""
         found = []
         for node in self._nodes:
             if isinstance(node, ast.Import):
@@ -115,7 +115,7 @@ def imports(module: Module, known: Mapping[str, Module]) -> list[Import]:
     found = []
     for one in module.imported:
         whole = f"{one.module}.{one.name}" if one.name else one.module
-        if whole in known and known[whole].is_package:  # the package itself: what is used of it counts
+        if whole in known and known[whole].is_package:  # the package itself: its attributes that are used count
             found += [_held(use, known) for use in module.attributes(whole)]
         else:
             found.append(_held(one, known))
@@ -123,7 +123,7 @@ def imports(module: Module, known: Mapping[str, Module]) -> list[Import]:
 
 
 def _held(one: Import, known: Mapping[str, Module]) -> Import:
-    """The import of a name from the module that holds it, where a package only hands it on."""
+    """The import of a name from the module that holds it, where a package only re-exports it."""
     while one.module in known and known[one.module].is_package:
         handed = [offer for offer in known[one.module].imported if offer.name == one.name and offer.module != one.module]
         if handed:

@@ -1,4 +1,4 @@
-"""What the tree is told about a repository: its folders, its packages and its plans. All else it reads from the code.
+"""The description of a repository: its folders, its packages and its plans. The tree reads all else from the code.
 
 A `Description` is a TOML file, ``technologies.toml`` beside this module for this repository:
 
@@ -94,17 +94,17 @@ class Description:
     @classmethod
     def read(cls, file: Path, root: Path) -> "Description":
         """The description in ``file`` of the repository at ``root``."""
-        told = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
         return cls(
             root=root,
-            **told["repository"],
-            given_tests=told["given"]["tests"],
-            given_chapter=told["given"]["chapter"],
-            packages={name: Package(**_frozen(one)) for name, one in told["packages"].items()},
-            classic=told["classic"],
-            back={(one["from"], one["to"]): one["why"] for one in told["back"]},
-            planned=tuple(Planned(**_frozen(one)) for one in told["planned"]),
-            overview=tuple(Shelf(**_frozen(one)) for one in told.get("overview", ())),
+            **tables["repository"],
+            given_tests=tables["given"]["tests"],
+            given_chapter=tables["given"]["chapter"],
+            packages={name: Package(**_frozen(one)) for name, one in tables["packages"].items()},
+            classic=tables["classic"],
+            back={(one["from"], one["to"]): one["why"] for one in tables["back"]},
+            planned=tuple(Planned(**_frozen(one)) for one in tables["planned"]),
+            overview=tuple(Shelf(**_frozen(one)) for one in tables.get("overview", ())),
         )
 
     def source_of(self, package: str) -> str:

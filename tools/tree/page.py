@@ -41,16 +41,16 @@ def write(tree: Tree, folder: Path, suffix: str = ".md") -> None:
 
 def markdown(tree: Tree) -> str:
     """The page: the classic path, the technologies by package, the imports that point back, and what is planned."""
-    told = tree.description
+    description = tree.description
     lines = [_HEAD, "## The classic path", "", *_classic(tree)]
-    for name, package in told.packages.items():
+    for name, package in description.packages.items():
         chapter, members = package.chapter, [one for one in tree.technologies if tree.technologies[one].package == name]
         if members:
             lines += ["", f"## {name}", "", f"Chapter: [{chapter}]({chapter}).", "", *_table(tree, members)]
     lines += ["", "## Imports that point back", "", "Imports that close a circle inside a package; each has a reason.", ""]
-    lines += [f"- `{low}` imports `{high}`: {why}." for (low, high), why in told.back.items()]
+    lines += [f"- `{low}` imports `{high}`: {why}." for (low, high), why in description.back.items()]
     lines += ["", "## Planned", ""]
-    for plan in told.planned:
+    for plan in description.planned:
         lines.append(f"- **{plan.title}**. {plan.sentence} It will require {_names(plan.requires)}.")
     return "\n".join([*lines, ""])
 
