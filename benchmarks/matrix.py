@@ -29,7 +29,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ("nox", "noxfile.py", "pyproject.toml", "packages", "requirements", "tests", "tools")
 RUNS = ("cold", "warm", "kept")
-HASHED = ("--require-hashes", "--only-binary", ":all:")
+HASHED = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
 PYTEST = ("-p", "no:cacheprovider", "tests", *(f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")))
 
 PLAIN_NOX = """\
