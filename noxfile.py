@@ -8,15 +8,12 @@
 ./nox -l                                       the other sessions
 """
 
-import argparse
 import atexit
 import hashlib
 import os
-import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +25,7 @@ SOURCES = sorted(ROOT.glob("packages/*/src"))
 sys.path.insert(0, str(ROOT))
 
 from tools import matrix  # noqa: E402
+from tools.selection import cells, refuse_unknown, selection  # noqa: E402
 from tools.tree import Description, Tree, page  # noqa: E402
 from tools.tree import coverage as treecoverage  # noqa: E402
 
@@ -63,25 +61,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 
 
-def cells(supported: Mapping[str, Sequence[str]]) -> list[matrix.Cell]:
-    """The valid (Python, NumPy) pairs of a table, oldest Python first."""
-    pairs = [(python, numpy) for numpy, pythons in supported.items() for python in pythons]
-    return sorted(pairs, key=lambda pair: [[int(part) for part in version.split(".")] for version in pair])
-
-
 CELLS = cells(SUPPORTED)
 PYTHONS = list(dict.fromkeys(python for python, _ in CELLS))
-
-
-def selection(arguments: Sequence[str]) -> argparse.Namespace:
-    """The sessions, Pythons and tags of nox's command line."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("-s", "-e", "--session", "--sessions", dest="sessions", nargs="*", default=[])
-    parser.add_argument("-p", "--python", "--pythons", dest="pythons", nargs="*", default=[])
-    parser.add_argument("-t", "--tags", dest="tags", nargs="*", default=[])
-    return parser.parse_known_args(arguments[: arguments.index("--")] if "--" in arguments else arguments)[0]
-
-
 SELECTED = selection(sys.argv[1:])
 
 
@@ -391,17 +372,6 @@ def lock(session: nox.Session) -> None:
     session.run("python", "-m", "tools.locks", *session.posargs)
 
 
-def refuse_unknown_cells(selected: argparse.Namespace) -> None:
-    """List the valid cells, where nox would only report that it found nothing."""
-    names = {f"tests(python='{python}',numpy='{numpy}')" for python, numpy in CELLS}
-    unknown = [name for name in selected.sessions if name.startswith("tests(") and re.sub(r"\s", "", name) not in names]
-    unknown += [python for python in selected.pythons if python not in PYTHONS]
-    unknown += [tag for tag in selected.tags if tag.removeprefix("numpy-") not in SUPPORTED]
-    if unknown:
-        table = "\n".join(f"  numpy-{numpy} on Python {', '.join(pythons)}" for numpy, pythons in SUPPORTED.items())
-        sys.exit(f"no such cell: {', '.join(unknown)}\nThe cells:\n{table}\nOne cell: -s \"tests(python='3.12', numpy='2.3')\"")
-
-
 def print_grid(since: float) -> None:
     """Print the grid after a run of several cells, however they were selected and however the run ended."""
     recorded = [path for path in REPORTS.glob("cells/*.json") if path.stat().st_mtime >= since]
@@ -411,7 +381,7 @@ def print_grid(since: float) -> None:
         print("\n" + "\n\n".join(grid.table() for grid in joined), flush=True)
 
 
-refuse_unknown_cells(SELECTED)
+refuse_unknown(SELECTED, SUPPORTED)
 if not SELECTED.sessions or "tests" in SELECTED.sessions:
     nox.options.parallel = os.cpu_count()
 if "--parallel-worker" not in sys.argv:  # nox runs each cell of a parallel run in such a process

@@ -1,6 +1,5 @@
 """The table of cells, and the files that must agree with it and with the sessions."""
 
-import argparse
 import atexit
 import importlib.util
 import os
@@ -30,11 +29,6 @@ def noxfile() -> Iterator[ModuleType]:
         yield module
 
 
-def test_cells_are_the_pairs_of_the_table_in_the_order_of_versions(noxfile: ModuleType) -> None:
-    table = {"2.10": ("3.9", "3.10"), "2.9": ("3.10",), "1.26": ("3.9",)}
-    assert noxfile.cells(table) == [("3.9", "1.26"), ("3.9", "2.10"), ("3.10", "2.9"), ("3.10", "2.10")]
-
-
 def test_there_are_22_cells(noxfile: ModuleType) -> None:
     assert len(noxfile.CELLS) == len(set(noxfile.CELLS)) == 22
 
@@ -52,44 +46,6 @@ def test_container_and_packages_name_the_pythons_of_the_table(noxfile: ModuleTyp
     assert found[1].split() == noxfile.PYTHONS
     for settings in ROOT.glob("packages/*/pyproject.toml"):
         assert f'requires-python = ">={noxfile.PYTHONS[0]}"' in settings.read_text()
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["-s", "tests(python='3.10', numpy='2.3')"],
-        ["-s", "lint", "tests(3.11)"],
-        ["-p", "3.10"],
-        ["-t", "numpy-2.9"],
-        ["-e", "tests()"],
-    ],
-)
-def test_an_unknown_cell_gets_the_list_of_the_valid_ones(noxfile: ModuleType, arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"no such cell: .*\n(.*\n)*  numpy-2\.5 on Python 3\.12, 3\.13, 3\.14, 3\.15\n"):
-        noxfile.refuse_unknown_cells(noxfile.selection(arguments))
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        [],
-        ["-s", "tests(python='3.11', numpy='1.26')", "lint"],
-        ["-stests", "--", "-p", "no:x"],
-        ["-p", "3.13", "-t", "numpy-2.5"],
-    ],
-)
-def test_known_cells_and_other_sessions_pass(noxfile: ModuleType, arguments: list[str]) -> None:
-    noxfile.refuse_unknown_cells(noxfile.selection(arguments))
-
-
-def test_selection_reads_every_spelling_of_nox(noxfile: ModuleType) -> None:
-    expected = argparse.Namespace(sessions=["lint"], pythons=["3.11"], tags=["numpy-2.5"])
-    for arguments in (
-        ["-s", "lint", "-p", "3.11", "-t", "numpy-2.5"],
-        ["--session", "lint", "--python", "3.11", "--tags", "numpy-2.5"],
-        ["--sessions=lint", "--pythons=3.11", "--tags=numpy-2.5", "-v"],
-    ):
-        assert noxfile.selection(arguments) == expected
 
 
 def test_every_session_says_what_it_does() -> None:
