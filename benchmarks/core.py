@@ -20,6 +20,8 @@ import numpy as np
 
 from samebits import core
 from samebits.core import Stream
+from samebits.core.files import replace_text
+from samebits.drift.record import describe_surroundings
 
 Call = Callable[[], object]
 
@@ -147,26 +149,27 @@ def line(figure: Figure) -> str:
     return f"| {figure.pair.name} | {figure.ours * 1e3:.3f} | {figure.numpy * 1e3:.3f} | {figure.ratio:.2f} | {limit} |"
 
 
-def svg(figures: list[Figure]) -> str:
-    """Bars of the ratios; a tick where our limit is."""
-    row, left, width = 19, 410, 400
+def svg(figures: list[Figure], machine: str) -> str:
+    """Bars of the ratios, each number beside its bar, and a tick where there is a limit."""
+    row, left, width, top = 19, 460, 380, 64
     scale = width / max(max(one.ratio, one.pair.limit or 0) for one in figures)
-    height = row * len(figures) + 50
+    whole, height = left + width + 20, row * len(figures) + top + 16
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 60} {height}" width="{left + width + 60}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" width="{whole}">',
         '<g font-family="system-ui, sans-serif" font-size="12" fill="#33333b">',
-        f'<rect width="{left + width + 60}" height="{height}" rx="8" fill="#ffffff"/>',
-        f'<text x="{left}" y="22" font-weight="600">times the time of plain float32 NumPy, one thread (tick: our limit)</text>',
+        f'<rect width="{whole}" height="{height}" rx="8" fill="#ffffff"/>',
+        f'<text x="20" y="24" font-weight="600">Time of exact arithmetic over that of float32 NumPy, one thread, {escape(machine)}</text>',
+        '<rect x="20" y="34" width="2" height="17" fill="#33333b"/>',
+        '<text x="30" y="47">the limit set for this function</text>',
+        '<rect x="230" y="36" width="22" height="13" fill="#e8a39b"/>',
+        '<text x="260" y="47">slower than the limit</text>',
     ]
     for number, one in enumerate(figures):
-        y = 34 + row * number
-        over = one.pair.limit is not None and one.ratio > one.pair.limit
-        parts.append(f'<text x="{left - 8}" y="{y + 13}" text-anchor="end">{escape(one.pair.name)}</text>')
-        parts.append(
-            f'<rect x="{left}" y="{y + 3}" width="{one.ratio * scale:.1f}" height="13" fill="{"#e8a39b" if over else "#9fc5e8"}"/>'
-        )
-        end = left + max(one.ratio, one.pair.limit or 0) * scale
-        parts.append(f'<text x="{end + 6:.1f}" y="{y + 13}">{one.ratio:.1f}</text>')
+        y, over = top + row * number, one.pair.limit is not None and one.ratio > one.pair.limit
+        parts.append(f'<text x="{left - 52}" y="{y + 13}" text-anchor="end">{escape(one.pair.name)}</text>')
+        parts.append(f'<text x="{left - 8}" y="{y + 13}" text-anchor="end" font-weight="600">{one.ratio:.1f}</text>')
+        color = "#e8a39b" if over else "#9fc5e8"
+        parts.append(f'<rect x="{left}" y="{y + 3}" width="{one.ratio * scale:.1f}" height="13" fill="{color}"/>')
         if one.pair.limit:
             parts.append(f'<rect x="{left + one.pair.limit * scale:.1f}" y="{y + 1}" width="2" height="17" fill="#33333b"/>')
     return "\n".join([*parts, "</g>", "</svg>", ""])
@@ -185,7 +188,7 @@ def main() -> None:
             figures.append(measure(pair, options.seconds))
             print(line(figures[-1]), flush=True)
     if options.svg:
-        options.svg.write_text(svg(figures), encoding="utf-8", newline="\n")
+        replace_text(options.svg, svg(figures, describe_surroundings()["processor"]))
 
 
 if __name__ == "__main__":
