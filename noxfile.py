@@ -131,6 +131,21 @@ def reproduce(session: nox.Session) -> None:
             session.error(f"{wheel.name} built by Python {session.python} differs from the one in dist/")
 
 
+IMPORT_ALL = """import importlib, pkgutil, sys
+package = importlib.import_module("samebits." + sys.argv[1])
+for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."): importlib.import_module(module.name)"""
+
+
+@nox.session(default=False, requires=["build"])
+@nox.parametrize("package", sorted(settings.parent.name for settings in ROOT.glob("packages/*/pyproject.toml")))
+def imports(session: nox.Session, package: str) -> None:
+    """Import every module of one package, with nothing installed but what its wheel requires."""
+    install(session, f"numpy-{newest_numpy(session)}", *["cli"] * (package == "cli"))
+    name = "samebits" if package == "cli" else f"samebits-{package}"
+    session.install("--no-index", "--find-links", str(DIST), name)
+    session.run("python", "-I", "-c", IMPORT_ALL, package)
+
+
 @nox.session(allow_parallel=True, requires=["build"])
 @nox.parametrize("python, numpy", [nox.param(*cell, tags=[f"numpy-{cell[1]}"]) for cell in CELLS])
 def tests(session: nox.Session, numpy: str) -> None:

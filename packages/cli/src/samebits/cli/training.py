@@ -92,7 +92,7 @@ def _draw_curve(run: Run, training: curve.Points, validation: curve.Points) -> s
         for ending in ("svg", "png"):
             curve.draw(run.folder / f"loss.{ending}", training, validation, title=title)
     except ModuleNotFoundError:
-        return "; python -m pip install 'samebits[plot]' to have the curve drawn there"
+        return "; python -m pip install matplotlib to have the curve drawn there"
     return ", with the curve as loss.svg and loss.png"
 
 

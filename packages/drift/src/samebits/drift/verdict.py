@@ -110,7 +110,7 @@ class Verdict:
         if self.drifts:
             different = len({one.key for one in ended})
             axes = [VERDICT_AXES[axis] for axis in self.drifts]
-            named = ", ".join(axes[:-1]) + " and the " * (len(axes) > 1) + axes[-1]
+            named = ", the ".join(axes[:-1]) + " and the " * (len(axes) > 1) + axes[-1]
             return f"{self.function} drifts with the {named}: {different} different results in {len(ended)} runs"
         if self.failed:
             return f"{self.function} gave the same bits in {len(ended)} runs, but {len(self.failed)} could not be compared"
