@@ -67,9 +67,9 @@ def test_a_pullback_can_be_called_again() -> None:
 
 
 def test_what_is_no_scalar_or_no_tensor_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"must compute a scalar for grad, not shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"grad: f must return a scalar, got shape \(2,\)"):
         grad(lambda x: x)([1.0, 2.0])
-    with pytest.raises(TypeError, match="must compute a tensor, not float"):
+    with pytest.raises(TypeError, match="f must return a Tensor, got float"):
         grad(lambda x: x.item())(1.0)
 
 
@@ -111,7 +111,7 @@ def test_a_wrong_rule_is_shown_beside_the_right_numbers() -> None:
     with pytest.raises(GradientError) as caught:
         gradient_check(half_right, [[1.0, -3.0]])
     message = str(caught.value)
-    assert "the gradient of half_right with respect to argument 0 is wrong, worst at (0, 1): analytic" in message
+    assert "half_right: the gradient with respect to argument 0 is wrong, worst at (0, 1): analytic" in message
     assert "analytic:\n[[" in message
     assert "numeric:\n[[" in message
 
@@ -122,17 +122,17 @@ def test_a_rule_that_is_wrong_in_second_order_alone_is_found() -> None:
         return np.sin(x)
 
     gradient_check(cut_off, [0.5])
-    with pytest.raises(GradientError, match="the gradient of the gradient of cut_off"):
+    with pytest.raises(GradientError, match="gradient of cut_off"):
         gradient_check(cut_off, [0.5], order=2)
     gradient_check(sin, [0.5], order=2)
 
 
 def test_a_check_that_cannot_check_says_so() -> None:
-    with pytest.raises(ValueError, match="needs an input of floating numbers"):
+    with pytest.raises(ValueError, match="gradient_check: one input must be floating, got none"):
         gradient_check(lambda x: x, 1)
-    with pytest.raises(GradientError, match="needs no gradient"):
+    with pytest.raises(GradientError, match="requires no gradient"):
         gradient_check(lambda x: x.detach(), [1.0])
-    with pytest.raises(ValueError, match="order is 3"):
+    with pytest.raises(ValueError, match="order must be 1 or 2, got 3"):
         gradient_check(lambda x: x, 1.0, order=3)
 
 
@@ -153,14 +153,14 @@ def test_a_graph_is_drawn_with_values_and_gradients_and_not_freed() -> None:
     y.backward()
     with pytest.raises(GraphError, match="draw before backward"):
         y.draw()
-    with pytest.raises(GraphError, match="needs no gradient"):
+    with pytest.raises(GraphError, match="requires no gradient"):
         Tensor(1.0).draw()
-    with pytest.raises(ValueError, match="form is 'png'"):
+    with pytest.raises(ValueError, match="draw: form must be 'text' or 'svg', got 'png'"):
         (x * 2).draw(form="png")
 
 
 def test_large_values_are_drawn_by_their_shape() -> None:
-    x = Tensor(np.ones((10, 10)), requires_grad=True)
+    x = Tensor(np.ones((10, 10), np.float32), requires_grad=True)
     assert "leaf  value shape (10, 10)  gradient shape (10, 10)" in (x * x).sum().draw()
 
 
@@ -190,7 +190,7 @@ def test_kernels_beside_a_leaf_in_a_closure_have_first_gradients_and_refuse_seco
     weight = Tensor(2.0, requires_grad=True)
     slope = grad(lambda x: product(x, weight))(3.0)
     assert slope.item() == 2.0
-    with pytest.raises(GraphError, match="product has no gradients of gradients"):
+    with pytest.raises(GraphError, match="product has no second gradients"):
         slope.backward()
 
 

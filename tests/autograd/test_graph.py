@@ -100,7 +100,7 @@ def test_a_second_pass_over_a_freed_graph_is_refused_and_changes_nothing() -> No
     loss.backward()
     for output in (loss, other):
         with pytest.raises(
-            GraphError, match=r"came to multiply, whose saved arrays an earlier pass has freed: .*retain_graph=True"
+            GraphError, match=r"multiply: its saved arrays were freed by an earlier backward pass; .*retain_graph=True"
         ):
             output.backward()
     assert grad_of(x) == 12.0
@@ -115,15 +115,15 @@ def test_a_retained_graph_can_be_passed_again() -> None:
 
 
 def test_what_has_no_gradient_says_so() -> None:
-    with pytest.raises(GraphError, match="needs no gradient"):
+    with pytest.raises(GraphError, match="requires no gradient"):
         Tensor(1.0).backward()
-    with no_grad(), pytest.raises(GraphError, match="needs no gradient"):
+    with no_grad(), pytest.raises(GraphError, match="requires no gradient"):
         (leaf(1.0) * 2).backward()
-    with pytest.raises(ValueError, match=r"shape \(2,\) is no scalar: give gradient="):
+    with pytest.raises(ValueError, match=r"backward\(\) needs a scalar, got shape \(2,\); pass gradient= or reduce first"):
         (leaf([1.0, 2.0]) * 2).backward()
-    with pytest.raises(ValueError, match=r"gradient has float32 and shape \(3,\), not float32 and \(2,\)"):
+    with pytest.raises(ValueError, match=r"gradient must be float32 of shape \(2,\), got float32 of shape \(3,\)"):
         (leaf([1.0, 2.0]) * 2).backward([1.0, 2.0, 3.0])
-    with pytest.raises(GraphError, match=r"inputs\[0\] needs no gradient"):
+    with pytest.raises(GraphError, match=r"inputs\[0\] must require a gradient"):
         gradients(leaf(1.0) * 1, [Tensor(1.0)])
 
 
@@ -134,8 +134,8 @@ def test_a_gradient_can_be_given() -> None:
 
 
 def test_broadcasting_a_row_sums_its_gradient() -> None:
-    a, b = leaf(np.zeros((2, 3))), leaf(np.zeros(3))
-    (a + b).backward(np.arange(6.0).reshape(2, 3))
+    a, b = leaf(np.zeros((2, 3), np.float32)), leaf(np.zeros(3, np.float32))
+    (a + b).backward(np.arange(6, dtype=np.float32).reshape(2, 3))
     assert grad_of(a) == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     assert grad_of(b) == [3.0, 5.0, 7.0]
 
@@ -166,7 +166,7 @@ def test_a_rule_that_gives_another_shape_is_refused() -> None:
     def wrong(x: Any) -> Any:
         return x * x
 
-    with pytest.raises(GraphError, match=r"a gradient of shape \(\) came to a leaf of shape \(2,\): the rule"):
+    with pytest.raises(GraphError, match=r"leaf: its gradient must have shape \(2,\), got \(\); the rule"):
         wrong(leaf([1.0, 2.0])).backward([1.0, 1.0])
 
 
@@ -175,13 +175,13 @@ def test_a_rule_that_gives_another_dtype_is_refused() -> None:
     def wide(x: Any) -> Any:
         return x * x
 
-    with pytest.raises(GraphError, match="a gradient of float64 came to a leaf of float32: a rule mixed dtypes"):
+    with pytest.raises(GraphError, match="leaf: its gradient must be float32, got float64; a rule mixed dtypes"):
         wide(leaf([1.0, 2.0])).backward([1.0, 1.0])
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 2)])
 def test_arrays_without_elements_have_gradients_without_elements(shape: tuple[int, ...]) -> None:
-    x = leaf(np.zeros(shape))
+    x = leaf(np.zeros(shape, np.float32))
     ((x * x + x).exp().sum() + ops.concatenate([x, x]).sum() + (x.T @ x).sum()).backward()
     assert x.grad is not None
     assert x.grad.shape == shape
@@ -223,27 +223,43 @@ def test_a_modified_array_is_found_through_views_and_detached_tensors() -> None:
     z = (y * y).sum()
     with x.edit() as array:
         array[0] = 5
-    with pytest.raises(
-        GraphError, match=r"multiply needs an array of shape \(2, 1\) for its gradient, which was modified in place"
-    ):
+    with pytest.raises(GraphError, match=r"multiply: an array of shape \(2, 1\) that its gradient needs was modified in place"):
         z.backward()
     w = exp(x)
     w.detach()[0] = 0.0
-    with pytest.raises(GraphError, match="exp needs an array"):
+    with pytest.raises(GraphError, match="exp: an array"):
         w.backward([1.0, 1.0])
 
 
 def test_modifying_what_no_rule_needs_or_before_it_is_used_is_allowed() -> None:
     x, bias = leaf([1.0, 2.0]), leaf([1.0, 2.0])
-    bias[0] = 7.0
+    with no_grad():
+        bias[0] = 7.0
     y = (x * x + bias).sum()
-    bias[1] = 7.0
+    with no_grad():
+        bias[1] = 7.0
     y.backward()
     assert grad_of(x) == [2.0, 4.0]
     with pytest.raises(GraphError, match="the graph does not see assignments"):
         Tensor([1.0, 2.0])[0] = x[0]
-    with pytest.raises(GraphError, match="computed by add and cannot be edited"):
-        (x + 1)[0] = 1.0
+    with pytest.raises(GraphError, match="computed by add and cannot be edited"), (x + 1).edit():
+        pass
+
+
+def test_assigning_to_a_leaf_that_requires_a_gradient_is_refused_outside_of_no_grad() -> None:
+    x = leaf([1.0, 2.0])
+    with pytest.raises(GraphError, match=r"x\[index\] = value .*inside `with no_grad\(\):` or `x\.edit\(\)`"):
+        x[0] = 9.0
+    with pytest.raises(GraphError, match="requires a gradient"):
+        (x * 2)[0] = 9.0
+    assert x.tolist() == [1.0, 2.0]
+    with no_grad():
+        x[0] = 9.0
+        x[1] = x[0]
+    assert (x.tolist(), x.requires_grad) == ([9.0, 9.0], True)
+    plain = Tensor([1.0, 2.0])
+    plain[0] = 9.0
+    assert plain.tolist() == [9.0, 2.0]
 
 
 def test_an_array_handed_out_cannot_be_written_nor_can_one_that_was_handed_in() -> None:
@@ -271,7 +287,7 @@ def test_rebinding_data_does_not_reach_back_into_the_graph() -> None:
 
 def test_graphs_go_at_once_without_the_collector() -> None:
     with no_collector():
-        x = leaf(np.ones((4, 4)))
+        x = leaf(np.ones((4, 4), np.float32))
         y = (x @ x).exp().softmax().sum()
         middle = x * 2
         nodes = [weakref.ref(middle.data)]
@@ -286,7 +302,7 @@ def test_graphs_go_at_once_without_the_collector() -> None:
 
 
 def test_memory_is_flat_over_steps_without_the_collector() -> None:
-    weight = leaf(np.full((50, 50), 0.01))
+    weight = leaf(np.full((50, 50), 0.01, np.float32))
 
     def step() -> None:
         weight.grad = None
@@ -311,7 +327,7 @@ def test_memory_is_flat_over_steps_without_the_collector() -> None:
 
 def test_buffers_are_freed_while_the_pass_goes_on() -> None:
     size = 40_000
-    x = leaf(np.linspace(0.1, 0.2, size))
+    x = leaf(np.linspace(0.1, 0.2, size).astype(np.float32))
     tracemalloc.start()
     try:
         y = x
@@ -330,7 +346,7 @@ def test_a_nan_is_traced_to_the_operation_that_made_it() -> None:
     x = leaf([1.0, 0.0])
     with detect_anomaly(), np.errstate(all="ignore"):
         y = (x.sqrt() * 0.0).sum()  # the slope of sqrt at 0 is infinite
-        with pytest.raises(AnomalyError, match=r"rule of sqrt made NaN in the gradient of argument 0, at \(1,\)") as caught:
+        with pytest.raises(AnomalyError, match=r"sqrt: its rule made NaN in the gradient of argument 0, at \(1,\)") as caught:
             y.backward()
     assert "y = (x.sqrt() * 0.0).sum()" in str(caught.value)
 
@@ -351,7 +367,7 @@ def test_fused_kernels_have_first_gradients_and_say_that_they_have_no_second() -
     x = leaf([1.0, 2.0])
     (g,) = gradients(squared(x, Tensor(1.0)).sum(), [x])
     assert g.tolist() == [2.0, 4.0]
-    with pytest.raises(GraphError, match="squared has no gradients of gradients"):
+    with pytest.raises(GraphError, match="squared has no second gradients"):
         gradients(squared(x, None).sum(), [x], create_graph=True)
 
 
@@ -393,7 +409,7 @@ def test_a_rule_that_gives_another_shape_is_found_at_the_next_node() -> None:
         return x * x
 
     x = leaf([1.0, 2.0])
-    with pytest.raises(GraphError, match=r"a gradient of shape \(\) came to a multiply of shape \(2,\): the rule"):
+    with pytest.raises(GraphError, match=r"multiply: its gradient must have shape \(2,\), got \(\); the rule"):
         wrong(x * x).backward([1.0, 1.0])
 
 
@@ -402,7 +418,7 @@ def test_a_joint_rule_gives_a_tuple() -> None:
     def wrong(x: Any) -> Any:
         return x * x, (x,)
 
-    with pytest.raises(TypeError, match="the rule of wrong gave ndarray: a tuple is needed"):
+    with pytest.raises(TypeError, match="wrong: its rule must return a tuple, a gradient for each argument, got ndarray"):
         wrong(leaf([1.0, 2.0])).backward([1.0, 1.0])
 
 
@@ -411,7 +427,7 @@ def test_an_edited_tensor_of_indices_is_found() -> None:
     results = [x[ids].sum(), x[:, ids].sum()]
     ids[0] = 1
     for y in results:
-        with pytest.raises(GraphError, match=r"getitem needs an array of shape .* which was modified in place"):
+        with pytest.raises(GraphError, match=r"getitem: an array of shape .* that its gradient needs was modified in place"):
             y.backward()
 
 
@@ -423,5 +439,5 @@ def test_tracing_and_recording_are_chosen_apart() -> None:
         with no_grad():
             assert not (x * 2).requires_grad
         y = x.sqrt() * 0.0
-        with no_grad(), pytest.raises(AnomalyError, match="rule of sqrt made NaN"):
+        with no_grad(), pytest.raises(AnomalyError, match="sqrt: its rule made NaN"):
             y.backward()

@@ -51,7 +51,7 @@ def test_gradients_of_broadcasting_operations(shapes: Any, function: Any) -> Non
     if a.size and b.size:
         gradient_check(function, a, b * 1.37, order=2)
     else:
-        x, y = Tensor(a, requires_grad=True), Tensor(b, requires_grad=True)
+        x, y = Tensor(a, np.float32, requires_grad=True), Tensor(b, np.float32, requires_grad=True)
         function(x, y).sum().backward()
         assert x.grad is not None
         assert (x.grad.shape, x.grad.tolist()) == (a.shape, np.zeros(a.shape).tolist())
@@ -62,11 +62,11 @@ def test_gradients_of_broadcasting_operations(shapes: Any, function: Any) -> Non
 def test_gradients_of_reductions_over_any_axes(shape: tuple[int, ...], data: st.DataObject) -> None:
     axis = data.draw(st.none() | npst.valid_tuple_axes(len(shape)) | st.integers(-len(shape), len(shape) - 1))
     keepdims = data.draw(st.booleans())
-    function = data.draw(st.sampled_from([ops.sum, ops.mean, ops.var, ops.max, ops.min, ops.logsumexp]))
+    function = data.draw(st.sampled_from([ops.sum, ops.mean, ops.var, ops.std, ops.max, ops.min, ops.logsumexp]))
     (x,) = Case(function, (shape,)).inputs()
     gradient_check(lambda t: function(t, axis, keepdims=keepdims), x, order=2)
     expected = {"logsumexp": np.max}.get(function.__name__) or getattr(np, function.__name__)
-    assert function(Tensor(x), axis, keepdims=keepdims).shape == np.shape(expected(x, axis=axis, keepdims=keepdims))
+    assert function(Tensor(x, np.float32), axis, keepdims=keepdims).shape == np.shape(expected(x, axis=axis, keepdims=keepdims))
 
 
 @pytest.mark.once
@@ -76,7 +76,7 @@ def test_gradients_of_basic_and_advanced_indexing(shape: tuple[int, ...], data: 
     basic = npst.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True)
     advanced = npst.integer_array_indices(shape, result_shape=npst.array_shapes(max_dims=2, max_side=3), dtype=np.dtype(np.int64))
     index = data.draw(basic | advanced)
-    np.testing.assert_array_equal(Tensor(x)[index].numpy(), x.astype(np.float32)[index])
+    np.testing.assert_array_equal(Tensor(x, np.float32)[index].numpy(), x.astype(np.float32)[index])
     gradient_check(lambda t: t[index] * t[index], x, order=2)
 
 
@@ -84,7 +84,7 @@ def test_gradients_of_basic_and_advanced_indexing(shape: tuple[int, ...], data: 
 @given(npst.mutually_broadcastable_shapes(signature="(m?,n),(n,p?)->(m?,p?)", max_dims=2, max_side=3))
 def test_gradients_of_matrix_products_of_all_shapes(shapes: Any) -> None:
     a, b = Case(ops.matmul, shapes.input_shapes).inputs()
-    assert ops.matmul(Tensor(a), Tensor(b)).shape == shapes.result_shape
+    assert ops.matmul(Tensor(a, np.float32), Tensor(b, np.float32)).shape == shapes.result_shape
     gradient_check(ops.matmul, a, b, order=1)
 
 
@@ -127,7 +127,7 @@ def test_which_zero_is_larger_is_not_left_to_the_processor() -> None:
 
 
 def test_reading_an_array_row_by_row_gives_the_gradient_of_reading_it_at_once() -> None:
-    x = Tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    x = Tensor(np.arange(12.0).reshape(4, 3), np.float32, requires_grad=True)
     total = Tensor(0.0)
     for row in x:
         total = total + (row * row).sum()
@@ -150,11 +150,6 @@ def test_whole_powers_of_anything_are_numpys() -> None:
     assert x.grad is not None
     assert x.grad.tolist() == [0.0] * 4
     assert (x**3).tolist() == [0.0, 8.0, -27.0, float("inf")]
-
-
-def test_powers_that_are_not_whole_are_refused_with_the_way_out() -> None:
-    with pytest.raises(ValueError, match=r"exponent is 0\.3: .* exp\(exponent \* log\(x\)\)"):
-        Tensor(2.0) ** 0.3
 
 
 def test_softmax_refuses_rows_without_a_finite_maximum_and_takes_minus_infinity() -> None:
@@ -190,7 +185,7 @@ def test_users_add_an_operation_with_one_function_and_one_rule() -> None:
     def x_exp_x(x: Any) -> Any:
         return x * autograd.exp(x)
 
-    with pytest.raises(GradientError, match="the gradient of x_exp_x"):
+    with pytest.raises(GradientError, match="x_exp_x: the gradient with respect to argument 0 is wrong"):
         gradient_check(x_exp_x, [0.5, 1.0])
 
     @operation(lambda g, x, out: g * (out + autograd.exp(x)))
@@ -201,7 +196,7 @@ def test_users_add_an_operation_with_one_function_and_one_rule() -> None:
 
 
 def test_a_rule_can_only_name_what_there_is() -> None:
-    with pytest.raises(TypeError, match=r"a rule of f needs 'y': it can name x, out, n"):
+    with pytest.raises(TypeError, match=r"f: a rule's parameters must be among x, out, n, got 'y\'"):
 
         @operation(lambda g, y: g * y)
         def f(x: Any, n: int) -> Any:
@@ -212,26 +207,32 @@ def test_a_rule_can_only_name_what_there_is() -> None:
     ("call", "error", "message"),
     [
         (lambda: Tensor([1.0, 2.0]) + Tensor([1.0, 2.0, 3.0]), ValueError, "could not be broadcast"),
-        (lambda: Tensor(1.0) + "text", TypeError, "add: a tensor, an array or a number is needed, not str"),
+        (lambda: Tensor(1.0) + "text", TypeError, "add: b must be a tensor, an array or a number, got str"),
         (lambda: Tensor([1.0]) @ Tensor(1.0), ValueError, "matmul: a and b must have at least one axis"),
-        (lambda: Tensor([1.0]) @ Tensor([1.0, 2.0]), ValueError, "matmul: a .* and b .* do not fit: a has 1 columns, b 2 rows"),
+        (
+            lambda: Tensor([1.0]) @ Tensor([1.0, 2.0]),
+            ValueError,
+            r"matmul: b must have 1 rows, as a of shape \(1,\) has columns, got shape \(2,\)",
+        ),
         (lambda: Tensor([1.0]).sum(1), np.exceptions.AxisError, "axis 1"),
-        (lambda: Tensor([1.0, 2.0, 3.0]).split(2), ValueError, "3 elements along axis 0 cannot be cut into 2"),
-        (lambda: ops.stack([Tensor(1.0), Tensor([1.0])]), ValueError, r"stack: the shapes differ: \(\), \(1,\)"),
-        (lambda: ops.concatenate([Tensor([1.0]), Tensor([1])]), TypeError, "concatenate: the dtypes differ: float32, int64"),
+        (lambda: Tensor([1.0, 2.0, 3.0]).split(2), ValueError, "split: sections must divide the length 3 of axis 0, got 2"),
+        (lambda: ops.stack([Tensor(1.0), Tensor([1.0])]), ValueError, r"stack: tensors must have one shape, got \(\), \(1,\)"),
+        (
+            lambda: ops.concatenate([Tensor([1.0]), Tensor([1])]),
+            TypeError,
+            "concatenate: tensors must have one dtype, got float32, int64",
+        ),
         (lambda: Tensor([1.0]).squeeze(0).softmax(), ValueError, "softmax: x must have at least one axis"),
         (lambda: Tensor([float("inf")]) @ Tensor([1.0]), FloatingPointError, "matmul: a"),
         (lambda: Tensor([1]).exp(), TypeError, "int64"),
         (lambda: Tensor([1.0]).take(0, 1), np.exceptions.AxisError, "axis 1"),
         (lambda: Tensor([1.0]).split(1, -2), np.exceptions.AxisError, "axis -2"),
-        (lambda: ops.sum(Tensor([1.0]), [0]), TypeError, r"axis is \[0\]: an integer, a tuple of integers or None is needed"),  # type: ignore[arg-type]
-        (lambda: autograd.grad(ops.sum, [0]), TypeError, r"argnums is \[0\]: an integer or a tuple of integers is needed"),  # type: ignore[arg-type]
+        (lambda: ops.sum(Tensor([1.0]), [0]), TypeError, r"sum: axis must be an int, a tuple of ints or None, got \[0\]"),  # type: ignore[arg-type]
+        (lambda: autograd.grad(ops.sum, [0]), TypeError, r"grad: argnums must be an int or a tuple of ints, got \[0\]"),  # type: ignore[arg-type]
         (lambda: Tensor([1]).softmax(), TypeError, "softmax: x must be float32, got int64"),
         (lambda: Tensor([1]).log_softmax(), TypeError, "log_softmax: x must be float32, got int64"),
         (lambda: ops.softmax(np.ones(2)), TypeError, "softmax: x must be float32, got float64"),
-        (lambda: ops.concatenate([Tensor([1.0])], None), TypeError, "concatenate: an axis is needed, not None"),
-        (lambda: Tensor(2.0) ** float("inf"), ValueError, "power: exponent is inf: whole numbers"),
-        (lambda: Tensor(2.0) ** np.float32("nan"), ValueError, "power: exponent is .*nan.*: whole numbers"),
+        (lambda: ops.concatenate([Tensor([1.0])], None), TypeError, "concatenate: axis must be an int, got None"),
     ],
 )
 def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> None:
@@ -247,9 +248,9 @@ def test_powers_take_numpys_numbers_and_keep_integers() -> None:
 
 def test_tensors_and_arrays_are_concatenated() -> None:
     x = Tensor([1.0], requires_grad=True)
-    y = ops.concatenate([x, np.array([2.0]), [3.0]])
+    y = ops.concatenate([x, np.array([2.0], np.float32), [3.0]])
     assert (y.tolist(), y.dtype.name) == ([1.0, 2.0, 3.0], "float32")
-    assert ops.stack([x, np.array([2.0])]).tolist() == [[1.0], [2.0]]
+    assert ops.stack([x, np.array([2.0], np.float32)]).tolist() == [[1.0], [2.0]]
 
 
 def test_operations_take_defaults_and_keywords() -> None:
@@ -262,7 +263,7 @@ def test_operations_take_defaults_and_keywords() -> None:
         y(x).backward()  # type: ignore[operator]
         assert x.grad is not None
         assert x.grad.item() == slope
-    with pytest.raises(TypeError, match="takes 'n' by keyword alone"):
+    with pytest.raises(TypeError, match="must not have keyword-only parameters, got 'n'"):
         operation(lambda g: g)(lambda x, *, n: x * n)
 
 
@@ -271,5 +272,5 @@ def test_a_tensor_without_a_rule_is_refused() -> None:
     def scaled(x: Any, n: Any) -> Any:
         return x * n
 
-    with pytest.raises(TypeError, match="scaled: a tensor was given for an argument without a rule"):
+    with pytest.raises(TypeError, match="scaled: an argument without a rule must not be a tensor"):
         scaled(Tensor(1.0), Tensor(2.0))

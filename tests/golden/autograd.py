@@ -112,6 +112,28 @@ def products_and_indices() -> Iterator[Case]:
     yield "slices, concatenated and stacked", lambda: value_and_gradients(pieces, normal(12, 7))
 
 
+def powers_and_selections() -> Iterator[Case]:
+    n = autograd
+    for exponent in (2.5, -1.5, 0.3):
+        yield f"power {exponent}", partial(value_and_gradients, lambda x, e=exponent: x**e, positive(70, 90))
+    yield "power of tensors", partial(value_and_gradients, n.power, positive(70, 90), normal(90, name="b"))
+    yield "negative bases", lambda: value_and_gradients(lambda x: x ** np.arange(-4.0, 5.0, dtype=np.float32), normal(70, 9))
+    yield "2 ** x", partial(value_and_gradients, lambda x: 2**x, normal(70, 90))
+    yield "10 ** x", partial(value_and_gradients, lambda x: 10**x, normal(70, 90))
+    yield "remainder", partial(value_and_gradients, n.remainder, normal(70, 90), positive(90, name="b"))
+    yield "erf", partial(value_and_gradients, n.erf, normal(70, 90))
+    yield "clip", partial(value_and_gradients, lambda x: n.clip(x, -0.5, 1.0), normal(70, 90))
+    for axis in (None, 0, 1):
+        yield f"std over {axis}", partial(value_and_gradients, over("std", axis), normal(20, 30, 40))
+        yield f"cumsum along {axis}", partial(value_and_gradients, over("cumsum", axis), normal(20, 30))
+    yield (
+        "einsum",
+        partial(value_and_gradients, partial(n.einsum, "bij,bkj,k->bi"), normal(3, 9, 20), normal(3, 7, 20), normal(7)),
+    )
+    yield "jvp", lambda: np.concatenate([t.numpy() for t in n.jvp(n.softmax, [normal(20, 30)], [normal(20, 30, name="b")])])
+    yield "jacobian", lambda: n.jacobian(lambda x: (x @ x.T).tanh())(normal(4, 6)).numpy()
+
+
 def composed() -> Iterator[Case]:
     arrays = [normal(*shape, name=str(i)) for i, shape in enumerate([(3, 17, 24), (24, 72), (24, 48), (24,)])]
     whole = partial(block, autograd)
@@ -138,7 +160,7 @@ def composed() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    for group in (elementwise, reductions, products_and_indices, composed):
+    for group in (elementwise, reductions, products_and_indices, powers_and_selections, composed):
         yield from group()
 
 

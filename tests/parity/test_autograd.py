@@ -5,6 +5,7 @@ less than a hundred terms: 1e-12 leaves room for that and for nothing else. In e
 PyTorch's float64: some dozen roundings of 6e-8 each, and cancellation, so 1e-5.
 """
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 from autograd import make_vjp
 from autograd import numpy as anp
+from autograd.extend import defvjp, primitive
 from tests.autograd.cases import cases
 
 from samebits.autograd import Tensor, gradients
@@ -30,14 +32,18 @@ def torch_axes(x: Any, axis: Any) -> Any:
 TORCH = SimpleNamespace(
     **{
         name: getattr(torch, name)
-        for name in ["exp", "log", "tanh", "sigmoid", "sqrt", "sin", "cos", "abs", "relu", "matmul", "permute", "reshape"]
+        for name in ["exp", "exp2", "log", "tanh", "sigmoid", "sqrt", "sin", "cos", "abs", "relu", "matmul", "permute", "reshape"]
     },
+    **{name: getattr(torch, name) for name in ["erf", "remainder", "clone", "flatten", "unsqueeze", "einsum"]},
     maximum=lambda a, b: torch.maximum(a, tensor(b)),
     minimum=lambda a, b: torch.minimum(a, tensor(b)),
     where=lambda c, a, b: torch.where(tensor(c), a, b),
     sum=lambda x, axis=None, keepdims=False: torch.sum(x, torch_axes(x, axis), keepdim=keepdims),
     mean=lambda x, axis=None, keepdims=False: torch.mean(x, torch_axes(x, axis), keepdim=keepdims),
     var=lambda x, axis=None, ddof=0, keepdims=False: torch.var(x, torch_axes(x, axis), correction=ddof, keepdim=keepdims),
+    std=lambda x, axis=None, ddof=0, keepdims=False: torch.std(x, torch_axes(x, axis), correction=ddof, keepdim=keepdims),
+    cumsum=lambda x, axis=None: torch.cumsum(x.reshape(-1) if axis is None else x, axis or 0),
+    clip=torch.clamp,
     max=lambda x, axis=None, keepdims=False: torch.amax(x, torch_axes(x, axis), keepdim=keepdims),
     min=lambda x, axis=None, keepdims=False: torch.amin(x, torch_axes(x, axis), keepdim=keepdims),
     logsumexp=lambda x, axis=None, keepdims=False: torch.logsumexp(x, torch_axes(x, axis), keepdim=keepdims),
@@ -58,6 +64,14 @@ def hips_logsumexp(x: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
     return anp.log(anp.sum(anp.exp(x), axis=axis, keepdims=keepdims))
 
 
+@primitive
+def hips_erf(x: Any) -> Any:
+    return np.array([math.erf(value) for value in np.ravel(x)]).reshape(np.shape(x))
+
+
+defvjp(hips_erf, lambda _, x: lambda g: g * 2 / math.sqrt(math.pi) * anp.exp(-x * x))
+
+
 def hips_softmax(x: Any, axis: int = -1) -> Any:
     return anp.exp(x) / anp.sum(anp.exp(x), axis=axis, keepdims=True)
 
@@ -72,6 +86,16 @@ HIPS = SimpleNamespace(
         for name in ["sum", "mean", "var", "max", "min", "transpose", "swapaxes", "squeeze", "concatenate", "stack", "split"]
     },
     sigmoid=lambda x: 1 / (1 + anp.exp(-x)),
+    erf=hips_erf,
+    exp2=anp.exp2,
+    remainder=anp.remainder,
+    std=anp.std,
+    cumsum=anp.cumsum,
+    einsum=anp.einsum,
+    clip=lambda x, low=-np.inf, high=np.inf: anp.clip(x, low, high),
+    clone=lambda x: x * 1.0,
+    flatten=lambda x, start: anp.reshape(x, (*x.shape[:start], -1)),
+    unsqueeze=anp.expand_dims,
     relu=lambda x: anp.maximum(x, 0.0),
     permute=anp.transpose,
     logsumexp=hips_logsumexp,

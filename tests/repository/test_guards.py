@@ -36,6 +36,7 @@ EXACT = {
     ("linalg.py", "np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))"): "operands on grids of 27 and 26 bits",
     ("operations.py", "2 ** count"): "integers of Python",
     ("random.py", "np.add.accumulate(weights)"): "sequential by definition",
+    ("reductions.py", "np.add.accumulate(x, axis=axis, dtype=np.int64)"): "integers",
     ("reductions.py", "np.add.accumulate(x.astype(np.float64), axis=axis)"): "sequential by definition",
     ("reductions.py", "total.reduce(x, axis=axes, keepdims=keepdims, dtype=np.int64)"): "integers",
     ("reductions.py", "ufunc.reduce(lanes.x, axis=lanes.axes)"): "np.maximum or np.minimum, the zero made positive",

@@ -91,7 +91,7 @@ def lines(copy: Path) -> dict[str, int]:
         found[technology] = len(f"{before}{text}".splitlines())
     tensor, coverage = file_of(copy, "autograd.tensor"), copy / "docs/coverage.json"
     tensor.write_text(
-        tensor.read_text("utf-8").replace("from samebits.autograd.drawing import", "from samebits.autograd.graph import")
+        tensor.read_text("utf-8").replace("from samebits.autograd.methods import", "from samebits.autograd.graph import")
     )
     measured = json.loads(coverage.read_text("utf-8"))
     (copy / "packages/lm/src/samebits/lm/model.py").rename(copy / "packages/lm/src/samebits/lm/mannequin.py")
@@ -161,7 +161,7 @@ def test_a_technology_without_a_title_is_refused(said: list[str]) -> None:
 
 def test_what_the_description_names_must_exist(said: list[str]) -> None:
     rule = "an import that points back is named in the description, and exists"
-    assert f"{rule}: autograd.tensor does not import autograd.drawing" in said
+    assert f"{rule}: autograd.tensor does not import autograd.methods" in said
     rule = "what the description names exists"
     assert f"{rule}: transformer = lm.model:LanguageModel does not exist" in said
 

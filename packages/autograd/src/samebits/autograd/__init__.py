@@ -1,22 +1,35 @@
-"""Tensors and reverse-mode differentiation with the same bits everywhere, on `samebits.core` alone."""
+"""Tensors and reverse-mode differentiation with the same bits everywhere, on `samebits.core` only."""
 
-# ruff: noqa: A004 - NumPy's names: say `from samebits import autograd`
+# ruff: noqa: A004 - NumPy's names: write `from samebits import autograd`
 
-from samebits.autograd.tensor import Tensor  # first, because operations make tensors
-
-# isort: split
+from samebits.autograd import methods  # noqa: F401 - attaches the operations to Tensor
 from samebits.autograd.check import GradientError, gradient_check
-from samebits.autograd.functional import grad, gradients, value_and_grad, vjp
+from samebits.autograd.functional import grad, gradients, jacobian, jvp, value_and_grad, vjp
 from samebits.autograd.graph import AnomalyError, GraphError, detect_anomaly, no_grad
 from samebits.autograd.operations import elementwise, kernel, operation
 from samebits.autograd.ops import (
     abs,
     add,
+    all,
+    any,
+    arange,
+    argmax,
+    argmin,
+    clamp,
+    clip,
+    clone,
     concatenate,
     cos,
+    cumsum,
     divide,
+    einsum,
+    erf,
     exp,
+    exp2,
     expand,
+    expand_dims,
+    flatten,
+    full,
     log,
     log_softmax,
     logsumexp,
@@ -28,9 +41,11 @@ from samebits.autograd.ops import (
     minimum,
     multiply,
     negative,
+    ones,
     permute,
     power,
     relu,
+    remainder,
     reshape,
     sigmoid,
     sin,
@@ -39,15 +54,19 @@ from samebits.autograd.ops import (
     sqrt,
     squeeze,
     stack,
+    std,
     subtract,
     sum,
     swapaxes,
     take,
     tanh,
     transpose,
+    unsqueeze,
     var,
     where,
+    zeros,
 )
+from samebits.autograd.tensor import Tensor
 
 __all__ = [
     "AnomalyError",
@@ -56,16 +75,33 @@ __all__ = [
     "Tensor",
     "abs",
     "add",
+    "all",
+    "any",
+    "arange",
+    "argmax",
+    "argmin",
+    "clamp",
+    "clip",
+    "clone",
     "concatenate",
     "cos",
+    "cumsum",
     "detect_anomaly",
     "divide",
+    "einsum",
     "elementwise",
+    "erf",
     "exp",
+    "exp2",
     "expand",
+    "expand_dims",
+    "flatten",
+    "full",
     "grad",
     "gradient_check",
     "gradients",
+    "jacobian",
+    "jvp",
     "kernel",
     "log",
     "log_softmax",
@@ -79,10 +115,12 @@ __all__ = [
     "multiply",
     "negative",
     "no_grad",
+    "ones",
     "operation",
     "permute",
     "power",
     "relu",
+    "remainder",
     "reshape",
     "sigmoid",
     "sin",
@@ -91,14 +129,17 @@ __all__ = [
     "sqrt",
     "squeeze",
     "stack",
+    "std",
     "subtract",
     "sum",
     "swapaxes",
     "take",
     "tanh",
     "transpose",
+    "unsqueeze",
     "value_and_grad",
     "var",
     "vjp",
     "where",
+    "zeros",
 ]

@@ -1,11 +1,12 @@
-"""`gradient_check`: a gradient beside central differences.
+"""Gradient check by central differences.
 
 For each element x_i of each input, with a fixed random direction v in the space of results,
 
     d/dx_i <v, f(x)>    is compared with    (<v, f(x + h e_i)> - <v, f(x - h e_i)>) / 2h
 
 in float64 under ``numerics("fast")``. With h = 6e-6 max(1, |x_i|), about the cube root of float64's precision, the
-truncation and the rounding of the difference are both near 1e-10 of the values, so 1e-6 tells a right rule from a wrong one.
+truncation and rounding errors of the difference are both near 1e-10 of the values, so 1e-6 separates right rules from wrong
+ones.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from samebits.autograd.functional import gradients
 from samebits.autograd.graph import recording
+from samebits.autograd.ops import concatenate, reshape
 from samebits.autograd.tensor import Tensor, wrap
 from samebits.core import Stream, current, numerics
 
@@ -27,7 +29,18 @@ Float64 = npt.NDArray[np.float64]
 
 
 class GradientError(AssertionError):
-    """A gradient is not what central differences say."""
+    """A gradient differs from central differences; `gradient_check` raises it.
+
+    Example:
+        >>> from samebits.autograd import operation
+        >>> @operation(lambda g, x: g)
+        ... def square(x):
+        ...     return x * x
+        >>> gradient_check(square, [3.0])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        samebits.autograd.check.GradientError: square: the gradient with respect to argument 0 is wrong, worst at (0,): ...
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +53,9 @@ class _Mismatch:
     def message(self, name: str, tolerance: float) -> str:
         index = tuple(int(i) for i in np.unravel_index(int(np.argmax(self.difference)), self.difference.shape))
         return (
-            f"the gradient of {name} with respect to argument {self.argument} is wrong, worst at {index}: "
+            f"{name}: the gradient with respect to argument {self.argument} is wrong, worst at {index}: "
             f"analytic {self.analytic[index]!s}, numeric {self.numeric[index]!s}; "
-            f"differing by {self.difference[index]:.3g} of the scale, where {tolerance:g} is allowed\n"
+            f"they differ by {self.difference[index]:.3g} of the scale, and {tolerance:g} is allowed\n"
             f"analytic:\n{self.analytic}\nnumeric:\n{self.numeric}"
         )
 
@@ -52,30 +65,30 @@ def gradient_check(f: Callable[..., Tensor], *inputs: Any, order: int = 1, toler
 
     Args:
         f: A function of tensors that computes a tensor of any shape. It is called twice per element of the inputs.
-        inputs: Arrays, tensors or nested lists. Floating ones become float64 tensors; others are passed on as they are.
+        inputs: Arrays, tensors or nested lists. Floating inputs become float64 tensors; others are passed on unchanged.
         order: 1 for gradients, 2 for gradients of gradients too.
-        tolerance: The largest difference, as a part of max(1, the largest gradient).
+        tolerance: The largest difference, relative to max(1, the largest gradient).
 
     Raises:
-        GradientError: They differ. The message has the operation, the worst index, and analytic beside numeric.
+        GradientError: They differ. The message has the operation, the worst index, the analytic and the numeric gradient.
         ValueError: No input is floating, or ``order`` is neither 1 nor 2.
 
     Example:
         >>> gradient_check(lambda x: x.tanh() * x, [0.5, -1.0], order=2)
     """
     if order not in {1, 2}:
-        raise ValueError(f"order is {order}: 1 or 2 is possible")
+        raise ValueError(f"gradient_check: order must be 1 or 2, got {order}")
     token = recording.set(True)
     try:
         with numerics("fast"):
             given = [_float64(x) for x in inputs]
             places = [i for i, x in enumerate(given) if isinstance(x, np.ndarray) and x.dtype == np.float64]
             if not places:
-                raise ValueError("gradient_check needs an input of floating numbers")
+                raise ValueError("gradient_check: one input must be floating, got none")
             name = getattr(f, "__name__", "f")
             _check(f, given, places, name, tolerance)
             if order == 2:
-                _check(_first_gradients(f, places), given, places, f"the gradient of {name}", tolerance)
+                _check(_first_gradients(f, places), given, places, f"gradient of {name}", tolerance)
     finally:
         recording.reset(token)
 
@@ -87,7 +100,7 @@ def _check(f: Callable[..., Tensor], given: list[Any], places: list[int], name: 
     direction = Stream(0).split("direction").normal(size=output.shape)
     weights = np.asarray(direction).astype(output.dtype)
     if output.node is None:
-        raise GradientError(f"{name} computed a tensor that needs no gradient: it has no rule, or left the tensors")
+        raise GradientError(f"{name}: its result requires no gradient: it has no rule, or computed with arrays")
     name = f"{name} ({output.node.name})" if output.node.name not in name else name
     analytic = gradients(output, [tensors[i] for i in places], wrap(weights, None))
     for place, tensor in zip(places, analytic, strict=True):
@@ -111,8 +124,7 @@ def _check(f: Callable[..., Tensor], given: list[Any], places: list[int], name: 
 
 
 def _first_gradients(f: Callable[..., Tensor], places: list[int]) -> Callable[..., Tensor]:
-    """The function whose gradients are those of f's gradients: all of them, in one row."""
-    from samebits.autograd.ops import concatenate, reshape
+    """A function that returns all gradients of f in one row, so that its gradients are f's second gradients."""
 
     def first(*arguments: Any) -> Tensor:
         output = f(*arguments)

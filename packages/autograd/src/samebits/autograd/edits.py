@@ -1,9 +1,9 @@
-"""Which arrays were modified in place, and when.
+"""Edits: which arrays were modified in place, and when.
 
-A backward pass must see the arrays that the forward pass saw. Arrays given to `Tensor` are copied, arrays handed out by
-``numpy()`` are read-only, so `Tensor.edit` is the one way to write, and it leaves a note here: the time on the graph's
-clock, by the array that owns the memory, so that views of it are found too. A pass compares two numbers per node, and
-looks here only where something was edited after the node was recorded.
+A backward pass must see the arrays that the forward pass saw. Arrays given to `Tensor` are copied and arrays returned by
+``numpy()`` are read-only, so `Tensor.edit` is the only way to write. It records the time on the graph's clock here, by the
+array that owns the memory, so that views of it are found too. A pass compares two numbers per node, and looks here only
+where something was edited after the node was recorded.
 """
 
 import weakref
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["freeze", "note", "owner", "stamp_of", "thaw"]
+__all__ = ["freeze", "note", "own", "owner", "stamp_of", "thaw"]
 
 Array = npt.NDArray[Any]
 
@@ -28,8 +28,19 @@ def owner(array: Array) -> Array:
     return array
 
 
+def own(g: Array, seen: set[int]) -> Array:
+    """``g``, copied if another gradient has its memory, or if it is a view into a larger array."""
+    if not g.shape:
+        return g[()]
+    whole = owner(g)
+    if id(whole) in seen or whole.nbytes != g.nbytes or not (g.flags.c_contiguous and g.flags.writeable):
+        return np.array(g, order="C")
+    seen.add(id(whole))
+    return g
+
+
 def note(array: Array, stamp: int) -> None:
-    """Write down that the memory of ``array`` was modified at ``stamp``."""
+    """Record that the memory of ``array`` was modified at ``stamp``."""
     global last  # noqa: PLW0603 - one clock, one last edit
     whole = owner(array)
     key = id(whole)
@@ -41,7 +52,7 @@ def note(array: Array, stamp: int) -> None:
 
 
 def freeze(array: Array) -> None:
-    """Make the array read-only until it is edited: for who keeps what was computed from it."""
+    """Make the array read-only until it is edited: for callers that cache what was computed from it."""
     if array.flags.writeable:
         key = id(array)
         array.flags.writeable = False
@@ -49,7 +60,7 @@ def freeze(array: Array) -> None:
 
 
 def thaw(array: Array) -> None:
-    """Take back `freeze`."""
+    """Undo `freeze`."""
     if _frozen.pop(id(array), None) is not None:
         array.flags.writeable = True
 

@@ -1,9 +1,10 @@
-"""The functional face: `grad`, `value_and_grad`, `vjp`, and `gradients`, which the three stand on.
+"""Functional interface: `grad`, `value_and_grad`, `vjp`, `jvp`, `jacobian`, and `gradients`, which they use.
 
-They leave the ``grad`` of tensors alone and can be nested: where the argument itself is being differentiated, the pass is
-recorded, so ``grad(grad(f))`` is the second derivative.
+They do not change the ``grad`` of tensors, and can be nested: where the argument itself is being differentiated, the pass
+is recorded, so ``grad(grad(f))`` is the second derivative.
 """
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ import numpy as np
 from samebits.autograd import edits
 from samebits.autograd.graph import GraphError, Node, clock, recording, run
 from samebits.autograd.operations import first_only, linked, operation
-from samebits.autograd.tensor import Operand, Tensor, own, seed, wrap
+from samebits.autograd.ops import add, multiply, reshape, stack
+from samebits.autograd.ops import sum as sum_
+from samebits.autograd.tensor import Operand, Tensor, seed, wrap
 
-__all__ = ["grad", "gradients", "value_and_grad", "vjp"]
-
+__all__ = ["grad", "gradients", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 _ARGUMENT = "argument of a function being differentiated"  # in what such a leaf saves
 
@@ -38,7 +40,8 @@ def gradients(
     Args:
         output: Any tensor.
         inputs: Tensors that require a gradient.
-        gradient: The gradient of some scalar with respect to ``output``, of its shape; 1 for a tensor of one element.
+        gradient: The gradient of some scalar with respect to ``output``, of its shape; by default 1, for a tensor of one
+            element.
         create_graph: Record the pass, so that the gradients can be differentiated; it retains the graph too.
         retain_graph: Keep the saved arrays, so that another pass can follow.
 
@@ -46,7 +49,7 @@ def gradients(
         A tensor for each input, of its shape; zeros where ``output`` does not depend on it.
 
     Raises:
-        GraphError: As from `Tensor.backward`; or an operation has no gradients of gradients.
+        GraphError: As from `Tensor.backward`; or an operation has no second gradients.
 
     Example:
         >>> x = Tensor(2.0, requires_grad=True)
@@ -69,7 +72,7 @@ def _gradients(
     nodes: list[Node] = []
     for i, x in enumerate(inputs):
         if x.node is None:
-            raise GraphError(f"inputs[{i}] needs no gradient: it has not requires_grad=True")
+            raise GraphError(f"gradients: inputs[{i}] must require a gradient: it was not made with requires_grad=True")
         nodes.append(x.node)
     start = seed(output, gradient)
     if output.node is None:
@@ -91,12 +94,16 @@ def _gradients(
         elif g is None:
             results.append(wrap(np.zeros(x.shape, x.dtype)[()], None))
         else:
-            results.append(wrap(own(g.data if isinstance(g, Tensor) else g, seen), None))
+            results.append(wrap(edits.own(g.data if isinstance(g, Tensor) else g, seen), None))
     return results
 
 
 def grad(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
-    """The function that computes the gradient of the scalar function ``f`` with respect to one argument, or several.
+    """A function that computes the gradient of the scalar function ``f`` with respect to one argument, or several.
+
+    Args:
+        f: A function that returns a tensor of one element.
+        argnums: The index of the argument, or a tuple of indices; then the gradient is a tuple.
 
     Example:
         >>> grad(lambda x: x * x * x)(2.0)
@@ -113,28 +120,97 @@ def grad(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0) -> Callab
 
 
 def value_and_grad(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0) -> Callable[..., tuple[Tensor, Any]]:
-    """As `grad`, but the function computes ``(value, gradient)``.
+    """A function that computes ``(value, gradient)``; otherwise as `grad`.
 
     Example:
         >>> value_and_grad(lambda x, y: (x * y).sum(), argnums=(0, 1))([1.0, 2.0], 3.0)
         (Tensor(9.), (Tensor([3., 3.]), Tensor(3.)))
     """
-    if not all(isinstance(i, int) for i in (argnums if isinstance(argnums, tuple) else (argnums,))):
-        raise TypeError(f"argnums is {argnums!r}: an integer or a tuple of integers is needed")
-    places = argnums if isinstance(argnums, tuple) else (argnums,)
+    places = _places("grad", argnums)
 
     def both(*arguments: Any) -> tuple[Tensor, Any]:
         value, pull = _pull(f, arguments, places)
         if value.size != 1:
-            raise ValueError(f"f must compute a scalar for grad, not shape {value.shape}; use vjp")
+            raise ValueError(f"grad: f must return a scalar, got shape {value.shape}; use vjp or jacobian")
         found = pull(None)
         return value, found if isinstance(argnums, tuple) else found[0]
 
     return both
 
 
+def jacobian(f: Callable[..., Tensor], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function that computes the Jacobian of ``f`` with respect to one argument, or several.
+
+    Element [i, j] is the derivative of element i of the value with respect to element j of the argument, so its shape is
+    that of the value followed by that of the argument. It takes one backward pass for each element of the value.
+
+    Args:
+        f: A function that returns a tensor of any shape.
+        argnums: The index of the argument, or a tuple of indices; then the result is a tuple.
+
+    Example:
+        >>> jacobian(lambda x: x * x)([1.0, 2.0])
+        Tensor([[2., 0.],
+                [0., 4.]])
+    """
+    places = _places("jacobian", argnums)
+
+    def compute(*arguments: Any) -> Any:
+        value, pull = _pull(f, arguments, places)
+        rows = []
+        for i in range(value.size):
+            unit = np.zeros(value.size, value.dtype)
+            unit[i] = 1
+            rows.append(pull(wrap(unit.reshape(value.shape)[()], None)))
+        if not rows:
+            shapes = [
+                np.shape(arguments[place].data if isinstance(arguments[place], Tensor) else arguments[place]) for place in places
+            ]
+            found = tuple([wrap(np.zeros((*value.shape, *shape), value.dtype), None) for shape in shapes])
+        else:
+            found = tuple([reshape(stack(column), (*value.shape, *column[0].shape)) for column in zip(*rows, strict=True)])
+        return found if isinstance(argnums, tuple) else found[0]
+
+    return compute
+
+
+def jvp(f: Callable[..., Tensor], arguments: Sequence[Any], tangents: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """``f(*arguments)``, and its derivative in the direction of ``tangents``: the Jacobian-vector product.
+
+    Computed by two backward passes (J. Townsend, *A new trick for calculating Jacobian vector products*, 2017): the pullback
+    u -> J^T u is linear, and its own pullback at t is J t. Operations without second gradients refuse.
+
+    Args:
+        f: A function that returns a tensor of any shape.
+        arguments: Its arguments, all floating.
+        tangents: A tangent for each argument, of its shape.
+
+    Example:
+        >>> jvp(lambda x, y: x * y, ([1.0, 2.0], 3.0), ([1.0, 0.0], 10.0))
+        (Tensor([3., 6.]), Tensor([13., 20.]))
+    """
+    value, pull = vjp(f, *arguments)
+    directions = [t if isinstance(t, Tensor) else Tensor(t) for t in tangents]
+    u = Tensor(np.zeros(value.shape, value.dtype), value.dtype, requires_grad=True)
+    token = recording.set(True)
+    try:
+        total = wrap(value.dtype.type(0), None)
+        for i, (row, direction) in enumerate(zip(pull(u), directions, strict=True)):
+            if row.shape != direction.shape:
+                raise ValueError(f"jvp: tangents[{i}] must have shape {row.shape}, as its argument, got {direction.shape}")
+            total = add(total, sum_(multiply(row, direction)))
+        if not total.requires_grad:
+            return value, wrap(np.zeros(value.shape, value.dtype)[()], None)
+        (result,) = gradients(total, [u], create_graph=value.requires_grad or any(t.requires_grad for t in directions))
+    finally:
+        recording.reset(token)
+    return value, result
+
+
 def vjp(f: Callable[..., Tensor], *arguments: Any) -> tuple[Tensor, Callable[[Operand | None], tuple[Tensor, ...]]]:
-    """``f(*arguments)``, and the function that takes its gradient to the gradients of all arguments, as often as asked.
+    """``f(*arguments)``, and its pullback: the vector-Jacobian product as a function, which can be called repeatedly.
+
+    The pullback takes the gradient of the value (by default 1, for a scalar) to the gradients of all arguments.
 
     Example:
         >>> value, pull = vjp(lambda x: x * x, [1.0, 2.0, 3.0])
@@ -144,10 +220,17 @@ def vjp(f: Callable[..., Tensor], *arguments: Any) -> tuple[Tensor, Callable[[Op
     return _pull(f, arguments, tuple(range(len(arguments))))
 
 
+def _places(name: str, argnums: Any) -> tuple[int, ...]:
+    try:
+        return tuple([operator.index(i) for i in (argnums if isinstance(argnums, tuple) else (argnums,))])
+    except TypeError:
+        raise TypeError(f"{name}: argnums must be an int or a tuple of ints, got {argnums!r}") from None
+
+
 def _pull(
     f: Callable[..., Tensor], arguments: Sequence[Any], places: Sequence[int]
 ) -> tuple[Tensor, Callable[[Operand | None], tuple[Tensor, ...]]]:
-    """The value of ``f``, without its graph unless someone else needs that, and its pullback."""
+    """The value of ``f``, without its graph unless that is needed outside, and its pullback."""
     given = list(arguments)
     outer, begin = False, next(clock)
     for place in places:
@@ -166,7 +249,7 @@ def _pull(
     finally:
         recording.reset(token)
     if not isinstance(output, Tensor):
-        raise TypeError(f"f must compute a tensor, not {type(output).__name__}")
+        raise TypeError(f"f must return a Tensor, got {type(output).__name__}")
     asked = outer
     outer = outer or bool(recording.get() and _uses_others(output.node, {x.node for x in inputs}, begin))
 
@@ -179,9 +262,9 @@ def _pull(
 
 
 def _uses_others(root: Node | None, inputs: set[Node | None], begin: int) -> bool:
-    """Whether a graph begins at leaves other than ``inputs``: tensors that f took from around it, or keeps.
+    """Whether a graph begins at leaves other than ``inputs``: tensors that f took from its closure, or keeps.
 
-    The arguments of functions that were differentiated inside f, after ``begin``, are out of reach by now.
+    The arguments of functions that were differentiated inside f, after ``begin``, do not count: nothing refers to them.
     """
     seen, todo = {root}, [root]
     while todo:

@@ -1,11 +1,11 @@
-"""The graph of what was computed, and the backward pass through it.
+"""The graph of a computation, and the backward pass through it.
 
-Every recorded call of an operation is a `Node`: which operation, the nodes of its arguments, and the arrays its rule needs.
-A tensor that asks for a gradient is a node without an operation: a leaf. Nodes point to what was computed before them
-and to nothing else, so there are no reference cycles, and a graph goes when its last tensor goes.
+Every recorded call of an operation is a `Node`: the operation, the nodes of its arguments, and the arrays its rule needs.
+A tensor with ``requires_grad=True`` has a node without an operation: a leaf. Nodes point only to what was computed before
+them, so there are no reference cycles, and a graph is freed with its last tensor.
 
-Every node takes a stamp from one clock. Whatever used a node was computed after it, so going through the nodes by
-falling stamp meets each one once, when its whole gradient is known: no recursion, no separate sorting pass.
+Every node takes a stamp from one clock. Whatever used a node was computed after it, so visiting the nodes by decreasing
+stamp visits each one once, when its whole gradient is known: no recursion, no separate sorting pass.
 
     x = Tensor(3.0)                leaf 1
     y = x * x                      multiply 2   parents (1, 1)
@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,8 @@ __all__ = ["AnomalyError", "GraphError", "Node", "Operation", "Part", "detect_an
 
 Array = npt.NDArray[Any]
 Rule = Callable[..., Any]
+Value: TypeAlias = Any
+"""A tensor argument of an operation: an array inside the function; a tensor, an array or numbers for its callers."""
 
 clock = itertools.count(1)
 
@@ -39,23 +41,31 @@ SMALL = 16  # elements; a node remembers values up to this size for pictures
 
 
 class GraphError(RuntimeError):
-    """The graph cannot give what was asked for."""
+    """The graph does not allow what was asked for.
+
+    Example:
+        >>> from samebits.autograd import Tensor
+        >>> Tensor(1.0).backward()
+        Traceback (most recent call last):
+            ...
+        samebits.autograd.graph.GraphError: backward: the tensor requires no gradient: none of what it was computed from has requires_grad=True
+    """
 
 
 class AnomalyError(FloatingPointError):
-    """A gradient is not a number, found under `detect_anomaly`."""
+    """A gradient is NaN; raised under `detect_anomaly`, whose example shows one."""
 
 
 class Operation:
-    """A differentiable operation as the backward pass sees it: a name and how a gradient goes through.
+    """A differentiable operation as the backward pass sees it: a name and its rules.
 
     With ``rules``, one for each tensor argument: ``rule(gradient, *[saved[i] for i in picks])`` is that argument's gradient.
-    They may use operations only, so they work on arrays, and on tensors for gradients of gradients.
+    They use operations only, so they work on arrays, and on tensors for gradients of gradients.
     With ``joint``, one rule for all: ``joint(gradient, *saved)`` is a sequence of the arguments' gradients, ``None`` where
-    there is none. Unless ``twice``, it works on arrays alone and ends at first gradients.
+    there is none. Without ``twice``, it works on arrays only and has first gradients only.
     """
 
-    __slots__ = ("joint", "name", "rules", "tensors", "twice")
+    __slots__ = ("joint", "name", "rules", "twice")
 
     def __init__(
         self,
@@ -66,8 +76,7 @@ class Operation:
         twice: bool = True,
     ) -> None:
         self.name = name
-        self.rules = tuple(rules)
-        self.tensors = len(rules)  # saved[:tensors] are the arguments, saved[tensors] the result, the rest no tensors
+        self.rules = tuple(rules)  # saved holds as many arguments, then the result, then what is not a tensor
         self.joint = joint
         self.twice = twice
 
@@ -99,7 +108,7 @@ class Node:
 
 
 class Part:
-    """A gradient that is zero but at ``index`` (integers and slices) of ``shape``.
+    """A gradient that is zero except at ``index`` (integers and slices) of ``shape``.
 
     The backward pass writes the parts of one array into one buffer, so reading an array slice by slice costs its size once.
     """
@@ -119,7 +128,7 @@ class Part:
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Compute without recording: results need no gradient. Also a decorator; it holds in this thread or task alone.
+    """Compute without recording: results require no gradient. Also a decorator. It applies to this thread or task only.
 
     Example:
         >>> from samebits.autograd import Tensor
@@ -134,12 +143,21 @@ def no_grad() -> Iterator[None]:
 
 @contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Remember where each operation was called, and stop the backward pass at the first NaN in a gradient.
+    """Record where each operation was called, and stop the backward pass at the first NaN in a gradient.
 
-    Both the computation and its ``backward()`` go inside. It makes every operation many times slower.
+    Both the computation and its ``backward()`` must be inside. It makes every operation many times slower.
 
     Raises:
         AnomalyError: From ``backward()``, naming the operation that made the NaN and the line that called it.
+
+    Example:
+        >>> from samebits.autograd import Tensor
+        >>> x = Tensor(0.0, requires_grad=True)
+        >>> with detect_anomaly(), np.errstate(all="ignore"):
+        ...     (x.sqrt() * 0.0).backward()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        samebits.autograd.graph.AnomalyError: sqrt: its rule made NaN in the gradient of argument 0, at (); called here:...
     """
     with _set(tracing, value=True):
         yield
@@ -163,15 +181,15 @@ def run(
     link: Callable[[Node], list[Any]] | None = None,
     late: Callable[[Node, Any], Sequence[Any]] | None = None,
 ) -> dict[Node, Any]:
-    """Take a gradient back from ``root``.
+    """Propagate a gradient backward from ``root``.
 
     Args:
-        root: Where to start.
+        root: The node to start from.
         gradient: Its gradient: an array, or a tensor with ``link``.
-        wanted: The nodes whose gradients are asked for; none means all leaves.
+        wanted: The nodes whose gradients are returned; if empty, all leaves.
         retain: Keep what the rules need, for another pass.
-        link: Gives a node's saved values as tensors that know where they come from; then the pass itself is recorded.
-        late: With ``link``, gives the gradients of a node's arguments where the rule works on arrays alone; None refuses.
+        link: Returns a node's saved values as tensors with their nodes; then the pass itself is recorded.
+        late: With ``link``, returns the gradients of a node's arguments where the rule works on arrays only; None refuses.
 
     Returns:
         The gradient of each of ``wanted`` (of each leaf) that was reached.
@@ -243,7 +261,7 @@ def _pull(
         if not operation.twice and late is not None:
             return late(node, g)
         if not operation.twice:
-            raise GraphError(f"{operation.name} has no gradients of gradients: its rule is written on arrays")
+            raise GraphError(f"{operation.name} has no second gradients: its rule works on arrays only")
         saved = link(node)
     if operation.joint is not None:
         return together(operation, g, saved)
@@ -255,12 +273,12 @@ def _pull(
 
 
 def together(operation: Operation, g: Any, saved: Sequence[Any]) -> Sequence[Any]:
-    """The gradients that a joint rule gives."""
+    """The gradients that a joint rule returns."""
     joint: Any = operation.joint
     found = joint(g, *saved)
     if not isinstance(found, tuple | list):
         raise TypeError(
-            f"the rule of {operation.name} gave {type(found).__name__}: a tuple is needed, a gradient for each argument"
+            f"{operation.name}: its rule must return a tuple, a gradient for each argument, got {type(found).__name__}"
         )
     return found
 
@@ -284,8 +302,8 @@ def _accumulate(pending: dict[Node, Any], owned: set[Node], parent: Node, contri
 
 def _refuse_freed(node: Node) -> NoReturn:
     raise GraphError(
-        f"the backward pass came to {node.name}, whose saved arrays an earlier pass has freed: "
-        "give that pass retain_graph=True, or compute the result again"
+        f"{node.name}: its saved arrays were freed by an earlier backward pass; "
+        "pass retain_graph=True to that one, or compute the result again"
     )
 
 
@@ -293,12 +311,12 @@ def _fitting(node: Node, g: Any) -> Any:
     value = node.value
     if g.shape != (value if type(value) is tuple else value.shape):
         raise GraphError(
-            f"a gradient of shape {g.shape} came to a {node.name} of shape {node.shape}: "
+            f"{node.name}: its gradient must have shape {node.shape}, got {g.shape}; "
             "the rule of an operation computed from it is wrong, which gradient_check would find"
         )
     if node.operation is None and node.saved and g.dtype != node.saved[0]:
         raise GraphError(
-            f"a gradient of {g.dtype} came to a leaf of {node.saved[0]}: a rule mixed dtypes, as numbers do that are not x.dtype.type(...)"
+            f"leaf: its gradient must be {node.saved[0]}, got {g.dtype}; a rule mixed dtypes: write numbers as x.dtype.type(...)"
         )
     return g
 
@@ -307,8 +325,8 @@ def _refuse_modified(node: Node) -> None:
     for value in itertools.chain.from_iterable(v if isinstance(v, tuple) else (v,) for v in node.saved or ()):
         if isinstance(value, np.ndarray) and edits.stamp_of(value) > node.stamp:
             raise GraphError(
-                f"{node.name} needs an array of shape {value.shape} for its gradient, which was modified in place "
-                f"after it was used: edit after backward(), or use a copy{_called_at(node)}"
+                f"{node.name}: an array of shape {value.shape} that its gradient needs was modified in place; "
+                f"edit after backward(), or use a copy{_called_at(node)}"
             )
 
 
@@ -321,9 +339,9 @@ def _refuse_nan(node: Node, contributions: Sequence[Any]) -> None:
         if len(bad):
             index = tuple(map(int, bad[0]))
             raise AnomalyError(
-                f"the rule of {node.name} made NaN in the gradient of argument {position}, at {index}{_called_at(node)}"
+                f"{node.name}: its rule made NaN in the gradient of argument {position}, at {index}{_called_at(node)}"
             )
 
 
 def _called_at(node: Node) -> str:
-    return "; it was called here:\n" + "".join(node.trace).rstrip() if node.trace else ""
+    return "; called here:\n" + "".join(node.trace).rstrip() if node.trace else ""

@@ -1,41 +1,47 @@
 """`Tensor`: an array that remembers how it was computed.
 
 A tensor is its ``data`` (a NumPy array, or a NumPy scalar where it has no axes) and its ``node`` in the graph (None if
-nothing needs its gradient). All that can be computed with it is in `ops`; the operators and methods here only name it.
-NumPy's names and rules for shapes hold; where PyTorch has another name for the same, both work (``permute``, ``expand``).
+it requires no gradient). This module holds what a tensor is: its attributes, conversions and the backward pass.
+`methods` attaches what can be computed with it, the operations in `ops`. NumPy's names and shape rules hold; where PyTorch
+has another name for the same, both work (``permute``, ``expand``, ``dim``).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import edits
-from samebits.autograd.graph import SMALL, Array, GraphError, Node, clock, run
+from samebits.autograd.graph import SMALL, Array, GraphError, Node, clock, recording, run
 from samebits.core import current
 
-__all__ = ["Operand", "Tensor", "own", "permitted", "seed", "wrap"]
+if TYPE_CHECKING:
+    from samebits.autograd.methods import Methods
+else:
+    Methods = object  # `methods` attaches its members when the package is imported: operations make tensors
+
+__all__ = ["Axis", "Operand", "Tensor", "permitted", "plain", "refuse_float64", "seed", "wrap"]
 
 Axis = int | tuple[int, ...] | None
 
 _KEPT = {np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)}
 
 
-class Tensor:
+class Tensor(Methods):
     """An array that can be differentiated.
 
     Args:
-        data: Numbers in nested lists, an array or a tensor; it is copied, so that no one else can change it.
-        dtype: float32, int64, bool, or float64 under ``numerics("fast")``. By default floating numbers become float32
-            (under ``numerics("fast")`` float64 arrays stay), whole numbers int64.
-        requires_grad: Whether ``backward()`` should leave a gradient in ``grad``.
+        data: Numbers in nested lists, an array or a tensor. It is copied.
+        dtype: float32, int64, bool, or float64 under ``numerics("fast")``. By default Python floats become float32, integers
+            int64; arrays of float32 and, under ``numerics("fast")``, of float64 keep their dtype.
+        requires_grad: Whether ``backward()`` adds to ``grad``.
 
     Raises:
-        TypeError: ``data`` is not numeric, is not floating and a gradient is required, or is a list of tensors that would lose
-            their gradients.
-        OverflowError: A whole number is larger than an int64.
+        TypeError: ``data`` is not numeric; is a float64 array in exact arithmetic and no ``dtype`` is given; is not floating
+            and a gradient is required; or is a list of tensors that would lose their gradients.
+        OverflowError: An integer is larger than an int64.
 
     Example:
         >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -55,31 +61,36 @@ class Tensor:
         if requires_grad:
             self.requires_grad = True
 
-    # What it is
+    # Attributes
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis."""
         return self.data.shape
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.data.ndim
 
     @property
     def size(self) -> int:
+        """The number of elements."""
         return self.data.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the elements."""
         return self.data.dtype
 
     @property
     def T(self) -> "Tensor":  # noqa: N802 - NumPy's name
+        """The tensor with its axes reversed."""
         return self.transpose()
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to this tensor. It can be set on a tensor that was not computed from others."""
+        """Whether gradients flow to this tensor. It can be set on leaves."""
         return self.node is not None
 
     @requires_grad.setter
@@ -87,10 +98,12 @@ class Tensor:
         if wanted == self.requires_grad:
             return
         if not self.is_leaf:
-            raise GraphError(f"requires_grad is {wanted}, but this tensor was computed by {self.node.name}: use detach()")  # type: ignore[union-attr]
+            raise GraphError(
+                f"requires_grad can be set on leaves only, and this tensor was computed by {self._origin}: use detach()"
+            )
         if self.data.dtype.kind != "f":
             raise TypeError(
-                f"a tensor of {self.data.dtype} has no gradient: make it floating, as in Tensor(1.0) or astype('float32')"
+                f"requires_grad: a tensor of {self.data.dtype} has no gradient; make it floating, as in Tensor(1.0) or astype('float32')"
             )
         self.node = Node(None, (), (self.data.dtype,), self._pictured()) if wanted else None
 
@@ -101,57 +114,66 @@ class Tensor:
 
     @property
     def grad(self) -> "Tensor | None":
-        """The sum of the gradients that ``backward()`` left here, None if there is none yet. Set it to None to begin anew."""
+        """The sum of the gradients that ``backward()`` added here; None before the first. Set it to None to start over."""
         return self.node.grad if self.node is not None else None
 
     @grad.setter
     def grad(self, value: "Tensor | None") -> None:
         if self.node is None or self.node.operation is not None:
-            raise GraphError("grad can be set on leaves that require a gradient only")
+            raise GraphError("grad can be set only on leaves that require a gradient")
         if value is not None and not isinstance(value, Tensor):
-            raise TypeError(f"grad is a tensor or None, not {type(value).__name__}: use Tensor(...)")
+            raise TypeError(f"grad must be a Tensor or None, got {type(value).__name__}; use Tensor(...)")
         if value is not None and (value.shape != self.shape or value.dtype != self.dtype):
-            raise ValueError(f"grad has {value.dtype} and shape {value.shape}, not {self.dtype} and {self.shape} as its tensor")
+            raise ValueError(f"grad must be {self.dtype} of shape {self.shape}, got {value.dtype} of shape {value.shape}")
         self.node.grad = value if value is None else value.detach()
 
-    # What it holds
+    # Conversions
 
     def item(self) -> Any:
-        """The one element, as a Python number.
+        """The element of a tensor of one element, as a Python number.
 
         Raises:
-            ValueError: There is not one element.
+            ValueError: There is not exactly one element.
+
+        Example:
+            >>> Tensor([1.5]).item()
+            1.5
         """
         if self.size != 1:
-            raise ValueError(f"item() needs a tensor of one element, not of shape {self.shape}")
+            raise ValueError(f"item: the tensor must have one element, got shape {self.shape}")
         return self.data.item()
 
     def tolist(self) -> Any:
+        """The elements as nested Python lists, or one number.
+
+        Example:
+            >>> Tensor([[1.0], [2.0]]).tolist()
+            [[1.0], [2.0]]
+        """
         return self.data.tolist()
 
     def numpy(self) -> Array:
-        """The array, read-only and without a copy: use `edit` to write, ``numpy().copy()`` to keep."""
+        """The array, read-only and not copied: write with `edit`, keep with ``numpy().copy()``.
+
+        Example:
+            >>> Tensor([1.0, 2.0]).numpy()
+            array([1., 2.], dtype=float32)
+        """
         view = np.asarray(self.data).view()
         view.flags.writeable = False
         return view
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
-            raise ValueError(f"an array of {np.dtype(dtype)} needs a copy of this tensor of {self.dtype}")
+            raise ValueError(f"an array of {np.dtype(dtype)} requires a copy of this tensor of {self.dtype}")
         return np.array(self.data, dtype) if copy or dtype is not None else self.numpy()
-
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        """Refuse ``np.sum(x)`` and its kind, which would go on with the array alone."""
-        name = func.__name__
-        ours = f"samebits.autograd.{name}, or " if hasattr(ops, name) else ""
-        raise TypeError(f"np.{name} would lose the graph: use {ours}numpy()")
 
     @contextmanager
     def edit(self) -> Iterator[Array]:
-        """Modify the elements in place, for the length of a ``with`` block; backward passes that need the old ones refuse.
+        """Modify the elements in place inside a ``with`` block; backward passes that need the old elements then refuse.
 
         Raises:
-            GraphError: The tensor was computed from others: the graph would not know of the change.
+            GraphError: The tensor was computed from others, and the graph would not know of the change.
 
         Example:
             >>> x = Tensor([1.0, 2.0])
@@ -161,7 +183,7 @@ class Tensor:
             Tensor([2., 4.])
         """
         if not self.is_leaf:
-            raise GraphError(f"this tensor was computed by {self.node.name} and cannot be edited: use detach() and a copy")  # type: ignore[union-attr]
+            raise GraphError(f"this tensor was computed by {self._origin} and cannot be edited: use detach() and a copy")
         data = np.asarray(self.data)
         edits.thaw(data)
         self.data = data if data.flags.writeable else data.copy()
@@ -176,19 +198,28 @@ class Tensor:
             edits.note(self.data, next(clock))
 
     def __setitem__(self, index: Any, value: "Operand") -> None:
-        """As `edit`. A value that requires a gradient would lose it, and is refused."""
-        if isinstance(value, Tensor) and value.requires_grad:
+        """Assign elements, as `edit` does.
+
+        Raises:
+            GraphError: Outside of `no_grad`, the tensor or the value requires a gradient: the graph does not see assignments.
+        """
+        if recording.get() and self.requires_grad:
+            raise GraphError(
+                "x[index] = value on a tensor that requires a gradient: assign inside `with no_grad():` or `x.edit()`"
+            )
+        if recording.get() and isinstance(value, Tensor) and value.requires_grad:
             raise GraphError("the graph does not see assignments: use where() or concatenate(), or detach() the value")
         with self.edit() as array:
-            array[_plain(index)] = value.data if isinstance(value, Tensor) else value
+            array[plain(index)] = value.data if isinstance(value, Tensor) else value
 
     def detach(self) -> "Tensor":
-        """The same elements (not copied) without a graph."""
-        return wrap(self.data, None)
+        """The same elements, not copied, without a graph.
 
-    def astype(self, dtype: npt.DTypeLike) -> "Tensor":
-        """Another dtype. The gradient comes back in this one; to and from integers there is none."""
-        return ops.astype(self, np.dtype(dtype))
+        Example:
+            >>> (Tensor(3.0, requires_grad=True) * 2).detach()
+            Tensor(6.)
+        """
+        return wrap(self.data, None)
 
     # Gradients
 
@@ -196,47 +227,53 @@ class Tensor:
         """Add this tensor's gradient to the ``grad`` of every leaf it was computed from.
 
         Args:
-            gradient: The gradient of some scalar with respect to this tensor, of its shape; 1 for a tensor of one element.
+            gradient: The gradient of some scalar with respect to this tensor, of its shape; by default 1, for a tensor of one
+                element.
             retain_graph: Keep the saved arrays, so that another pass can follow.
 
         Raises:
-            GraphError: The tensor needs no gradient, a pass has freed the graph, or an array it needs was modified.
-            ValueError: ``gradient`` is missing or has another shape.
+            GraphError: The tensor requires no gradient, an earlier pass has freed the graph, or a saved array was modified.
+            ValueError: ``gradient`` is missing or has another shape or dtype.
+
+        Example:
+            >>> x = Tensor([1.0, 2.0], requires_grad=True)
+            >>> (x * x).backward([1.0, 10.0])
+            >>> x.grad
+            Tensor([ 2., 40.])
         """
         if self.node is None:
             raise GraphError(
-                "backward() on a tensor that needs no gradient: none of what it was computed from has requires_grad=True"
+                "backward: the tensor requires no gradient: none of what it was computed from has requires_grad=True"
             )
         root = seed(self, gradient).data
         seen = {id(edits.owner(root))}
         for leaf, g in run(self.node, root, retain=retain_graph).items():
-            leaf.grad = wrap(own(g, seen) if leaf.grad is None else leaf.grad.data + g, None)
-
-    def draw(self, gradient: "Operand | None" = None, *, form: str = "text") -> str:
-        """A picture of the graph with values and gradients, ``"text"`` or ``"svg"``; before ``backward()`` frees it."""
-        from samebits.autograd.drawing import draw
-
-        return draw(self, gradient, form=form)
+            leaf.grad = wrap(edits.own(g, seen) if leaf.grad is None else leaf.grad.data + g, None)
 
     # Python's protocols
 
     def __repr__(self) -> str:
         text = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(", threshold=100)
-        notes = [] if self.dtype in {np.dtype(np.float32), np.dtype(np.int64), np.dtype(bool)} else [f"dtype={self.dtype}"]
+        notes = [] if self.dtype in _KEPT else [f"dtype={self.dtype}"]
         notes += [f"shape={self.shape}"] if self.size == 0 or self.size > 100 else []
-        notes += [] if self.node is None else ["requires_grad=True" if self.is_leaf else f"from {self.node.name}"]
+        notes += [] if self.node is None else ["requires_grad=True" if self.is_leaf else f"from {self._origin}"]
         return f"Tensor({', '.join([text, *notes])})"
+
+    @property
+    def _origin(self) -> str:
+        """The name of the operation that computed it."""
+        return self.node.name if self.node is not None else "leaf"
 
     def _pictured(self) -> Any:
         """What its node remembers for pictures."""
         return self.data if self.size <= SMALL else self.shape
 
     def __format__(self, spec: str) -> str:
-        """Of one element, as Python's number; of more, without a ``spec`` alone."""
+        """Format one element as a Python number; a tensor of several elements takes no format specification."""
         if not spec:
             return str(self)
         if self.size != 1:
-            raise TypeError(f"a tensor of shape {self.shape} cannot be written as {spec!r}: one element can")
+            raise TypeError(f"a tensor of shape {self.shape} cannot be formatted with {spec!r}: it must have one element")
         return format(self.item(), spec)
 
     def __len__(self) -> int:
@@ -249,7 +286,7 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use (x > 0).numpy().any() or all()")
+            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use any() or all()")
         return bool(self.data)
 
     def __float__(self) -> float:
@@ -260,7 +297,7 @@ class Tensor:
 
     def __index__(self) -> int:
         if self.dtype.kind != "i" or self.shape:
-            raise TypeError(f"a tensor of {self.dtype} and shape {self.shape} is no index")
+            raise TypeError(f"an index must be an int64 tensor without axes, got {self.dtype} of shape {self.shape}")
         return int(self.data)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -269,144 +306,6 @@ class Tensor:
         return _rebuild, (np.array(self.data), self.requires_grad)
 
     __hash__ = object.__hash__
-
-    # Arithmetic: in `ops`, every operation with its rule
-
-    def __add__(self, other: Any) -> "Tensor":
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> "Tensor":
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return ops.subtract(self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return ops.subtract(other, self)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return ops.multiply(self, other)
-
-    def __rmul__(self, other: Any) -> "Tensor":
-        return ops.multiply(other, self)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return ops.divide(self, other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return ops.divide(other, self)
-
-    def __matmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> "Tensor":
-        return ops.negative(self)
-
-    def __pow__(self, exponent: float) -> "Tensor":
-        return ops.power(self, exponent)
-
-    def __abs__(self) -> "Tensor":
-        return ops.abs(self)
-
-    def __getitem__(self, index: Any) -> "Tensor":
-        return ops.getitem(self, _plain(index))
-
-    def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _compared(np.equal, self, other)
-
-    def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return _compared(np.not_equal, self, other)
-
-    def __lt__(self, other: Any) -> "Tensor":
-        return _compared(np.less, self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return _compared(np.less_equal, self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return _compared(np.greater, self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return _compared(np.greater_equal, self, other)
-
-    # The operations as methods; `ops` documents them
-
-    def sum(self, axis: Axis = None, *, keepdims: bool = False) -> "Tensor":
-        return ops.sum(self, axis, keepdims=keepdims)
-
-    def mean(self, axis: Axis = None, *, keepdims: bool = False) -> "Tensor":
-        return ops.mean(self, axis, keepdims=keepdims)
-
-    def var(self, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> "Tensor":
-        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
-
-    def max(self, axis: Axis = None, *, keepdims: bool = False) -> "Tensor":
-        return ops.max(self, axis, keepdims=keepdims)
-
-    def min(self, axis: Axis = None, *, keepdims: bool = False) -> "Tensor":
-        return ops.min(self, axis, keepdims=keepdims)
-
-    def logsumexp(self, axis: Axis = None, *, keepdims: bool = False) -> "Tensor":
-        return ops.logsumexp(self, axis, keepdims=keepdims)
-
-    def softmax(self, axis: int = -1) -> "Tensor":
-        return ops.softmax(self, axis)
-
-    def log_softmax(self, axis: int = -1) -> "Tensor":
-        return ops.log_softmax(self, axis)
-
-    def reshape(self, *shape: Any) -> "Tensor":
-        return ops.reshape(self, _flat(shape))
-
-    def transpose(self, *axes: Any) -> "Tensor":
-        return ops.transpose(self, _flat(axes) or None)
-
-    permute = transpose
-
-    def swapaxes(self, axis1: int, axis2: int) -> "Tensor":
-        return ops.swapaxes(self, axis1, axis2)
-
-    def expand(self, *shape: Any) -> "Tensor":
-        return ops.expand(self, _flat(shape))
-
-    def squeeze(self, axis: Axis = None) -> "Tensor":
-        return ops.squeeze(self, axis)
-
-    def split(self, sections: int | Sequence[int], axis: int = 0) -> "list[Tensor]":
-        return ops.split(self, sections, axis)
-
-    def take(self, indices: Any, axis: int | None = None) -> "Tensor":
-        return ops.take(self, indices, axis)
-
-    def exp(self) -> "Tensor":
-        return ops.exp(self)
-
-    def log(self) -> "Tensor":
-        return ops.log(self)
-
-    def tanh(self) -> "Tensor":
-        return ops.tanh(self)
-
-    def sigmoid(self) -> "Tensor":
-        return ops.sigmoid(self)
-
-    def sqrt(self) -> "Tensor":
-        return ops.sqrt(self)
-
-    def sin(self) -> "Tensor":
-        return ops.sin(self)
-
-    def cos(self) -> "Tensor":
-        return ops.cos(self)
-
-    def relu(self) -> "Tensor":
-        return ops.relu(self)
-
-    def abs(self) -> "Tensor":
-        return ops.abs(self)
 
 
 Operand: TypeAlias = Tensor | Array | float | Sequence[Any]
@@ -422,6 +321,54 @@ def wrap(data: Array, node: Node | None) -> Tensor:
     return tensor
 
 
+def plain(index: Any) -> Any:
+    """An index without tensors in it."""
+    if isinstance(index, tuple):
+        return tuple([plain(part) for part in index])
+    return index.data if isinstance(index, Tensor) else index
+
+
+def permitted(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The dtype, if tensors may have it in the active arithmetic.
+
+    Raises:
+        TypeError: They may not.
+    """
+    target: np.dtype[Any] = np.dtype(dtype)
+    if target not in _KEPT and target.type not in current().dtypes:
+        names = ", ".join([*(t.__name__ for t in current().dtypes), "int64"])
+        remedy = '; float64 requires numerics("fast")' if target == np.float64 else ""
+        raise TypeError(f"Tensor: dtype must be {names} or bool, got {target}{remedy}")
+    return target
+
+
+def refuse_float64(what: str, x: Any) -> None:
+    """Raise TypeError where an array or a NumPy scalar is wider than the active arithmetic takes."""
+    if x.dtype.kind == "f" and x.dtype.itemsize > 4 and x.dtype.type not in current().dtypes:
+        name = what.rpartition(" ")[2]
+        raise TypeError(f"{what} must be float32, got {x.dtype}; convert with {name}.astype(np.float32)")
+
+
+def seed(tensor: Tensor, gradient: Operand | None) -> Tensor:
+    """The gradient to begin a pass with."""
+    if gradient is None:
+        if tensor.size != 1:
+            raise ValueError(f"backward() needs a scalar, got shape {tensor.shape}; pass gradient= or reduce first")
+        return wrap(np.ones(tensor.shape, tensor.dtype)[()] if tensor.shape else tensor.dtype.type(1), None)
+    if isinstance(gradient, Tensor):
+        given = gradient
+    elif isinstance(gradient, np.ndarray | np.generic):
+        refuse_float64("backward: gradient", gradient)
+        given = Tensor(gradient)
+    else:
+        given = Tensor(gradient, tensor.dtype)
+    if given.shape != tensor.shape or given.dtype != tensor.dtype:
+        raise ValueError(
+            f"backward: gradient must be {tensor.dtype} of shape {tensor.shape}, got {given.dtype} of shape {given.shape}"
+        )
+    return given
+
+
 def _array(data: Any, dtype: npt.DTypeLike | None) -> Array:
     """A fresh array of a dtype that tensors may have; a NumPy scalar where it has no axes, which computes faster."""
     if isinstance(data, Tensor):
@@ -433,30 +380,16 @@ def _array(data: Any, dtype: npt.DTypeLike | None) -> Array:
     if dtype is not None:
         target: np.dtype[Any] = np.dtype(dtype)
     elif array.dtype.kind == "f" or (array.size == 0 and not typed):
+        if typed:
+            refuse_float64("Tensor: data", array)
         target = array.dtype if typed and array.dtype.type in current().dtypes else np.dtype(np.float32)
     else:
         target = np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(array.dtype.kind, array.dtype))
     target = permitted(target)
     if target.kind == "i" and array.dtype.kind == "u" and array.size and array.max() > np.iinfo(target).max:
-        raise OverflowError(f"{array.max()} is larger than an {target}, the dtype of whole numbers, can be")
+        raise OverflowError(f"Tensor: integers must fit in {target}, got {array.max()}")
     array = array.astype(target, copy=False)
     return array if array.ndim else array[()]
-
-
-def permitted(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """The dtype, if tensors may have it in the arithmetic of the moment.
-
-    Raises:
-        TypeError: They may not.
-    """
-    target: np.dtype[Any] = np.dtype(dtype)
-    if target not in _KEPT and target.type not in current().dtypes:
-        names = ", ".join([*(t.__name__ for t in current().dtypes), "int64", "bool"])
-        raise TypeError(
-            f"a tensor of {target} is not possible here: {names} are"
-            + ('; float64 needs numerics("fast")' if target == np.float64 else "")
-        )
-    return target
 
 
 def _has_graph(data: Sequence[Any]) -> bool:
@@ -465,56 +398,7 @@ def _has_graph(data: Sequence[Any]) -> bool:
 
 
 def _rebuild(data: Array, requires_grad: bool) -> Tensor:
-    """A leaf out of a pickle, whatever arithmetic is on."""
+    """A leaf from a pickle, in either arithmetic."""
     tensor = wrap(data[()], None)
     tensor.requires_grad = requires_grad
     return tensor
-
-
-def seed(tensor: Tensor, gradient: Operand | None) -> Tensor:
-    """The gradient to begin a pass with."""
-    if gradient is None:
-        if tensor.size != 1:
-            raise ValueError(
-                f"a tensor of shape {tensor.shape} is no scalar: give gradient=, of that shape, or reduce it, as with sum()"
-            )
-        return wrap(np.ones(tensor.shape, tensor.dtype)[()] if tensor.shape else tensor.dtype.type(1), None)
-    given = gradient if isinstance(gradient, Tensor) else Tensor(gradient, tensor.dtype)
-    if given.shape != tensor.shape or given.dtype != tensor.dtype:
-        raise ValueError(
-            f"gradient has {given.dtype} and shape {given.shape}, not {tensor.dtype} and {tensor.shape} as its tensor"
-        )
-    return given
-
-
-def own(g: Array, seen: set[int]) -> Array:
-    """``g``, copied if another gradient has its memory, or if it is a window on more memory than its own."""
-    if not g.shape:
-        return g[()]
-    whole = edits.owner(g)
-    if id(whole) in seen or whole.nbytes != g.nbytes or not (g.flags.c_contiguous and g.flags.writeable):
-        return np.array(g, order="C")
-    seen.add(id(whole))
-    return g
-
-
-def _plain(index: Any) -> Any:
-    """An index without tensors in it."""
-    if isinstance(index, tuple):
-        return tuple([_plain(part) for part in index])
-    return index.data if isinstance(index, Tensor) else index
-
-
-def _flat(numbers: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(numbers[0]) if len(numbers) == 1 and isinstance(numbers[0], tuple | list) else numbers
-
-
-def _compared(function: Callable[[Any, Any], Any], a: Tensor, b: Any) -> Tensor:
-    if not isinstance(b, Tensor | np.ndarray | np.generic | bool | int | float | list | tuple):
-        return NotImplemented  # type: ignore[no-any-return]
-    x, y = operands(function.__name__, a, b)
-    return wrap(function(x.data, y.data), None)
-
-
-from samebits.autograd import ops  # noqa: E402 - operations make tensors, and tensors name operations
-from samebits.autograd.operations import operands  # noqa: E402

@@ -50,7 +50,7 @@ class LearnedPositions(Module):
         initialize: Draws the weight; by default normal with standard deviation 1, as in PyTorch's embeddings.
 
     Example:
-        >>> LearnedPositions(16, 4, stream=Stream(0))(Tensor(np.zeros((1, 3, 4)))).shape
+        >>> LearnedPositions(16, 4, stream=Stream(0))(Tensor(np.zeros((1, 3, 4), np.float32))).shape
         (1, 3, 4)
     """
 
@@ -83,7 +83,7 @@ class SinusoidalPositions(Module):
         base: The longest wave is 2 pi times this.
 
     Example:
-        >>> SinusoidalPositions(4)(Tensor(np.zeros((1, 2, 4))))
+        >>> SinusoidalPositions(4)(Tensor(np.zeros((1, 2, 4), np.float32)))
         Tensor([[[0.        , 1.        , 0.        , 1.        ],
                  [0.84147096, 0.5403023 , 0.00999983, 0.99995   ]]])
     """

@@ -58,7 +58,7 @@ def attention(
         ValueError: The shapes do not fit, a query would have no key, there are more than 2^17 keys, or dropout has no stream.
 
     Example:
-        >>> q, k, v = [Tensor(np.ones((1, 2, 3, 4))) for _ in range(3)]
+        >>> q, k, v = [Tensor(np.ones((1, 2, 3, 4), np.float32)) for _ in range(3)]
         >>> attention(q, k, v).shape
         (1, 2, 3, 4)
     """

@@ -1,32 +1,36 @@
-"""Indexing, and its other direction, `scatter`: what was read more than once gets the sum of the gradients.
+"""Indexing, and its transpose `scatter`: an element that was read more than once gets the sum of the gradients.
 
-Integers, slices, None and ... read each element at most once, so the gradient is written where it belongs (`Part`).
-Arrays of integers may repeat: the sums of repeated rows are the same-bit sums of `samebits.core.indexing`.
+Integers, slices, None and ... read each element at most once, so the gradient is written in place (`Part`).
+Arrays of integers may repeat: the gradients of repeated rows are added by ``segment_sum`` of the active arithmetic.
 """
 
 # ruff: noqa: PLW0108 - a rule's parameters say what it needs
 
 import math
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from samebits.autograd.graph import Array, Part
+from samebits.autograd.graph import Array, Part, Value
 from samebits.autograd.operations import operation
+from samebits.autograd.ops.axes import either, place
+from samebits.autograd.ops.shapes import reshape
 from samebits.autograd.tensor import Tensor
 from samebits.core import current
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
-    """x[index]: integers, slices, None, ..., arrays of integers or truth values, and tuples of these, as in NumPy."""
+    """x[index]: integers, slices, None, ..., arrays of integers or booleans, and tuples of these, as in NumPy."""
     return _getitem(x, index, x.shape)
 
 
 @operation(
     lambda g, index, shape: scatter(g, index, shape) if isinstance(g, Tensor) or _is_fancy(index) else Part(g, index, shape)
 )
-def _getitem(x: Array, index: Any, shape: tuple[int, ...]) -> Array:  # noqa: ARG001
-    return x[index]  # type: ignore[no-any-return]
+def _getitem(x: Value, index: Any, shape: tuple[int, ...]) -> Any:  # noqa: ARG001
+    return x[index]
 
 
 def scatter(g: Tensor, index: Any, shape: tuple[int, ...]) -> Tensor:
@@ -35,7 +39,7 @@ def scatter(g: Tensor, index: Any, shape: tuple[int, ...]) -> Tensor:
 
 
 @operation(lambda gg, index: getitem(gg, index))
-def _scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
+def _scatter(g: Value, index: Any, shape: tuple[int, ...]) -> Any:
     if not _is_fancy(index):
         return Part(g, index, shape).dense()
     rows = _rows(index, shape)
@@ -46,35 +50,54 @@ def _scatter(g: Array, index: Any, shape: tuple[int, ...]) -> Array:
         sums = current().segment_sum(np.ascontiguousarray(values).reshape(ids.size, *rest), ids.reshape(-1), shape[axis])
         return np.moveaxis(sums, 0, axis)
     size = math.prod(shape)
-    places = np.arange(size, dtype=np.int64).reshape(shape)[index]
-    sums = current().segment_sum(np.ascontiguousarray(g).reshape(-1), places.reshape(-1), size)
+    flat = np.arange(size, dtype=np.int64).reshape(shape)[index]
+    sums = current().segment_sum(np.ascontiguousarray(g).reshape(-1), flat.reshape(-1), size)
     return sums.reshape(shape)
 
 
 def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
-    """The elements at ``indices`` (integers of any shape) along ``axis``, or of x flattened."""
+    """The elements at ``indices`` (integers of any shape) along ``axis``, or of x flattened.
+
+    Example:
+        >>> take(Tensor([[1.0, 2.0], [3.0, 4.0]]), [1, 0], axis=1)
+        Tensor([[2., 1.],
+                [4., 3.]])
+    """
     ids = np.asarray(indices.data if isinstance(indices, Tensor) else indices)
     if axis is None:
-        from samebits.autograd.ops.shapes import reshape
-
         return getitem(reshape(x, (math.prod(x.shape),)), ids)
     return getitem(x, (slice(None),) * place(x, axis) + (ids,))
 
 
-def place(x: Tensor, axis: int) -> int:
-    """The axis meant, not negative."""
-    if not -x.ndim <= axis < x.ndim:
-        raise np.exceptions.AxisError(axis, x.ndim)
-    return axis % x.ndim
+def split(x: Tensor, sections: int | Sequence[int], axis: int = 0, *, dim: int | None = None) -> list[Tensor]:
+    """Cut along an axis into ``sections`` equal parts, or before each of the given indices, as `numpy.split` does.
+
+    Raises:
+        ValueError: The length cannot be cut into that many equal parts.
+
+    Example:
+        >>> split(Tensor([1.0, 2.0, 3.0, 4.0]), 2)
+        [Tensor([1., 2.]), Tensor([3., 4.])]
+    """
+    axis = place(x, either(axis, dim))
+    length = x.shape[axis]
+    if isinstance(sections, int | np.integer):
+        if sections < 1 or length % sections:
+            raise ValueError(f"split: sections must divide the length {length} of axis {axis}, got {sections}")
+        ends = [length // int(sections) * i for i in range(1, int(sections))]
+    else:
+        ends = [operator.index(i) for i in sections]
+    lead = (slice(None),) * axis
+    return [getitem(x, (*lead, slice(a, b))) for a, b in zip([0, *ends], [*ends, length], strict=True)]
 
 
 def _is_fancy(index: Any) -> bool:
-    """Whether NumPy's advanced indexing is meant, which may read an element more than once."""
+    """Whether it is NumPy's advanced indexing, which may read an element more than once."""
     parts = index if isinstance(index, tuple) else (index,)
     return any(isinstance(part, list | bool | np.bool_ | np.ndarray) for part in parts)
 
 
-def _rows(index: Any, shape: tuple[int, ...]) -> tuple[int, np.ndarray[Any, np.dtype[np.int64]]] | None:
+def _rows(index: Any, shape: tuple[int, ...]) -> tuple[int, Array] | None:
     """(axis, ids) if ``index`` is whole slices and then one array of integers, as for embeddings."""
     parts = index if isinstance(index, tuple) else (index,)
     *lead, last = parts

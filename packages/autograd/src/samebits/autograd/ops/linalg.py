@@ -1,4 +1,4 @@
-"""The matrix product, whose rules are matrix products too.
+"""Matrix product, whose rules are matrix products too.
 
     y = a b        da = g bᵀ        db = aᵀ g
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samebits.autograd.graph import Array
+from samebits.autograd.graph import Value
 from samebits.autograd.operations import operands, operation
 from samebits.autograd.ops.reductions import expand
 from samebits.autograd.ops.shapes import reshape, swapaxes
@@ -21,11 +21,11 @@ from samebits.core import current
 def matmul(a: Operand, b: Operand) -> Tensor:
     """The matrix product, with NumPy's rules: (..., m, K) by (..., K, n) gives (..., m, n), leading axes broadcast.
 
-    A vector ``a`` counts as one row, a vector ``b`` as one column, and the result lacks that axis.
+    A vector ``a`` is one row, a vector ``b`` one column, and the result lacks that axis.
 
     Raises:
         FloatingPointError: In exact arithmetic, an operand (a gradient, in the backward pass) has an infinity or a NaN.
-        ValueError: The shapes do not fit.
+        ValueError: The shapes do not match.
 
     Example:
         >>> a = Tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -36,9 +36,9 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     y: Any
     x, y = operands("matmul", a, b)
     if not x.ndim or not y.ndim:
-        raise ValueError(f"matmul: a and b must have at least one axis, not shapes {x.shape} and {y.shape}")
+        raise ValueError(f"matmul: a and b must have at least one axis, got shapes {x.shape} and {y.shape}")
     if x.shape[-1] != y.shape[-2:][0]:
-        raise ValueError(f"matmul: a {x.shape} and b {y.shape} do not fit: a has {x.shape[-1]} columns, b {y.shape[-2:][0]} rows")
+        raise ValueError(f"matmul: b must have {x.shape[-1]} rows, as a of shape {x.shape} has columns, got shape {y.shape}")
     left = reshape(x, (1, *x.shape)) if x.ndim == 1 else x
     right = reshape(y, (*y.shape, 1)) if y.ndim == 1 else y
     if right.ndim == 2:
@@ -52,14 +52,30 @@ def matmul(a: Operand, b: Operand) -> Tensor:
     return reshape(product, shape[:-1] if y.ndim == 1 else shape)
 
 
-@operation(lambda g, b: _matmul(g, swapaxes(b, -1, -2)), lambda g, a: _matmul(swapaxes(a, -1, -2), g))
-def _matmul(a: Array, b: Array) -> Array:
+def _rule_a(g: Any, b: Any) -> Any:
+    return _matmul(g, swapaxes(b, -1, -2))
+
+
+def _rule_b(g: Any, a: Any) -> Any:
+    return _matmul(swapaxes(a, -1, -2), g)
+
+
+@operation(_rule_a, _rule_b)
+def _matmul(a: Value, b: Value) -> Any:
     """(batch, m, K) by (batch, K, n)."""
     return current().matmul(a, b)
 
 
-@operation(lambda g, b: _matmul_weight(g, swapaxes(b, -1, -2)), lambda g, a: _matmul_weight(swapaxes(_tall(a), 0, 1), _tall(g)))
-def _matmul_weight(a: Array, b: Array) -> Array:
+def _weight_rule_a(g: Any, b: Any) -> Any:
+    return _matmul_weight(g, swapaxes(b, -1, -2))
+
+
+def _weight_rule_b(g: Any, a: Any) -> Any:
+    return _matmul_weight(swapaxes(_tall(a), 0, 1), _tall(g))
+
+
+@operation(_weight_rule_a, _weight_rule_b)
+def _matmul_weight(a: Value, b: Value) -> Any:
     """(..., m, K) by (K, n): one matrix for all, whose gradient is one product over all rows."""
     return current().matmul(a, b)
 

@@ -1,41 +1,68 @@
-"""Operations that move elements and leave them as they are: their rules move the gradients back.
+"""Operations that change shapes and keep the elements: their rules change the gradients' shapes back.
 
 Results are views of their argument where NumPy can make one.
 """
 
 # ruff: noqa: PLW0108 - a rule's parameters say what it needs
 
-import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from samebits.autograd.graph import Array, Operation, recording
-from samebits.autograd.operations import operation, record
-from samebits.autograd.ops.indexing import getitem, place
-from samebits.autograd.tensor import Axis, Tensor, wrap
+from samebits.autograd.graph import Value
+from samebits.autograd.operations import operation
+from samebits.autograd.ops.axes import either, place
+from samebits.autograd.tensor import Axis, Tensor
 
 
 def reshape(x: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The elements in C order in another shape; one length may be -1."""
+    """The elements in C order in another shape; one length may be -1.
+
+    Example:
+        >>> reshape(Tensor([1.0, 2.0, 3.0, 4.0]), (2, -1))
+        Tensor([[1., 2.],
+                [3., 4.]])
+    """
     return x if x.shape == shape else _reshape(x, shape, x.shape)
 
 
 @operation(lambda g, before: reshape(g, before))
-def _reshape(x: Array, shape: tuple[int, ...], before: tuple[int, ...]) -> Array:  # noqa: ARG001
+def _reshape(x: Value, shape: tuple[int, ...], before: tuple[int, ...]) -> Any:  # noqa: ARG001
     return x.reshape(shape)
 
 
+def flatten(x: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The axes from ``start_dim`` to ``end_dim``, both included, as one; by default all.
+
+    Example:
+        >>> flatten(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+        Tensor([1., 2., 3., 4.])
+    """
+    if not x.ndim:
+        return reshape(x, (1,))
+    start, end = place(x, start_dim), place(x, end_dim)
+    if start > end:
+        raise ValueError(f"flatten: start_dim must not come after end_dim, got {start_dim} and {end_dim}")
+    return reshape(x, (*x.shape[:start], math.prod(x.shape[start : end + 1]), *x.shape[end + 1 :]))
+
+
 def transpose(x: Tensor, axes: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order, by default reversed."""
+    """The axes in another order, by default reversed.
+
+    Example:
+        >>> transpose(Tensor([[1.0, 2.0], [3.0, 4.0]]))
+        Tensor([[1., 3.],
+                [2., 4.]])
+    """
     order = tuple(range(x.ndim))[::-1] if axes is None else tuple(operator.index(i) for i in axes)
     return _transpose(x, order)
 
 
 @operation(lambda g, axes: transpose(g, _inverse(axes)))
-def _transpose(x: Array, axes: tuple[int, ...]) -> Array:
+def _transpose(x: Value, axes: tuple[int, ...]) -> Any:
     return x.transpose(axes)
 
 
@@ -45,84 +72,55 @@ def _inverse(axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def swapaxes(x: Tensor, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged."""
+    """Two axes exchanged.
+
+    Example:
+        >>> swapaxes(Tensor([[[1.0, 2.0]]]), 0, 2).shape
+        (2, 1, 1)
+    """
     return _swapaxes(x, axis1, axis2)
 
 
 @operation(lambda g, axis1, axis2: swapaxes(g, axis1, axis2))
-def _swapaxes(x: Array, axis1: int, axis2: int) -> Array:
+def _swapaxes(x: Value, axis1: int, axis2: int) -> Any:
     return x.swapaxes(axis1, axis2)
 
 
-def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
-    """Without the axes of length 1, or without those named.
+def squeeze(x: Tensor, axis: Axis = None, *, dim: Axis = None) -> Tensor:
+    """The tensor without its axes of length 1, or without those named.
 
     Raises:
         ValueError: A named axis has another length.
+
+    Example:
+        >>> squeeze(Tensor([[1.0, 2.0]]))
+        Tensor([1., 2.])
     """
-    return _squeeze(x, axis, x.shape)
+    return _squeeze(x, either(axis, dim), x.shape)
 
 
 @operation(lambda g, before: reshape(g, before))
-def _squeeze(x: Array, axis: Axis, before: tuple[int, ...]) -> Array:  # noqa: ARG001
+def _squeeze(x: Value, axis: Axis, before: tuple[int, ...]) -> Any:  # noqa: ARG001
     return x.squeeze(axis)
 
 
-def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """Tensors one after the other along an axis that they have.
+def expand_dims(x: Tensor, axis: Axis = None, *, dim: int | None = None) -> Tensor:
+    """The tensor with new axes of length 1, at ``axis`` of the result. ``unsqueeze`` is the same function.
 
-    Raises:
-        ValueError: There are none, or their other axes differ.
-        TypeError: Their dtypes differ, or ``axis`` is None.
+    Example:
+        >>> expand_dims(Tensor([1.0, 2.0]), 0)
+        Tensor([[1., 2.]])
     """
-    if axis is None:
-        raise TypeError("concatenate: an axis is needed, not None: reshape the tensors to (-1,) for a flat one")
-    parts = list(tensors)
-    plain = all(isinstance(x, np.ndarray) for x in parts)
-    given = [x if plain or isinstance(x, Tensor) else Tensor(x) for x in parts]
-    arrays = [x.data if isinstance(x, Tensor) else x for x in given]
-    if len({array.dtype for array in arrays}) > 1:
-        raise TypeError(f"concatenate: the dtypes differ: {', '.join([str(array.dtype) for array in arrays])}; use astype")
-    data = np.concatenate(arrays, axis)
-    nodes = tuple([x.node if isinstance(x, Tensor) else None for x in given])
-    if not any(nodes) or not recording.get():
-        return wrap(data, None) if any(isinstance(x, Tensor) for x in given) else data  # type: ignore[return-value]
-    ends = list(itertools.accumulate([array.shape[axis] for array in arrays]))
-    lead = (slice(None),) * (axis % data.ndim)
-    return record(_CONCATENATE, nodes, [[(*lead, slice(a, b)) for a, b in itertools.pairwise([0, *ends])]], data)
-
-
-_CONCATENATE = Operation("concatenate", joint=lambda g, places: [getitem(g, place) for place in places])
-
-
-def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
-    """Tensors of one shape one after the other along a new axis."""
-    given = [x if isinstance(x, Tensor | np.ndarray) else Tensor(x) for x in tensors]
-    shapes = {x.shape for x in given}
-    if len(shapes) != 1:
-        raise ValueError(
-            f"stack: the shapes differ: {', '.join([str(x.shape) for x in given])}" if given else "stack: no tensors given"
-        )
-    (shape,) = shapes
-    if not -len(shape) - 1 <= axis <= len(shape):
-        raise np.exceptions.AxisError(axis, len(shape) + 1)
-    axis %= len(shape) + 1
-    return concatenate([reshape(x, (*shape[:axis], 1, *shape[axis:])) for x in given], axis)  # type: ignore[arg-type]
-
-
-def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """Cut along an axis into so many equal parts, or before each of the given indices, as in `numpy.split`.
-
-    Raises:
-        ValueError: The length cannot be cut into that many equal parts.
-    """
-    axis = place(x, axis)
-    length = x.shape[axis]
-    if isinstance(sections, int | np.integer):
-        if sections < 1 or length % sections:
-            raise ValueError(f"split: {length} elements along axis {axis} cannot be cut into {sections} equal parts")
-        ends = [length // sections * i for i in range(1, int(sections))]
-    else:
-        ends = [operator.index(i) for i in sections]
-    lead = (slice(None),) * axis
-    return [getitem(x, (*lead, slice(a, b))) for a, b in zip([0, *ends], [*ends, length], strict=True)]
+    meant = either(axis, dim)
+    if meant is None:
+        raise TypeError("expand_dims: axis must be an int or a tuple of ints, got None")
+    new = meant if isinstance(meant, tuple) else (meant,)
+    result = x.ndim + len(new)
+    for i in new:
+        if not -result <= i < result:
+            raise np.exceptions.AxisError(i, result)
+    at = {operator.index(i) % result for i in new}
+    if len(at) < len(new):
+        raise ValueError(f"expand_dims: axis must not name an axis twice, got {meant}")
+    lengths = iter(x.shape)
+    return reshape(x, tuple([1 if i in at else next(lengths) for i in range(result)]))

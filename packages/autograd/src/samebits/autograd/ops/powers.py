@@ -1,0 +1,110 @@
+"""Powers and remainders: ``a ** b``, ``2 ** x`` and ``a % b``.
+
+A power is one of three functions:
+
+- of a whole exponent: products, by squaring and multiplying (Knuth, TAOCP 2, 4.6.3), each correctly rounded; of 0.5 and
+  -0.5: square roots;
+- of base 2: `exp2`, correctly rounded;
+- else e^(b log|a|), computed in float64 and rounded once: within 0.51 ulp of the true value in exact arithmetic.
+
+Bases below 0 have powers of whole exponents; other exponents give NaN, as in NumPy. a ** 0 and 1 ** b are 1.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from samebits.autograd.graph import Array, Value
+from samebits.autograd.operations import elementwise
+from samebits.autograd.ops.elementwise import divide, exp2, log, multiply, raw, sqrt, subtract
+from samebits.autograd.ops.selection import where
+from samebits.autograd.tensor import Operand, Tensor
+from samebits.core import Kernels, current
+
+
+def power(a: Operand, b: Operand) -> Tensor:
+    """a ** b; either may be a number.
+
+    With a number as exponent, integers keep their dtype where it is a whole number above 0; other powers are floating.
+
+    Example:
+        >>> power(Tensor([1.0, 4.0]), 2.5)
+        Tensor([ 1., 32.])
+        >>> 2 ** Tensor([3.0, -1.0])
+        Tensor([8. , 0.5])
+    """
+    if isinstance(b, int | float | np.number):
+        return _numbered(a, b.item() if isinstance(b, np.generic) else b)
+    if isinstance(a, int | float | np.number) and a == 2:
+        return exp2(_floating(b))
+    return _power(a, b)
+
+
+def _numbered(x: Any, exponent: Any) -> Tensor:
+    """x to the power of a Python number."""
+    if exponent in {0.5, -0.5}:
+        return sqrt(_floating(x)) if exponent > 0 else divide(1.0, sqrt(_floating(x)))
+    if not math.isfinite(exponent) or exponent != int(exponent):
+        return _power(_floating(x), float(exponent))
+    n = int(exponent)
+    if n < 0:
+        return divide(1.0, _numbered(x, -n))
+    result = None
+    while n:
+        if n % 2:
+            result = x if result is None else multiply(result, x)
+        n //= 2
+        x = multiply(x, x) if n else x
+    return where(np.True_, 1, x) if result is None else result
+
+
+def _floating(x: Any) -> Any:
+    """x, if it is an integer tensor or array then in float32."""
+    if not isinstance(x, Tensor | np.ndarray | np.generic):
+        x = Tensor(x)
+    return x if x.dtype.kind == "f" else x.astype(np.float32)
+
+
+@elementwise(lambda g, a, b: g * _slope_of_base(a, b), lambda g, a, out: g * _slope_of_exponent(a, out))
+def _power(a: Value, b: Value) -> Any:
+    if a.dtype.kind != "f":
+        a, b = a.astype(np.float32), b.astype(np.float32)
+    a, b = np.broadcast_arrays(a, b)
+    return current().evaluate("power", _formula, a=a, b=b)[()]
+
+
+def _formula(kernels: Kernels, out: Array, a: Array, b: Array) -> None:
+    """e^(b log|a|), the sign of odd powers, and the ends."""
+    kernels.log(np.abs(a), logarithm := np.empty_like(a))
+    kernels.exp(np.where(logarithm == 0, logarithm, logarithm * b), out)  # 0 times infinity is 0 here
+    whole = np.rint(b) == b
+    odd = whole & (np.rint(b / 2) != b / 2)
+    np.negative(out, out=out, where=np.signbit(a) & odd)
+    np.copyto(out, np.nan, where=(np.isfinite(a) & (a < 0) & ~whole) | np.isnan(a) | np.isnan(b))
+    np.copyto(out, 1.0, where=(b == 0) | (a == 1))
+
+
+def _slope_of_base(a: Any, b: Any) -> Any:
+    """b a^(b - 1); where b is 0, b a, so that 0 ** 0 has the gradient 0."""
+    return multiply(b, _power(a, where(raw(b) == 0, 1.0, subtract(b, 1.0))))
+
+
+def _slope_of_exponent(a: Any, out: Any) -> Any:
+    """out log(a); 0 where out is 0, so that 0 ** b has a gradient."""
+    zero = raw(out) == 0
+    return multiply(out, log(where(zero, 1.0, a)))
+
+
+@elementwise(lambda g: g, lambda g, a, b, out: -(g * np.rint((raw(a) - raw(out)) / raw(b))))
+def remainder(a: Value, b: Value) -> Any:
+    """a - b floor(a / b), which has the sign of b; exact, then rounded once. ``a % b`` is the same.
+
+    Its gradient with respect to b is -floor(a / b). Integers follow NumPy: ``a % 0`` is 0, with a warning.
+
+    Example:
+        >>> remainder(Tensor([5.5, -1.0]), 2.0)
+        Tensor([1.5, 1. ])
+    """
+    result = np.remainder(a, b)
+    return result if a.dtype.kind != "f" else np.where(np.isnan(result), result.dtype.type(np.nan), result)[()]
