@@ -85,3 +85,8 @@ def test_parity_tests_are_left_out_without_the_peers_but_their_session_requires_
     required = collect_parity("required")
     assert required.returncode == pytest.ExitCode.INTERRUPTED
     assert "No module named 'torch'" in required.stdout
+
+
+def test_every_yaml_file_for_github_has_a_schema(noxfile: ModuleType) -> None:
+    matched = [path for pattern in noxfile.SCHEMAS.values() for path in ROOT.glob(pattern)]
+    assert sorted(ROOT.glob(".github/**/*.yml")) == sorted(path for path in matched if path.suffix == ".yml")
