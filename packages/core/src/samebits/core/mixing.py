@@ -60,22 +60,20 @@ class Context:
     @property
     def arrays(self) -> list[Array]:
         """The arrays that there are, in the order of the fields."""
-        return [array for array in (self.keys, self.values, self.sizes, self.peaks) if array is not None]
+        return [x for x in (self.keys, self.values, self.sizes, self.peaks) if x is not None]
 
     def __getitem__(self, index: Any) -> "Context":
         """Index every array; the index must not name the last axis."""
-        return Context(*[array[index] for array in self.arrays])
+        return Context(*[x[index] for x in self.arrays])
 
     def zeros(self, places: int) -> "Context":
         """Return a context of the same kind and sizes, with so many places, all of them zeros."""
-        shapes = [(*array.shape[:2], places, *array.shape[3:]) for array in self.arrays]
-        return Context(*[np.zeros(shape, array.dtype) for shape, array in zip(shapes, self.arrays, strict=True)])
+        return Context(*[np.zeros((*x.shape[:2], places, *x.shape[3:]), x.dtype) for x in self.arrays])
 
-    def write(self, sequences: slice, start: int, new: "Context") -> None:
-        """Put ``new`` at the places from ``start`` on of some sequences; the places before must be written already."""
-        stop = start + new.shape[2]
-        for array, given in zip(self.arrays, new.arrays, strict=True):
-            array[sequences, :, start:stop] = given
+    def write(self, sequences: slice, start: int, stop: int, new: "Context") -> None:
+        """Put the first of ``new`` at the places ``start`` to ``stop`` of some sequences; those before must be written already."""
+        for x, given in zip(self.arrays, new.arrays, strict=True):
+            x[sequences, :, start:stop] = given[:, :, : stop - start]
         if self.peaks is not None and start:
             part = self.peaks[sequences, :, start:stop]
             np.maximum(part, self.peaks[sequences, :, start - 1 : start], out=part)

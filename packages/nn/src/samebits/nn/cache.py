@@ -102,10 +102,10 @@ class KeyValueCache:
         except FloatingPointError:
             refuse_non_finite("KeyValueCache", k=k, v=v)
         if (before == before[0]).all() and (after == after[0]).all():
-            self._kept.write(slice(None), int(before[0]), new[:, :, : int(after[0] - before[0])])
+            self._kept.write(slice(None), int(before[0]), int(after[0]), new)
         else:
             for i in range(batch):
-                self._kept.write(slice(i, i + 1), int(before[i]), new[i : i + 1, :, : int(after[i] - before[i])])
+                self._kept.write(slice(i, i + 1), int(before[i]), int(after[i]), new[i : i + 1])
         self.lengths = after
         return before
 

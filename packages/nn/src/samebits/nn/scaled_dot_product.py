@@ -149,12 +149,12 @@ class _Block:
 
 
 def _groups(q: Array, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Cut the (B, G) of ``shape``, that of the keys, into parts whose scores fit the cache."""
+    """Cut the (B, G) of ``shape``, that of the keys, into parts whose scores take two blocks: products of few rows are slow."""
     batch, groups, keys, _ = shape
     scores = q.shape[1] // max(1, groups) * min(q.shape[2], GROUP_ROWS) * keys  # of a group of heads
     itemsize = current().working(q.dtype).itemsize
-    wide = row_blocks(groups, scores, itemsize)
-    deep = row_blocks(batch, groups * scores, itemsize)
+    wide = row_blocks(groups, scores // 2, itemsize)
+    deep = row_blocks(batch, groups * scores // 2, itemsize)
     return itertools.product(deep, wide)
 
 
@@ -172,7 +172,8 @@ def _blocks(group: tuple[slice, slice], time: int, keys: int, offset: Array | No
         mask = None
         if free < seen:
             mask = (np.arange(free, seen, dtype=np.int64) > limits[..., None])[:, None, None]
-        yield _Block(group, slice(start, stop), seen, np.minimum(limits, np.int64(keys - 1)), mask, free)
+        last = np.minimum(limits, np.int64(keys - 1)) if high + stop > keys else limits
+        yield _Block(group, slice(start, stop), seen, last, mask, free)
 
 
 def _grouped(x: Array, groups: int) -> Array:
