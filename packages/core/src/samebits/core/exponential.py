@@ -13,6 +13,8 @@ import numpy as np
 from samebits.core import constants
 from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Float64, Int64, horner, scalar, scalars, within, word
 
+__all__ = ["erf", "exp", "exp2", "exp_short", "expm1", "sigmoid", "tanh"]
+
 _LN2 = scalars(constants.LN2)
 _LN2_WHOLE = scalar(constants.LN2_WHOLE)
 _INV_LN2 = scalar(constants.INV_LN2)

@@ -12,6 +12,8 @@ import numpy as np
 from samebits.core import constants
 from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Float64, horner, scalar, scalars, within, word
 
+__all__ = ["log", "log1p", "log2", "log10"]
+
 _LN2 = scalars(constants.LN2)
 _INV_LN2 = scalar(constants.INV_LN2)
 _LOG10_2 = scalars(constants.LOG10_2)

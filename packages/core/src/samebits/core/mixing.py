@@ -45,6 +45,11 @@ class Context:
 
     In exact arithmetic keys are on their grids, values are the u of v = 2^e u on multiples of 2^-24, ``sizes`` is 2^e and
     ``peaks`` is the largest e so far. In fast arithmetic keys and values are unchanged, and there is no more.
+
+    Example:
+        >>> seen = context(np.ones((1, 1, 2, 1), np.float32), np.array([6, -40], np.float32).reshape(1, 1, 2, 1))
+        >>> seen.values.reshape(2), seen.sizes, seen.peaks
+        (array([ 0.75 , -0.625]), array([[[ 8., 64.]]]), array([[[3, 6]]]))
     """
 
     keys: Array

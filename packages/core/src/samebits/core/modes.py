@@ -219,6 +219,12 @@ class ColumnSums:
         kernels: Those of the arithmetic.
         columns: The number of columns.
         dtype: The working dtype.
+
+    Example:
+        >>> sums = ColumnSums(EXACT.kernels, 2, np.float64)
+        >>> EXACT.evaluate_rows(lambda kernels, block: sums.add(block), [], [np.ones((100, 2), np.float32)], group=32)
+        >>> sums.total()
+        array([100., 100.])
     """
 
     def __init__(self, kernels: Kernels, columns: int, dtype: npt.DTypeLike) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 from samebits.core import constants
 from samebits.core.arithmetic import EXPONENT, MAGIC, Float64, horner, scalar, scalars, within, word
 
+__all__ = ["cos", "sin"]
+
 _PI = scalars(constants.PI)
 _PI_SHORT = scalars(constants.PI_SHORT)
 _PI_WHOLE = scalar(constants.PI_WHOLE)
