@@ -1,7 +1,7 @@
-"""A multi-layer perceptron learns to tell three irises apart: the worked example of nn.md. Run it: it prints the loss as it falls.
+"""A multi-layer perceptron learns to classify three species of iris: the worked example of nn.md.
 
-With a path as its argument it also draws the loss curve there, as SVG. The numbers it prints, and the bytes of the picture,
-are the same on every machine.
+Run it to train and print the loss. With a path as its argument it also writes the loss curve there, as SVG. The printed
+numbers and the bytes of the picture are the same on every machine.
 
 The flowers were measured by Edgar Anderson (1935) and published by R. A. Fisher (1936, doi:10.1111/j.1469-1809.1936.tb02137.x).
 """
@@ -64,61 +64,67 @@ class Classifier(Module):
 
 
 def train(seed: int = 0) -> tuple[Classifier, list[tuple[float, float]], float]:
-    """Train on 100 flowers; returns the model, the loss of the batch and of the other 50 at each step, and their accuracy."""
+    """Train on 100 flowers; return the model, the losses of the batch and of the other 50 at each step, and their accuracy."""
     stream = Stream(seed)
     x, species = read()
     order = stream.split("order").permutation(150)
-    seen, others = order[:100], order[100:]
+    training, held_out = order[:100], order[100:]
 
     model = Classifier(4, 16, 3, stream=stream.split("model"))
     optimizer = AdamW(model.named_parameters(), weight_decay=0.01)
     batches, losses = stream.split("batches"), []
     for step in range(STEPS):
-        batch = batches.choice(seen, BATCH, replace=False)
+        batch = batches.choice(training, BATCH, replace=False)
         loss = cross_entropy(model(Tensor(x[batch])), species[batch])
         loss.backward()
         clip_gradient_norm(model.named_parameters(), 1.0)
         optimizer.step(schedule.cosine(step, peak=0.03, warmup=10, steps=STEPS))
         optimizer.zero_grad()
         with no_grad():
-            logits = model(Tensor(x[others]))
-            losses.append((loss.item(), cross_entropy(logits, species[others]).item()))
-    right = logits.numpy().argmax(axis=1) == species[others]
+            logits = model(Tensor(x[held_out]))
+            losses.append((loss.item(), cross_entropy(logits, species[held_out]).item()))
+    right = logits.numpy().argmax(axis=1) == species[held_out]
     return model, losses, np.count_nonzero(right) / 50
 
 
 def picture(losses: list[tuple[float, float]]) -> str:
-    """The loss curves as SVG."""
-    left, top, width, height, most = 46, 14, 560, 220, 1.25
+    """The loss curves as SVG, on a light card so that they are legible on any background."""
+    left, top, width, height, most = 56, 40, 560, 220, 1.25
+
+    def x(step: float) -> float:
+        return left + width * step / STEPS
 
     def y(loss: float) -> float:
         return top + height * (1 - loss / most)
 
     lines = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 282" font-family="sans-serif" font-size="12" fill="#33333b">',
-        '<rect width="640" height="282" fill="#ffffff"/>',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 640 312" font-family="sans-serif" font-size="12" fill="#33333b">',
+        "<title>Cross entropy of the batch and of the held-out flowers, over 200 steps</title>",
+        '<rect width="640" height="312" rx="8" fill="#ffffff"/>',
+        f'<text x="{left}" y="22">cross entropy (nats)</text>',
+        f'<text x="{left + width / 2:.1f}" y="{top + height + 38}" text-anchor="middle">step</text>',
     ]
     for i in range(6):
-        lines.append(f'<path d="M{left} {y(i / 4):.1f}h{width}" stroke="#e3e3e8"/>')
+        lines.append(f'<path d="M{left} {y(i / 4):.1f}h{width}" stroke="{"#8a8a94" if i == 0 else "#e3e3e8"}"/>')
         lines.append(f'<text x="{left - 8}" y="{y(i / 4) + 4:.1f}" text-anchor="end">{i / 4:.2f}</text>')
     for step in range(0, STEPS + 1, 50):
-        lines += [f'<text x="{left + width * step / STEPS:.1f}" y="{top + height + 18}" text-anchor="middle">{step}</text>']
-    lines.append(f'<text x="{left + width / 2:.1f}" y="{top + height + 38}" text-anchor="middle">step</text>')
-    for i, (name, colour) in enumerate((("loss of the batch", "#ea8a3c"), ("loss of the 50 flowers held back", "#17592b"))):
-        points = " ".join(f"{left + width * step / STEPS:.1f},{y(pair[i]):.1f}" for step, pair in enumerate(losses))
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="{1.2 + 0.8 * i:.1f}"/>')
-        lines.append(f'<path d="M{left + 300} {top + 24 + 20 * i}h24" stroke="{colour}" stroke-width="{1.2 + 0.8 * i:.1f}"/>')
-        lines.append(f'<text x="{left + 332}" y="{top + 28 + 20 * i}">{name}</text>')
+        lines.append(f'<path d="M{x(step):.1f} {y(0):.1f}v5" stroke="#8a8a94"/>')
+        lines.append(f'<text x="{x(step):.1f}" y="{top + height + 18}" text-anchor="middle">{step}</text>')
+    for i, (name, color, thickness) in enumerate((("batch of 20", "#d9731f", 1.2), ("50 held-out flowers", "#17592b", 2))):
+        points = " ".join(f"{x(step):.1f},{y(pair[i]):.1f}" for step, pair in enumerate(losses))
+        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="{thickness}"/>')
+        lines.append(f'<path d="M{330 + 130 * i} 18h24" stroke="{color}" stroke-width="{thickness}"/>')
+        lines.append(f'<text x="{362 + 130 * i}" y="22">{name}</text>')
     return "\n".join([*lines, "</svg>", ""])
 
 
 def main() -> None:
-    """Train, print, and draw where asked to."""
+    """Train, print, and draw if a path is given."""
     model, losses, accuracy = train()
     print(model)
     for step in (0, 20, 50, 100, 150, 199):
-        print(f"step {step:3}   batch {losses[step][0]:.6f}   held back {losses[step][1]:.6f}")
-    print(f"{accuracy:.0%} of the flowers held back are named rightly; digest {core.digest(model.output.weight.numpy())}")
+        print(f"step {step:3}   batch {losses[step][0]:.6f}   held out {losses[step][1]:.6f}")
+    print(f"{accuracy:.0%} of the held-out flowers are classified correctly; digest {core.digest(model.output.weight.numpy())}")
     for path in sys.argv[1:]:
         Path(path).write_text(picture(losses), encoding="utf-8", newline="\n")
 

@@ -255,7 +255,7 @@ def test_dropout_drops_weights_and_keeps_their_mean() -> None:
     attend = layer(dropout=0.5)
     x = Tensor(normal(1, 5, 24))
     assert attend.eval()(x).numpy().tobytes() == layer()(x).numpy().tobytes()
-    with pytest.raises(ValueError, match="dropout needs a stream"):
+    with pytest.raises(ValueError, match="attention: stream must be a Stream with dropout, got None"):
         attend.train()(x)
 
 
@@ -264,17 +264,19 @@ def test_errors_name_the_argument() -> None:
     for arrays in ((q[:, :3], k, v), (q, k, v[..., :4]), (q[..., :4], k, v), (q[0], k, v), (q[:1], k, v)):
         with pytest.raises(ValueError, match=r"attention: q .* do not fit"):
             exact(*arrays)
-    with pytest.raises(ValueError, match=r"offset is \[-1, -1\]: the queries must stand from 0 to 1 among 2 keys"):
+    with pytest.raises(ValueError, match=r"attention: offset must be from 0 to 1, with 2 keys, got \[-1, -1\]"):
         exact(q, k[:, :, :2], v[:, :, :2])
-    for offset in (1.5, [0, 1, 2], True):
-        with pytest.raises(ValueError, match="a whole number is needed, or one for each of 2 sequences"):
+    for offset in (1.5, [0.0, 1.0], True):
+        with pytest.raises(TypeError, match="attention: offset must be integers, got"):
             exact(q, k, v, offset=offset)
+    with pytest.raises(ValueError, match=r"attention: offset must be an int, or one for each of 2 sequences, got shape \(3,\)"):
+        exact(q, k, v, offset=[0, 1, 2])
     for arrays in ((q, k[:, :0], v[:, :0]), (q[:, :0], k[:, :0], v[:, :0]), (q[..., :0], k[..., :0], v[..., :0])):
         with pytest.raises(ValueError, match=r"attention: q .* do not fit"):
             exact(*arrays)
     with pytest.raises(ValueError, match="no keys"):
         exact(q, k[:, :, :0], v[:, :, :0])
-    with pytest.raises(ValueError, match="dropout is 1"):
+    with pytest.raises(ValueError, match="attention: dropout must be at least 0 and below 1, got 1"):
         exact(q, k, v, dropout=1, stream=Stream(0))
     with pytest.raises(TypeError, match="k must be float32 as q is, got int64"):
         exact(q, k.astype(np.int64), v)
@@ -307,7 +309,7 @@ def test_a_cache_refuses_what_it_has_no_room_for_and_stays_as_it_was() -> None:
             attend(Tensor(normal(2, 4, 24)), cache)
         assert cache.lengths.tolist() == [5, 3]
         attend(Tensor(normal(2, 4, 24)), cache, [3, 4])
-        with pytest.raises(ValueError, match=r"counts is \[3, 5\]"):
+        with pytest.raises(ValueError, match=r"counts must be 2 ints from 0 to 4, got \[3, 5\]"):
             attend(Tensor(normal(2, 4, 24)), cache, [3, 5])
         with pytest.raises(ValueError, match=r"float32 \(2, 4, T, 6\) is needed"):
             cache.append(normal(1, 4, 4, 6), normal(1, 4, 4, 6))
@@ -317,7 +319,7 @@ def test_a_cache_refuses_what_it_has_no_room_for_and_stays_as_it_was() -> None:
         attend(Tensor(normal(2, 1, 24)), attend.cache(2, 8))
     with numerics("fast"), no_grad(), pytest.raises(RuntimeError, match="made in exact arithmetic and used in fast"):
         attend(Tensor(normal(2, 1, 24)), cache)
-    with pytest.raises(ValueError, match="all must be at least 1"):
+    with pytest.raises(ValueError, match="KeyValueCache: heads must be at least 1, got 0"):
         KeyValueCache(1, 0, 8, 4)
 
 

@@ -184,7 +184,7 @@ def test_errors_name_the_argument() -> None:
         linear(Tensor(x), Tensor(weight), Tensor(normal(3)))
     with pytest.raises(TypeError, match="weight must be float32 as x is, got int64"):
         linear(Tensor(x), Tensor(np.ones((5, 3), np.int64)))
-    with pytest.raises(ValueError, match="inputs is 0"):
+    with pytest.raises(ValueError, match="Linear: inputs must be at least 1, got 0"):
         Linear(0, 3, stream=Stream(0))
     x[2, 1] = np.nan
     with pytest.raises(FloatingPointError, match=r"linear: x\[2, 1\] must be finite, got nan"):

@@ -105,22 +105,22 @@ def test_tables_are_no_part_of_the_state() -> None:
 
 def test_errors_name_the_argument() -> None:
     x = Tensor(normal(2, 3, 4))
-    with pytest.raises(ValueError, match="a token stands at 8: positions end at 7"):
+    with pytest.raises(ValueError, match="LearnedPositions: positions must be below 8, got 8"):
         LearnedPositions(8, 4, stream=Stream(0))(x, 6)
     for layer in (LearnedPositions(8, 4, stream=Stream(0)), SinusoidalPositions(4)):
-        with pytest.raises(ValueError, match="offset is -1"):
+        with pytest.raises(ValueError, match="offset must not be negative, got -1"):
             layer(x, -1)
-        with pytest.raises(ValueError, match=r"x has shape \(2, 3, 4\) and offset \(3,\)"):
+        with pytest.raises(ValueError, match=r"offset must be an int, or one for each of 2 sequences, got shape \(3,\)"):
             layer(x, np.zeros(3, np.int64))
-        with pytest.raises(ValueError, match=r"\(B, T, 4\) is needed"):
+        with pytest.raises(ValueError, match=r"x must have shape \(B, T, 4\), got"):
             layer(Tensor(normal(2, 3, 5)))
-    with pytest.raises(ValueError, match=r"Rotary: x has shape \(2, 3, 4\): \(B, H, T, 4\) is needed"):
+    with pytest.raises(ValueError, match=r"Rotary: x must have shape \(B, H, T, 4\), got \(2, 3, 4\)"):
         Rotary(4)(x)
-    with pytest.raises(ValueError, match="Rotary: offset is -1"):
+    with pytest.raises(ValueError, match="Rotary: offset must not be negative, got -1"):
         Rotary(4)(Tensor(normal(2, 2, 3, 4)), -1)
-    with pytest.raises(ValueError, match="channels is 3: an even number"):
+    with pytest.raises(ValueError, match="Rotary: channels must be even, got 3"):
         Rotary(3)
-    with pytest.raises(ValueError, match="base is 1"):
+    with pytest.raises(ValueError, match="base must be finite and above 1, got 1"):
         SinusoidalPositions(4, base=1)
-    with pytest.raises(ValueError, match="entries is 0"):
+    with pytest.raises(ValueError, match="LearnedPositions: entries must be at least 1, got 0"):
         LearnedPositions(0, 4, stream=Stream(0))

@@ -1,4 +1,4 @@
-"""Checks of options: numbers within limits, flags, multiples. Those of ints, arrays and streams are in `samebits.core`.
+"""Checks of arguments: numbers within limits, flags, multiples, integers. Others are in `samebits.core.arguments`.
 
     SGD: momentum must be at least 0 and below 1, got 1.0
 
@@ -9,16 +9,34 @@ ValueError.
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from samebits.core.arguments import number
+from samebits.autograd import Tensor
+from samebits.core.arguments import integer_array, number
 
-__all__ = ["check_multiple", "flag", "number_within"]
+__all__ = ["check_multiple", "flag", "integers", "number_within"]
 
 
 def number_within(
-    function: str, name: str, value: object, *, least: float = 0.0, above: float | None = None, below: float = math.inf
+    function: str,
+    name: str,
+    value: object,
+    *,
+    least: float = 0.0,
+    above: float | None = None,
+    below: float = math.inf,
+    most: float = math.inf,
 ) -> float:
-    """Return ``value``, a finite number of at least ``least`` (above ``above`` if that is given) and below ``below``, as a float.
+    """Return ``value``, a finite number within limits, as a float.
+
+    Args:
+        function: The function in the message.
+        name: The argument in the message.
+        value: The number.
+        least: The least value, unless ``above`` is given: the number is above that.
+        above: See there.
+        below: The number is below it.
+        most: The greatest value.
 
     Raises:
         TypeError: ``value`` is not a number.
@@ -33,11 +51,12 @@ def number_within(
         ValueError: SGD: learning_rate must be finite and above 0, got 0.0
     """
     result = number(function, name, value)
-    if not (result < below and (result >= least if above is None else result > above)) or abs(result) == math.inf:
-        limits = ["finite"] if below == math.inf else []
-        if above is not None or least != -math.inf:
+    high_enough = result >= least if above is None else result > above
+    if not (high_enough and result < below and result <= most and math.isfinite(result)):
+        limits = ["finite"] if min(below, most) == math.inf else []
+        if above is not None or least > -math.inf:
             limits.append(f"at least {least:g}" if above is None else f"above {above:g}")
-        limits += [f"below {below:g}"] if below < math.inf else []
+        limits += [f"below {below:g}"] if below < math.inf else [f"at most {most:g}"] if most < math.inf else []
         raise ValueError(f"{function}: {name} must be {' and '.join(limits)}, got {result}")
     return result
 
@@ -55,6 +74,20 @@ def flag(function: str, name: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{function}: {name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def integers(function: str, name: str, value: object) -> npt.NDArray[np.int64]:
+    """Return ``value``, integers of any dtype in an array, a tensor or a list, as an int64 array, which may be ``value`` itself.
+
+    Raises:
+        TypeError: They are not integers.
+        ValueError: One does not fit int64, or a list is ragged.
+
+    Example:
+        >>> integers("attention", "offset", Tensor([3, 5]))
+        array([3, 5])
+    """
+    return integer_array(function, name, value.data if isinstance(value, Tensor) else value)
 
 
 def check_multiple(function: str, **counts: int) -> None:

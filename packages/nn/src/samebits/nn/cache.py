@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Context, current, refuse_non_finite
+from samebits.core.arguments import integer
+from samebits.nn.arguments import integers
 
 __all__ = ["CacheOverrunError", "KeyValueCache"]
 
@@ -49,10 +51,8 @@ class KeyValueCache:
     """How many tokens of each sequence are here, (B,)."""
 
     def __init__(self, batch: int, heads: int, capacity: int, channels: int, dtype: npt.DTypeLike = np.float32) -> None:
-        if min(batch, heads, capacity, channels) < 1:
-            raise ValueError(
-                f"KeyValueCache: batch, heads, capacity and channels are {(batch, heads, capacity, channels)}: all must be at least 1"
-            )
+        named = ("batch", batch), ("heads", heads), ("capacity", capacity), ("channels", channels)
+        batch, heads, capacity, channels = (integer("KeyValueCache", name, value, least=1) for name, value in named)
         self._numerics = current()
         self._shape = batch, heads, channels
         self._dtype: np.dtype[Any] = np.dtype(dtype)
@@ -115,9 +115,7 @@ class KeyValueCache:
 
 
 def _counted(counts: npt.ArrayLike, batch: int, time: int) -> Lengths:
-    array = np.asarray(counts)
-    if array.shape != (batch,) or array.dtype.kind not in "iu" or (array < 0).any() or (array > time).any():
-        raise ValueError(
-            f"KeyValueCache: counts is {array.tolist()}: {batch} whole numbers from 0 to {time} are needed, one a sequence"
-        )
-    return array.astype(np.int64)
+    array = integers("KeyValueCache", "counts", counts)
+    if array.shape != (batch,) or (array < 0).any() or (array > time).any():
+        raise ValueError(f"KeyValueCache: counts must be {batch} ints from 0 to {time}, got {array.tolist()}")
+    return array

@@ -19,6 +19,8 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor, edits, kernel
 from samebits.core import Numerics, Prepared, Stream, current, refuse_non_finite
+from samebits.core.arguments import integer
+from samebits.core.random import require_stream
 from samebits.nn.initializer import Initializer, kaiming_uniform
 from samebits.nn.module import Module, parameter
 
@@ -143,9 +145,9 @@ class Linear(Module):
         inputs: The length of the last axis of x.
         outputs: The length of the last axis of y.
         bias: Whether there is a b.
-        stream: Where the parameters are drawn from, each from the sub-stream of its name.
-        initialize: Draws the weight; by default uniform to ±1 / sqrt(inputs), as in PyTorch. The bias is then drawn so
-            too, otherwise it is zero.
+        stream: The parameters are drawn from its sub-streams "weight" and "bias".
+        initialize: Draws the weight; the bias is then zero. By default both are uniform within ±1 / sqrt(inputs), as in
+            PyTorch.
 
     Example:
         >>> layer = Linear(3, 2, stream=Stream(0))
@@ -154,11 +156,17 @@ class Linear(Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, bias: bool = True, stream: Stream, initialize: Initializer | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: bool = True,
+        stream: Stream | None = None,
+        initialize: Initializer | None = None,
     ) -> None:
-        if inputs < 1 or outputs < 1:
-            raise ValueError(f"Linear: inputs is {inputs} and outputs {outputs}: both must be at least 1")
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs = inputs = integer("Linear", "inputs", inputs, least=1)
+        self.outputs = outputs = integer("Linear", "outputs", outputs, least=1)
+        stream = require_stream("Linear", stream)
         self.weight = parameter((initialize or kaiming_uniform(math.sqrt(1 / 3)))(stream.split("weight"), (outputs, inputs)))
         self.bias: Tensor | None = None
         if bias:

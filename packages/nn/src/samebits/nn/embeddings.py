@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import Stream, current
-from samebits.core.arguments import integer, integer_array
+from samebits.core.arguments import integer
 from samebits.core.random import require_stream
+from samebits.nn.arguments import integers
 from samebits.nn.initializer import Initializer, normal
 from samebits.nn.module import Module, parameter
 
@@ -52,7 +53,7 @@ def _embedding(ids: Any, weight: Array) -> tuple[Array, tuple[Any, int]]:
     current().checked("embedding", weight=weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must have two axes, entries and channels, got shape {weight.shape}")
-    array = np.array(integer_array("embedding", "ids", ids))  # a copy: the gradient needs it later
+    array = np.array(integers("embedding", "ids", ids))  # a copy: the gradient needs it later
     wrong = (array < 0) | (array >= len(weight))
     if wrong.any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape))

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import GROUP_ROWS, ColumnSums, Kernels, current, refuse_rows, store
+from samebits.core.arguments import integer
+from samebits.nn.arguments import integers
 
 __all__ = ["cross_entropy", "mean_squared_error"]
 
@@ -26,7 +28,8 @@ def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100) -> Ten
 
     Args:
         logits: Floating (..., V), for instance (B, T, V) or (N, V). -inf is a probability of 0.
-        targets: int64 (...), each from 0 to V - 1, or ``ignore_index`` for a position that does not count.
+        targets: Integers (...), each from 0 to V - 1, or ``ignore_index`` for a position that does not count: an array or
+            tensor of any integer dtype, or a list.
         ignore_index: See there.
 
     Returns:
@@ -35,7 +38,7 @@ def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100) -> Ten
     Raises:
         IndexError: A target is out of range; the message has its position and value.
         FloatingPointError: In exact arithmetic, the logits of a counted position have no finite maximum.
-        TypeError: ``targets`` are not int64, or ``logits`` not floating.
+        TypeError: ``targets`` are not integers, or ``logits`` are not floating.
         ValueError: The shapes do not fit, or no position counts.
 
     Example:
@@ -67,24 +70,22 @@ def mean_squared_error(prediction: Tensor, target: Any) -> Tensor:
 
 def _check_targets(logits: Array, targets: Any, ignore_index: int) -> tuple[Array, Array]:
     """The targets in one row, and which of them count."""
-    if not isinstance(targets, np.ndarray | np.generic) or targets.dtype != np.int64:
-        given = getattr(targets, "dtype", type(targets).__name__)
-        raise TypeError(f"cross_entropy: targets must be an int64 array, not {given}")
-    if not logits.ndim or targets.shape != logits.shape[:-1]:
+    given = integers("cross_entropy", "targets", targets)
+    if not logits.ndim or given.shape != logits.shape[:-1]:
         raise ValueError(
-            f"cross_entropy: targets {targets.shape} must have the shape of logits {logits.shape} without the last axis"
+            f"cross_entropy: targets must have the shape of logits without the last axis, {logits.shape[:-1]}, got {given.shape}"
         )
-    ids = np.array(targets).reshape(-1)  # a copy: the gradient needs it later
-    counted = ids != np.int64(ignore_index)
+    ids = np.array(given).reshape(-1)  # a copy: the gradient needs it later
+    counted = ids != np.int64(integer("cross_entropy", "ignore_index", ignore_index))
     wrong = counted & ((ids < 0) | (ids >= logits.shape[-1]))
     if wrong.any():
         first = int(np.argmax(wrong))
-        place = ", ".join(str(int(i)) for i in np.unravel_index(first, targets.shape))
+        place = ", ".join(str(int(i)) for i in np.unravel_index(first, given.shape))
         raise IndexError(
-            f"cross_entropy: targets[{place}] is {ids[first]}, but must be from 0 to {logits.shape[-1] - 1}, or {ignore_index}"
+            f"cross_entropy: targets[{place}] must be from 0 to {logits.shape[-1] - 1}, or {ignore_index}, got {ids[first]}"
         )
     if not counted.any():
-        raise ValueError(f"cross_entropy: none of the {ids.size} targets counts: there is no mean")
+        raise ValueError(f"cross_entropy: at least one target must count, got {ids.size} that do not")
     return ids, counted
 
 

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import GROUP_ROWS, ColumnSums, Kernels, Numerics, current, store
+from samebits.core.arguments import integer
+from samebits.nn.arguments import number_within
 from samebits.nn.module import Module, parameter
 
 __all__ = ["BatchNorm", "LayerNorm", "RMSNorm", "batch_norm", "layer_norm", "rms_norm"]
@@ -44,7 +46,7 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
         Tensor([[-1.2247357,  0.       ,  1.2247357],
                 [-1.2247448,  0.       ,  1.2247448]])
     """
-    return _normalize(x, weight, bias, eps, "layer_norm")
+    return _normalize(x, weight, bias, number_within("layer_norm", "eps", eps), "layer_norm")
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
@@ -54,7 +56,7 @@ def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tens
         >>> rms_norm(Tensor([3.0, 4.0]))
         Tensor([0.8485278, 1.1313704])
     """
-    return _normalize(x, weight, None, eps, "rms_norm")
+    return _normalize(x, weight, None, number_within("rms_norm", "eps", eps), "rms_norm")
 
 
 def batch_norm(
@@ -96,7 +98,8 @@ def batch_norm(
     values, running = _array(x), {"running_mean": running_mean, "running_var": running_var}
     arrays = {name: None if tensor is None else _array(tensor) for name, tensor in running.items()}
     numerics = _check_channels("batch_norm", values, weight=weight, bias=bias, **arrays)
-    working, momentum = numerics.working(values.dtype), float(momentum)
+    working, eps = numerics.working(values.dtype), number_within("batch_norm", "eps", eps)
+    momentum = number_within("batch_norm", "momentum", momentum, most=1)
     if not training:
         missing = [name for name, array in arrays.items() if array is None]
         if missing:
@@ -293,7 +296,7 @@ class LayerNorm(Module):
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5, bias: bool = True) -> None:
-        self.eps = eps
+        channels, self.eps = integer("LayerNorm", "channels", channels, least=1), number_within("LayerNorm", "eps", eps)
         self.weight = parameter(np.ones(channels, np.float32))
         self.bias = parameter(np.zeros(channels, np.float32)) if bias else None
 
@@ -311,7 +314,7 @@ class RMSNorm(Module):
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
-        self.eps = eps
+        channels, self.eps = integer("RMSNorm", "channels", channels, least=1), number_within("RMSNorm", "eps", eps)
         self.weight = parameter(np.ones(channels, np.float32))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -334,7 +337,8 @@ class BatchNorm(Module):
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1) -> None:
-        self.eps, self.momentum = eps, momentum
+        channels, self.eps = integer("BatchNorm", "channels", channels, least=1), number_within("BatchNorm", "eps", eps)
+        self.momentum = number_within("BatchNorm", "momentum", momentum, most=1)
         self.weight, self.bias = parameter(np.ones(channels, np.float32)), parameter(np.zeros(channels, np.float32))
         self.running_mean, self.running_var = Tensor(np.zeros(channels, np.float32)), Tensor(np.ones(channels, np.float32))
 

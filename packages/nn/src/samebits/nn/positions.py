@@ -15,13 +15,16 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel, ops
 from samebits.core import Stream, current, exponential, logarithm, row_blocks, store, trigonometry
+from samebits.core.arguments import integer
+from samebits.core.random import require_stream
+from samebits.nn.arguments import integers, number_within
 from samebits.nn.initializer import Initializer, normal
 from samebits.nn.module import Module, parameter
 
 __all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions", "rotate"]
 
 Array = npt.NDArray[Any]
-Offset = int | npt.NDArray[np.int64]
+Offset = npt.ArrayLike
 
 
 def angles(positions: int, channels: int, base: float) -> npt.NDArray[np.float64]:
@@ -46,19 +49,21 @@ class LearnedPositions(Module):
     Args:
         entries: The number of positions.
         channels: The length of a row.
-        stream: Where the weight is drawn from.
-        initialize: Draws the weight; by default normal with standard deviation 1, as in PyTorch's embeddings.
+        stream: The weight is drawn from its sub-stream "weight".
+        initialize: Draws the weight; by default from the standard normal distribution, as in PyTorch's embeddings.
 
     Example:
         >>> LearnedPositions(16, 4, stream=Stream(0))(Tensor(np.zeros((1, 3, 4), np.float32))).shape
         (1, 3, 4)
     """
 
-    def __init__(self, entries: int, channels: int, *, stream: Stream, initialize: Initializer | None = None) -> None:
-        if entries < 1 or channels < 1:
-            raise ValueError(f"LearnedPositions: entries is {entries} and channels {channels}: both must be at least 1")
-        self.entries, self.channels = entries, channels
-        self.weight = parameter((initialize or normal())(stream.split("weight"), (entries, channels)))
+    def __init__(
+        self, entries: int, channels: int, *, stream: Stream | None = None, initialize: Initializer | None = None
+    ) -> None:
+        self.entries = integer("LearnedPositions", "entries", entries, least=1)
+        self.channels = integer("LearnedPositions", "channels", channels, least=1)
+        stream = require_stream("LearnedPositions", stream)
+        self.weight = parameter((initialize or normal())(stream.split("weight"), (self.entries, self.channels)))
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
         """X (B, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,).
@@ -68,7 +73,7 @@ class LearnedPositions(Module):
         """
         places = _places("LearnedPositions", x, self.channels, offset)
         if places.size and int(places.max()) >= self.entries:
-            raise ValueError(f"LearnedPositions: a token stands at {int(places.max())}: positions end at {self.entries - 1}")
+            raise ValueError(f"LearnedPositions: positions must be below {self.entries}, got {int(places.max())}")
         if len(places) == 1:  # one slice, whose gradient is a sum over the batch
             start = int(places[0, 0]) if places.size else 0
             return x + self.weight[start : start + x.shape[1]]
@@ -90,7 +95,7 @@ class SinusoidalPositions(Module):
 
     def __init__(self, channels: int, *, base: float = 10000.0) -> None:
         self.channels, self.base = _checked("SinusoidalPositions", channels, base)
-        self._table: Array = np.empty((0, channels))
+        self._table: Array = np.empty((0, self.channels))
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
         """X (B, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,)."""
@@ -125,12 +130,8 @@ class Rotary(Module):
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
         """X (B, H, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,)."""
         if x.ndim != 4 or x.shape[3] != self.channels:
-            raise ValueError(f"Rotary: x has shape {x.shape}: (B, H, T, {self.channels}) is needed")
-        starts = [int(i) for i in np.atleast_1d(offset)]
-        if min(starts, default=0) < 0 or len(starts) not in {1, x.shape[0]}:
-            raise ValueError(
-                f"Rotary: offset is {offset}: a place from 0 on is needed, of all sequences or of each of {x.shape[0]}"
-            )
+            raise ValueError(f"Rotary: x must have shape (B, H, T, {self.channels}), got {x.shape}")
+        starts: list[int] = _starts("Rotary", offset, x.shape[0]).tolist()
         working = current().checked("Rotary", x=x.data).working(x.dtype)
         cosine, sine = self._grown(max(starts, default=0) + x.shape[2], working)
         return rotate(x, cosine, sine, starts)
@@ -176,20 +177,24 @@ def _rotated(x: Array, cosine: Array, sine: Array, starts: list[int]) -> Array:
 
 
 def _checked(layer: str, channels: int, base: float) -> tuple[int, float]:
-    if channels < 2 or channels % 2:
-        raise ValueError(f"{layer}: channels is {channels}: an even number is needed")
-    if not base > 1:
-        raise ValueError(f"{layer}: base is {base}: more than 1 is needed")
-    return channels, float(base)
+    channels = integer(layer, "channels", channels, least=2)
+    if channels % 2:
+        raise ValueError(f"{layer}: channels must be even, got {channels}")
+    return channels, number_within(layer, "base", base, above=1)
+
+
+def _starts(layer: str, offset: Offset, batch: int) -> npt.NDArray[np.int64]:
+    """The position of the first token, (1,) or (B,)."""
+    starts = integers(layer, "offset", offset)
+    if starts.shape not in {(), (1,), (batch,)}:
+        raise ValueError(f"{layer}: offset must be an int, or one for each of {batch} sequences, got shape {starts.shape}")
+    if (starts < 0).any():
+        raise ValueError(f"{layer}: offset must not be negative, got {starts.tolist()}")
+    return starts.reshape(-1)
 
 
 def _places(layer: str, x: Tensor, channels: int, offset: Offset) -> npt.NDArray[np.int64]:
     """The position of each token: (1, T), or (B, T) if the sequences have offsets of their own."""
-    starts = np.asarray(offset, np.int64)
-    if x.ndim != 3 or x.shape[2] != channels or starts.shape not in {(), (x.shape[0],)}:
-        raise ValueError(
-            f"{layer}: x has shape {x.shape} and offset {starts.shape}: (B, T, {channels}) is needed, and a number or one a sequence"
-        )
-    if (starts < 0).any():
-        raise ValueError(f"{layer}: offset is {offset}: a place from 0 on is needed")
-    return starts.reshape(-1, 1) + np.arange(x.shape[1], dtype=np.int64)
+    if x.ndim != 3 or x.shape[2] != channels:
+        raise ValueError(f"{layer}: x must have shape (B, T, {channels}), got {x.shape}")
+    return _starts(layer, offset, x.shape[0])[:, None] + np.arange(x.shape[1], dtype=np.int64)

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from samebits.autograd import Tensor, kernel
 from samebits.core import GROUP_ROWS, Context, Numerics, Stream, current, refuse_non_finite, row_blocks
 from samebits.core.mixing import MOST_KEYS
+from samebits.core.random import require_stream
+from samebits.nn.arguments import integers, number_within
 
 __all__ = ["attend", "attention"]
 
@@ -46,8 +48,8 @@ def attention(
         causal: Whether query t sees the keys up to ``offset + t`` only, instead of all.
         offset: The position of the first query among the keys, for all sequences or for each (B,); by default S - T, so that
             the last query sees all keys.
-        dropout: With what probability a weight is set to 0; the others are divided by the probability to stay.
-        stream: Where dropout draws from; needed if there is any.
+        dropout: The probability of setting a weight to 0, from 0 to below 1; the others are divided by 1 - dropout.
+        stream: Dropout draws from it; required if ``dropout`` is above 0.
 
     Returns:
         (B, H, T, D). Its memory is that of (B, T, H, D), so that joining the heads needs no copy.
@@ -67,12 +69,11 @@ def attention(
     (batch, heads, time, _), keys = q.shape, k.shape[2]
     places = checked_offset(keys - time if offset is None else offset, batch, keys) if causal and time else None
     keep = None
+    dropout = number_within("attention", "dropout", dropout, below=1)
     if dropout:
-        if not 0 < dropout < 1:
-            raise ValueError(f"attention: dropout is {dropout}: a probability from 0 to 1, and not 1, is needed")
         if stream is None:
-            raise ValueError("attention: dropout needs a stream to draw from: give stream=")
-        dropout = float(dropout)
+            raise ValueError("attention: stream must be a Stream with dropout, got None; write stream=Stream(0)")
+        stream = require_stream("attention", stream)
         keep = stream.bernoulli(1 - dropout, (batch, heads, time, keys))
     return _attention(q, k, v, _View(places, keep, 1 - dropout))
 
@@ -92,12 +93,12 @@ def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> 
 
 def checked_offset(offset: Offset, batch: int, keys: int) -> npt.NDArray[np.int64]:
     """The offsets of all sequences; ValueError if one is not the place of a key."""
-    given = np.asarray(offset)
-    if given.dtype.kind not in "iu" or given.shape not in {(), (1,), (batch,)}:
-        raise ValueError(f"attention: offset is {offset}: a whole number is needed, or one for each of {batch} sequences")
-    places = np.broadcast_to(given.astype(np.int64), (batch,))
+    given = integers("attention", "offset", offset)
+    if given.shape not in {(), (1,), (batch,)}:
+        raise ValueError(f"attention: offset must be an int, or one for each of {batch} sequences, got shape {given.shape}")
+    places = np.broadcast_to(given, (batch,))
     if ((places < 0) | (places >= keys)).any():
-        raise ValueError(f"attention: offset is {places.tolist()}: the queries must stand from 0 to {keys - 1} among {keys} keys")
+        raise ValueError(f"attention: offset must be from 0 to {keys - 1}, with {keys} keys, got {places.tolist()}")
     return places
 
 
