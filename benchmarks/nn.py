@@ -1,4 +1,4 @@
-"""Layers, losses and optimisers: exact and fast arithmetic beside plain float32 NumPy and PyTorch, one thread, in one run.
+"""Layers, losses and optimizers: exact and fast arithmetic beside plain float32 NumPy and PyTorch, one thread, in one run.
 
 Run as ``python benchmarks/nn.py [WORD ...]``: with words, only the cases whose names have one of them. PyTorch is left out where
 it is not installed. The sides take turns; the figures are the best of the calls that fit in the time given, which a busy machine

@@ -1,5 +1,5 @@
-"""Golden cases of samebits.nn: values and all gradients of every layer and kernel, text read token by token, initialisers,
-schedules, and 20 training steps of a small perceptron with every optimiser.
+"""Golden cases of samebits.nn: values and all gradients of every layer and kernel, generation token by token, initializers,
+schedules, and 20 training steps of a small perceptron with every optimizer.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes nn.json from it, on purpose only.
@@ -21,6 +21,7 @@ from samebits.core import Stream, digest
 from samebits.nn import (
     MLP,
     SGD,
+    Adam,
     AdamW,
     LearnedPositions,
     Linear,
@@ -169,7 +170,7 @@ class Perceptron(Module):
 
 
 def trained(make: Callable[[Perceptron], list[Optimizer]]) -> Array:
-    """All parameters and what the optimisers remember, after 20 steps."""
+    """All parameters and the state of the optimizers, after 20 steps."""
     model = Perceptron(Stream(1))
     optimizers = make(model)
     x, classes = Stream(2).normal(size=(64, 12)), Stream(3).integers(5, size=64)
@@ -200,6 +201,7 @@ def optimizers() -> Iterator[Case]:
         ("SGD with momentum and decay", one(SGD, learning_rate=0.1, momentum=0.9, weight_decay=0.01)),
         ("SGD with Nesterov's momentum", one(SGD, learning_rate=0.1, momentum=0.9, nesterov=True)),
         ("AdamW", one(AdamW, learning_rate=0.01, betas=(0.9, 0.95), weight_decay=0.1)),
+        ("Adam", one(Adam, learning_rate=0.01, betas=(0.9, 0.95), weight_decay=0.1)),
         ("Lion", one(Lion, learning_rate=0.003, weight_decay=0.1)),
         ("Muon and AdamW", muon),
     ):

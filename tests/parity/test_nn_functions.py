@@ -1,7 +1,7 @@
-"""Activations, normalisation, losses, embedding and dropout beside PyTorch's: values and all gradients.
+"""Activations, normalization, losses, embedding and dropout beside PyTorch's: values and all gradients.
 
 In exact arithmetic our float32 is compared with PyTorch's float64, relative to the largest element: a few roundings of 6e-8 each,
-so 2e-6 leaves room for sums over a hundred rows and for nothing else. In float64 both sides round at 1e-16, so 1e-12.
+so 2e-6 allows for sums over a hundred rows and nothing else. In float64 both sides round at 1e-16, so 1e-12.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Case(NamedTuple):
-    """A function of ours and PyTorch's, and the shapes of what gets gradients."""
+    """A function of ours and PyTorch's, and the shapes of the arguments with gradients."""
 
     ours: Callable[..., Any]
     theirs: Callable[..., Any]
@@ -39,7 +39,7 @@ def channels_second(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def alike(array: Array, x: Any) -> Any:
-    """A constant of the kind and dtype of ``x``."""
+    """A constant of the type and dtype of ``x``."""
     return torch.tensor(array, dtype=x.dtype) if isinstance(x, torch.Tensor) else Tensor(array.astype(x.dtype))
 
 
@@ -88,7 +88,7 @@ CASES = {
 
 
 def compare(case: Case, dtype: type, tolerance: float) -> None:
-    """Compare values and gradients with PyTorch's float64, for the same inputs, which float32 can hold."""
+    """Compare values and gradients with PyTorch's float64, for the same float32 inputs."""
     arrays = [np.asarray(Stream(0).split(i).normal(shape, std=case.scale)) for i, shape in enumerate(case.shapes)]
     inputs = [Tensor(array.astype(dtype), requires_grad=True) for array in arrays]
     theirs = [torch.tensor(array.astype(np.float64), requires_grad=True) for array in arrays]

@@ -1,7 +1,7 @@
 """Linear layers, attention, positions and both blocks of samebits.nn beside PyTorch: values and all gradients, in exact arithmetic.
 
-PyTorch computes in float64 from our float32 parameters, so what differs is our rounding: 2e-6 of the largest element is allowed.
-The Llama block's twin is written out by hand in PyTorch's functions, as is the order of rotary's halves in Llama's own code.
+PyTorch computes in float64 from our float32 parameters, so the difference is our rounding: the tolerance is 2e-6 of the largest
+element. The blocks are written in PyTorch's functions, with the halves of the rotary encoding ordered as in Llama's code.
 """
 
 import math
@@ -15,9 +15,10 @@ from torch.nn import functional as f
 from samebits.autograd import Tensor, gradients
 from samebits.core import Stream, numerics
 from samebits.nn.block import TransformerBlock
-from samebits.nn.dense import Linear
+from samebits.nn.dense import Linear, linear
 from samebits.nn.positions import Rotary
 from samebits.nn.scaled_dot_product import attention
+from samebits.nn.sequential import ReLU, Sequential
 
 TOLERANCE = 2e-6
 
@@ -50,12 +51,10 @@ def compare(ours, theirs, arrays, names=None):
 
 @pytest.mark.parametrize("shape", [(64, 30), (3, 70, 30)])
 def test_linear(shape):
-    from samebits.nn.dense import linear
-
     compare(linear, f.linear, [normal(*shape), normal(50, 30, name="w"), normal(50, name="b")])
 
 
-def test_initial_spread_of_linear_is_pytorchs():
+def test_initial_standard_deviation_of_linear_is_pytorchs():
     ours, theirs = Linear(400, 300, stream=Stream(0)), nn.Linear(400, 300)
     for mine, other in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
         assert math.isclose(mine.numpy().std(), other.std().item(), rel_tol=0.1)  # of 300 numbers
@@ -97,7 +96,7 @@ def rotate_half(x):
     return torch.cat((-b, a), dim=-1)
 
 
-def rotary_twin(x):
+def torch_rotary(x):
     frequencies = 1.0 / (10000.0 ** (torch.arange(0, x.shape[-1], 2, dtype=torch.float64) / x.shape[-1]))
     angles = torch.outer(torch.arange(x.shape[-2], dtype=torch.float64), frequencies)
     angles = torch.cat((angles, angles), dim=-1)
@@ -105,14 +104,24 @@ def rotary_twin(x):
 
 
 def test_rotary():
-    compare(Rotary(16), rotary_twin, [normal(2, 3, 300, 16)])
+    compare(Rotary(16), torch_rotary, [normal(2, 3, 300, 16)])
+
+
+def test_a_sequential_takes_the_state_of_pytorchs():
+    theirs = nn.Sequential(nn.Linear(30, 40), nn.ReLU(), nn.Linear(40, 5)).double()
+    ours = Sequential(Linear(30, 40, stream=Stream(0)), ReLU(), Linear(40, 5, stream=Stream(0)))
+    state = {name: tensor.numpy().astype(np.float32) for name, tensor in theirs.state_dict().items()}
+    ours.load_state_dict(state)
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+    x = normal(8, 30)
+    assert_near([ours(Tensor(x))], [theirs(wide(x))])
 
 
 def heads(x, count):
     return x.unflatten(-1, (count, -1)).transpose(1, 2)
 
 
-def gpt2_twin(p, x):
+def torch_gpt2(p, x):
     """PyTorch's functions on the parameters of a block by name."""
     h = f.layer_norm(x, x.shape[-1:], p["norm_1.weight"], p["norm_1.bias"])
     q, k, v = (heads(f.linear(h, p[f"attention.{n}.weight"], p[f"attention.{n}.bias"]), 6) for n in ("query", "key", "value"))
@@ -123,10 +132,10 @@ def gpt2_twin(p, x):
     return x + f.linear(h, p["mlp.down.weight"], p["mlp.down.bias"])
 
 
-def llama_twin(p, x):
+def torch_llama(p, x):
     h = f.rms_norm(x, x.shape[-1:], p["norm_1.weight"], 1e-5)
     q, k, v = (heads(f.linear(h, p[f"attention.{n}.weight"]), c) for n, c in (("query", 6), ("key", 2), ("value", 2)))
-    h = f.scaled_dot_product_attention(rotary_twin(q), rotary_twin(k), v, is_causal=True, enable_gqa=True)
+    h = f.scaled_dot_product_attention(torch_rotary(q), torch_rotary(k), v, is_causal=True, enable_gqa=True)
     x = x + f.linear(h.transpose(1, 2).flatten(2), p["attention.output.weight"])
     h = f.rms_norm(x, x.shape[-1:], p["norm_2.weight"], 1e-5)
     h = f.silu(f.linear(h, p["mlp.gate.weight"])) * f.linear(h, p["mlp.up.weight"])
@@ -134,14 +143,14 @@ def llama_twin(p, x):
 
 
 BLOCKS = {
-    "gpt2": (lambda: TransformerBlock.gpt2(48, 6, stream=Stream(1)), gpt2_twin),
-    "llama": (lambda: TransformerBlock.llama(48, 6, key_value_heads=2, stream=Stream(1)), llama_twin),
+    "gpt2": (lambda: TransformerBlock.gpt2(48, 6, stream=Stream(1)), torch_gpt2),
+    "llama": (lambda: TransformerBlock.llama(48, 6, key_value_heads=2, stream=Stream(1)), torch_llama),
 }
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_values_and_all_gradients(name):
-    make, twin = BLOCKS[name]
+    make, peer = BLOCKS[name]
     block, x = make(), normal(3, 70, 48)
     parameters = dict(block.named_parameters())
     for key, tensor in parameters.items():
@@ -150,12 +159,12 @@ def test_blocks_values_and_all_gradients(name):
                 array[...] = array + np.float32(0.1) * normal(*array.shape, name=key)
     inputs, peers = Tensor(x, requires_grad=True), {key: wide(tensor) for key, tensor in parameters.items()}
     other_inputs = wide(x)
-    mine, other = block(inputs), twin(peers, other_inputs)
+    mine, other = block(inputs), peer(peers, other_inputs)
     g = normal(*mine.shape, name="g")
     names = ["value", "x", *parameters]
     found = [mine, *gradients(mine, [inputs, *parameters.values()], Tensor(g))]
     right = [other, *torch.autograd.grad(other, [other_inputs, *peers.values()], wide(g))]
-    if name == "gpt2":  # the gradient of key.bias is 0, all it has is rounding: it is judged by that of query.bias
+    if name == "gpt2":  # the true gradient of key.bias is 0, so its rounding error is compared with the gradient of query.bias
         place, scale = names.index("attention.key.bias"), right[names.index("attention.query.bias")].abs().max().item()
         assert np.abs(found[place].numpy()).max() <= TOLERANCE * scale
         for values in (names, found, right):
@@ -169,5 +178,5 @@ def test_fast_arithmetic_is_near_pytorchs_float32():
     with numerics("fast"):
         mine = block(Tensor(x)).numpy()
     peers = {key: torch.tensor(tensor.numpy().copy()) for key, tensor in block.named_parameters()}
-    other = gpt2_twin(peers, torch.tensor(x)).numpy()
+    other = torch_gpt2(peers, torch.tensor(x)).numpy()
     np.testing.assert_allclose(mine, other, rtol=0, atol=5e-6)  # both round every step to float32
