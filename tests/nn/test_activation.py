@@ -1,4 +1,4 @@
-"""What activations promise: their formulas to 0.6 ulp, gradients, shapes of any kind, and no influence of the blocks."""
+"""Activations: formulas to 0.6 ulp, gradients, all shapes, and the same bits in blocks of any size."""
 
 import math
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def exact_silu(x: float) -> float:
 @pytest.mark.parametrize(
     ("function", "reference"), [(gelu, exact_gelu), (ONE["gelu of GPT-2"], exact_gelu_tanh), (silu, exact_silu)]
 )
-def test_values_are_at_most_0_6_ulp_from_the_truth(
+def test_values_are_at_most_0_6_ulp_from_the_true_value(
     function: Callable[[Tensor], Tensor], reference: Callable[[float], float]
 ) -> None:
     # the reference is float64, with an error near 1e-14 of the value: 1e-7 ulp of float32
@@ -94,7 +94,7 @@ def test_values_are_at_most_0_6_ulp_from_the_truth(
     assert ulps.max() <= 0.6
 
 
-def test_ends_of_the_line() -> None:
+def test_values_at_the_ends_of_the_range() -> None:
     x = Tensor([0.0, 100.0, -200.0, float("inf"), 3e38])
     for name in ("gelu", "gelu of GPT-2", "silu"):
         values = ONE[name](x).numpy()
@@ -106,7 +106,7 @@ def test_ends_of_the_line() -> None:
         np.testing.assert_array_equal(slope.numpy(), np.array([0.5, 0.5], np.float32))
 
 
-def test_bad_arguments_are_named() -> None:
+def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match=r"gelu: approximate is 'erf': 'none' or 'tanh' is needed"):
         gelu(Tensor([1.0]), "erf")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"glu: axis -1 of x has length 3: an even one is needed"):

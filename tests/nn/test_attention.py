@@ -1,7 +1,7 @@
-"""Attention: the formula and its gradients, and the law that a token's result depends on what it sees and on nothing else.
+"""Attention: the formula and its gradients, and that the result for a token depends on what it sees and on nothing else.
 
-The law is tried bit for bit: every prefix, every split into cached pieces, prompts alone and padded in a batch, and keys in
-another order, which sums without rounding errors cannot notice.
+The latter is compared bit for bit: every prefix, every split into cached pieces, prompts alone and padded in a batch, and keys in
+another order, which does not change exact sums.
 """
 
 import tracemalloc
@@ -92,7 +92,7 @@ def test_exact_gradients_are_the_float64_gradients_rounded(shape: Any) -> None:
         np.testing.assert_allclose(mine, expected, rtol=0, atol=5e-7 * np.abs(expected).max())
 
 
-# The law
+# What a token sees
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 2, 100, 100, 8), (1, 2, 2, 70, 70, 16)])
@@ -106,7 +106,7 @@ def test_every_prefix_and_every_suffix_has_the_bits_of_the_whole(shape: Any) -> 
         assert exact(q[:, :, t : t + 2], k, v, offset=t).tobytes() == whole[:, :, t : t + 2].tobytes()
 
 
-def test_what_comes_later_cannot_change_a_bit_however_large() -> None:
+def test_later_values_of_any_size_cannot_change_a_bit() -> None:
     q, k, v = inputs(1, 2, 2, 50, 50, 8)
     whole = exact(q, k, v)
     k[:, :, 20:] *= np.float32(1e15)
@@ -209,7 +209,7 @@ def test_many_keys_are_summed_without_error() -> None:
     np.testing.assert_allclose(exact(q * 0, k, v), right, rtol=0, atol=1e-8)
 
 
-def test_nothing_of_size_time_by_time_is_made() -> None:
+def test_no_array_of_size_time_by_time_is_allocated() -> None:
     tensors = [Tensor(x, requires_grad=True) for x in inputs(1, 12, 12, 768, 768, 2)]
     tracemalloc.start()
     try:
@@ -299,7 +299,7 @@ def test_errors_name_the_argument() -> None:
         layer()(Tensor(normal(2, 3, 24)), counts=[1, 2])
 
 
-def test_a_cache_refuses_what_it_has_no_room_for_and_stays_as_it_was() -> None:
+def test_a_full_cache_refuses_tokens_and_does_not_change() -> None:
     attend = layer()
     cache = attend.cache(2, 8)
     with no_grad():

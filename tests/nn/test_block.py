@@ -1,4 +1,4 @@
-"""The block of a transformer: the formula, both flavours, and the law of attention for all of it."""
+"""The transformer block: the formula, both architectures, and a token's result depends on what it sees alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,22 +25,22 @@ def llama(**options: Any) -> TransformerBlock:
     return TransformerBlock.llama(24, 4, key_value_heads=2, stream=Stream(3), **options)
 
 
-FLAVOURS = [gpt2, llama]
+ARCHITECTURES = [gpt2, llama]
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
     return np.asarray(Stream(0).split(name).normal(size=shape))
 
 
-@pytest.mark.parametrize("make", FLAVOURS)
-def test_what_the_parts_give_is_added(make: Make) -> None:
+@pytest.mark.parametrize("make", ARCHITECTURES)
+def test_results_of_both_parts_are_added_to_their_input(make: Make) -> None:
     block, x = make(), Tensor(normal(2, 9, 24))
     y = x + block.attention(block.norm_1(x))
     y = y + block.mlp(block.norm_2(y))
     assert block(x).numpy().tobytes() == y.numpy().tobytes()
 
 
-def test_flavours_have_the_names_of_their_parts() -> None:
+def test_architectures_have_the_names_of_their_parts() -> None:
     norms = [f"norm_{i}.{name}" for i in (1, 2) for name in ("weight", "bias")]
     projections = [f"attention.{part}.{name}" for part in ("query", "key", "value", "output") for name in ("weight", "bias")]
     layers = [f"mlp.{part}.{name}" for part in ("up", "down") for name in ("weight", "bias")]
@@ -55,7 +55,7 @@ def test_flavours_have_the_names_of_their_parts() -> None:
     assert llama().mlp.down.weight.shape == (24, 64)
 
 
-@pytest.mark.parametrize("make", FLAVOURS)
+@pytest.mark.parametrize("make", ARCHITECTURES)
 def test_tokens_read_one_by_one_have_the_bits_of_the_whole(make: Make) -> None:
     block, x = make(), normal(2, 20, 24)
     with no_grad():
@@ -65,9 +65,9 @@ def test_tokens_read_one_by_one_have_the_bits_of_the_whole(make: Make) -> None:
     assert block(Tensor(x[1:, :7])).numpy().tobytes() == whole[1:, :7].tobytes()
 
 
-@pytest.mark.parametrize("make", FLAVOURS)
+@pytest.mark.parametrize("make", ARCHITECTURES)
 def test_exact_arithmetic_is_near_float64(make: Make) -> None:
-    """Values and the gradients of all parameters, some dozen roundings of 6e-8 of the largest element away."""
+    """Values and the gradients of all parameters, within some dozen roundings of 6e-8 of the largest element."""
     x, g = normal(2, 9, 24), normal(2, 9, 24, name="g")
 
     def run(dtype: Any) -> list[Any]:
@@ -89,7 +89,7 @@ def test_exact_arithmetic_is_near_float64(make: Make) -> None:
         np.testing.assert_allclose(mine, expected, rtol=0, atol=5e-7 * (np.abs(expected).max() if i == 0 else largest))
 
 
-@pytest.mark.parametrize("make", FLAVOURS)
+@pytest.mark.parametrize("make", ARCHITECTURES)
 def test_dropout_draws_from_streams_of_its_own_and_only_in_training(make: Make) -> None:
     block, x = make(dropout=0.5), Tensor(normal(1, 6, 24))
     first, again, other = (block(x, stream=Stream(seed)).numpy().tobytes() for seed in (1, 1, 2))

@@ -1,4 +1,4 @@
-"""What dropout promises: a mask from the stream and nothing else, the mean kept, and nothing at all outside of training."""
+"""Dropout: the mask comes from the stream alone, the mean is kept, and evaluation is the identity."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def test_gradients_are_those_of_central_differences() -> None:
     gradient_check(lambda x: dropout(x, 0.3, Stream(0)), np.ones((4, 5)))
 
 
-def test_what_is_kept_is_what_the_stream_says_scaled_up() -> None:
+def test_kept_elements_are_drawn_from_the_stream_and_scaled() -> None:
     x = np.asarray(Stream(1).normal(size=(40, 50)))
     kept = Stream(2).bernoulli(0.75, (40, 50))
     found = dropout(Tensor(x), 0.25, Stream(2)).numpy()
@@ -22,7 +22,7 @@ def test_what_is_kept_is_what_the_stream_says_scaled_up() -> None:
     assert 0.2 < 1 - kept.mean() < 0.3  # 2000 draws: within five standard deviations
 
 
-def test_a_probability_that_is_a_numpy_number_is_taken_as_pythons() -> None:
+def test_a_numpy_probability_has_the_bits_of_a_python_float() -> None:
     x = Tensor(np.asarray(Stream(1).normal(size=(40, 50))))
     p: Any = np.float32(0.3)
     assert dropout(x, p, Stream(2)).numpy().tobytes() == dropout(x, float(p), Stream(2)).numpy().tobytes()
@@ -55,7 +55,7 @@ def test_empty_and_scalar_shapes(shape: tuple[int, ...]) -> None:
     assert dropout(Tensor(np.ones(shape, np.float32)), 0.5, Stream(0)).shape == shape
 
 
-def test_bad_arguments_are_named() -> None:
+def test_errors_name_the_argument() -> None:
     x = Tensor([1.0])
     with pytest.raises(ValueError, match="Dropout: stream must be a Stream in training, got None"):
         Dropout(0.5)(x)

@@ -1,4 +1,4 @@
-"""What embedding promises: rows by id, sums of their gradients, and refusals that say where and what."""
+"""Embedding: rows by id, sums of their gradients, ids of any integer type, and errors that say where and what."""
 
 from typing import Any
 
@@ -73,7 +73,7 @@ def test_the_layer_draws_its_weight_from_a_stream_of_its_own() -> None:
     assert not zeros(np.array([6])).numpy().any()
 
 
-def test_bad_arguments_are_named() -> None:
+def test_errors_name_the_argument() -> None:
     weight = Tensor(np.zeros((5, 2), np.float32))
     with pytest.raises(IndexError, match=r"embedding: ids\[1, 0\] must be from 0 to 4, got 5"):
         embedding(np.array([[0, 1], [5, -1]]), weight)

@@ -1,4 +1,4 @@
-"""Initialisers: the spread they promise, from the stream they get."""
+"""Initializers: the distribution of each formula, from the stream alone."""
 
 import math
 
@@ -29,7 +29,7 @@ SPREADS = {
 
 
 @pytest.mark.parametrize("name", SPREADS)
-def test_mean_spread_and_bounds_are_those_of_the_formula(name):
+def test_mean_standard_deviation_and_bounds_are_those_of_the_formula(name):
     make, mean, std, bound = SPREADS[name]
     x = make(Stream(3), SHAPE)
     assert x.shape == SHAPE and x.dtype == np.float32 and x.flags.c_contiguous
@@ -57,7 +57,7 @@ def test_a_scalar_is_an_array_without_axes():
     assert isinstance(initializer.normal()(Stream(0), ()), np.ndarray)
 
 
-def test_a_spread_by_inputs_needs_a_matrix():
+def test_a_standard_deviation_by_inputs_requires_a_matrix():
     for make in (initializer.xavier_uniform(), initializer.xavier_normal(), initializer.kaiming_uniform()):
         with pytest.raises(ValueError, match=r"shape must be \(outputs, inputs\), neither 0, got \(3,\)"):
             make(Stream(0), (3,))
@@ -70,7 +70,7 @@ def test_unknown_options_are_refused():
         initializer.scaled_residual(0)
 
 
-def test_options_that_are_numpy_numbers_are_taken_as_pythons():
+def test_numpy_options_have_the_bits_of_python_numbers():
     gain = np.float32(1.3)
     for make in (initializer.xavier_uniform, initializer.xavier_normal, initializer.kaiming_uniform, initializer.kaiming_normal):
         assert make(gain)(Stream(0), SHAPE).tobytes() == make(float(gain))(Stream(0), SHAPE).tobytes()

@@ -1,4 +1,4 @@
-"""The worked example: what the chapter shows of it is what it does."""
+"""The worked example: the chapter shows its output and its code."""
 
 import runpy
 import sys

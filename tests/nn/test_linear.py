@@ -1,4 +1,4 @@
-"""The linear layer: its formula and gradients, and weights kept on their grids, which no one can notice but by the clock."""
+"""The linear layer: its formula and gradients, and weights cached on their grids, which changes nothing but the time."""
 
 import gc
 import importlib

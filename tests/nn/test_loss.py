@@ -1,4 +1,4 @@
-"""What losses promise: the mean over counted targets, gradients, clear refusals, and no influence of the blocks."""
+"""Losses: the mean over counted targets, gradients, errors, and the same bits in blocks of any size."""
 
 import math
 from typing import Any
@@ -97,7 +97,7 @@ def test_changing_the_targets_later_changes_no_gradient() -> None:
 
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-def test_far_logits_lose_nothing(mode: Any) -> None:
+def test_large_logits_lose_no_accuracy(mode: Any) -> None:
     with numerics(mode):
         logits = Tensor(np.array([[1000, 1000], [-1000, -1000], [0, -np.inf], [3e38, -3e38]], np.float32), requires_grad=True)
         loss = cross_entropy(logits, np.array([0, 1, 0, 0]))
@@ -107,7 +107,7 @@ def test_far_logits_lose_nothing(mode: Any) -> None:
     np.testing.assert_allclose(logits.grad.numpy(), np.array([[-1, 1], [1, -1], [0, 0], [0, 0]]) / 8, atol=1e-7)
 
 
-def test_what_is_ignored_may_be_anything() -> None:
+def test_ignored_positions_may_have_any_logits() -> None:
     logits = Tensor(np.array([[np.nan, np.inf], [0, 0]], np.float32), requires_grad=True)
     loss = cross_entropy(logits, np.array([-100, 0]))
     loss.backward()
@@ -124,7 +124,7 @@ def test_mean_squared_error_to_0_6_ulp() -> None:
         assert abs(float(mean_squared_error(Tensor(x), Tensor(y))) - right) <= 0.6 * np.spacing(np.float32(right))
 
 
-def test_bad_arguments_are_named() -> None:
+def test_errors_name_the_argument() -> None:
     x = Tensor(normal(2, 3, 4))
     with pytest.raises(IndexError, match=r"cross_entropy: targets\[1, 2\] must be from 0 to 3, or -100, got 4"):
         cross_entropy(x, np.array([[0, 1, 2], [3, 0, 4]]))

@@ -39,7 +39,7 @@ def test_gradients_are_those_of_central_differences() -> None:
     )
 
 
-def test_options_do_not_change_what_other_parameters_are() -> None:
+def test_options_do_not_change_the_values_of_other_parameters() -> None:
     plain, chosen = (
         MLP(4, 6, stream=Stream(1)),
         MLP(4, 6, bias=False, stream=Stream(1), initialize_output=lambda _, shape: np.zeros(shape, np.float32)),
@@ -51,6 +51,6 @@ def test_options_do_not_change_what_other_parameters_are() -> None:
     assert all((layer.weight.numpy() == 1).all() for layer in (gated.gate, gated.up, gated.down))
 
 
-def test_any_activation_will_do() -> None:
+def test_any_function_of_a_tensor_may_be_the_activation() -> None:
     layer, x = MLP(4, 6, activation=tanh, stream=Stream(1)), Tensor(normal(2, 4))
     assert layer(x).numpy().tobytes() == layer.down(tanh(layer.up(x))).numpy().tobytes()

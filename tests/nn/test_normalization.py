@@ -1,4 +1,4 @@
-"""What normalisation promises: its formula to 0.6 ulp, gradients, running statistics, and no influence of the blocks."""
+"""Normalization: formulas to 0.6 ulp, gradients, running statistics, and the same bits in blocks of any size."""
 
 import math
 from collections.abc import Callable
@@ -63,23 +63,23 @@ def test_blocks_and_memory_layout_cannot_change_a_bit(name: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
-def test_a_row_alone_has_the_bits_it_has_in_a_batch(name: str) -> None:
+def test_a_row_has_the_same_bits_alone_and_in_a_batch(name: str) -> None:
     x, *vectors = arguments(name, 5, 33)
     whole = FULL[name][0](Tensor(x), *map(Tensor, vectors)).numpy()
     for i in range(5):
         assert FULL[name][0](Tensor(x[i]), *map(Tensor, vectors)).numpy().tobytes() == whole[i].tobytes()
 
 
-def reference(values: list[float], eps: float, *, centred: bool) -> list[float]:
-    """A row normalised by sums that are rounded once."""
-    mean = math.fsum(values) / len(values) if centred else 0.0
-    centre = [value - mean for value in values]
-    scale = 1 / math.sqrt(math.fsum(value * value for value in centre) / len(values) + eps)
-    return [value * scale for value in centre]
+def reference(values: list[float], eps: float, *, centeredd: bool) -> list[float]:
+    """A row normalized with sums that are rounded once."""
+    mean = math.fsum(values) / len(values) if centeredd else 0.0
+    centered = [value - mean for value in values]
+    scale = 1 / math.sqrt(math.fsum(value * value for value in centered) / len(values) + eps)
+    return [value * scale for value in centered]
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_values_are_at_most_0_6_ulp_from_the_truth(name: str) -> None:
+def test_values_are_at_most_0_6_ulp_from_the_true_value(name: str) -> None:
     # the reference has an error of some 1e-16 of the largest term; a result near 0 after the bias is compared with that
     x, weight, *bias = arguments(name, 40, 384)
     if name == "batch_norm":
@@ -87,13 +87,13 @@ def test_values_are_at_most_0_6_ulp_from_the_truth(name: str) -> None:
         weight, *bias = [vector[:40] for vector in (weight, *bias)]
     found = FULL[name][0](*map(Tensor, (x, weight, *bias))).numpy().astype(np.float64)
     rows = x.T if name == "batch_norm" else x
-    right = np.array([reference([float(v) for v in row], 1e-5, centred=name != "rms_norm") for row in rows])
+    right = np.array([reference([float(v) for v in row], 1e-5, centeredd=name != "rms_norm") for row in rows])
     right = (right.T if name == "batch_norm" else right) * weight + sum(b.astype(np.float64) for b in bias)
     ulps = np.abs(found - right) / np.spacing(np.maximum(np.abs(right), 1e-4).astype(np.float32))
     assert ulps.max() <= 0.6
 
 
-def test_running_values_move_by_momentum_with_the_unbiased_variance() -> None:
+def test_running_values_change_by_momentum_with_the_unbiased_variance() -> None:
     layer = BatchNorm(3, momentum=0.25)
     x = normal(4, 5, 3)
     layer(Tensor(x))
@@ -107,7 +107,7 @@ def test_running_values_move_by_momentum_with_the_unbiased_variance() -> None:
     assert {name: array.tobytes() for name, array in layer.state_dict().items()} == {n: a.tobytes() for n, a in before.items()}
 
 
-def test_layers_hold_what_pytorch_names() -> None:
+def test_parameters_and_buffers_have_the_names_of_pytorchs() -> None:
     assert list(LayerNorm(3).state_dict()) == ["weight", "bias"]
     assert list(LayerNorm(3, bias=False).state_dict()) == ["weight"]
     assert list(RMSNorm(3).state_dict()) == ["weight"]
@@ -117,7 +117,7 @@ def test_layers_hold_what_pytorch_names() -> None:
     assert RMSNorm(3)(x).numpy().tobytes() == rms_norm(x).numpy().tobytes()
 
 
-def test_nothing_to_normalise() -> None:
+def test_empty_arrays() -> None:
     for name in ("layer_norm", "rms_norm"):
         inputs = [Tensor(x, requires_grad=True) for x in arguments(name, 0, 4)]
         output = FULL[name][0](*inputs)
@@ -125,7 +125,7 @@ def test_nothing_to_normalise() -> None:
         assert [g.tolist() for g in gradients(output, inputs, np.empty((0, 4), np.float32))[1:]] == [[0.0] * 4] * FULL[name][1]
 
 
-def test_bad_arguments_are_named() -> None:
+def test_errors_name_the_argument() -> None:
     x = Tensor(np.ones((2, 3), np.float32))
     with pytest.raises(ValueError, match=r"layer_norm: weight has shape \(2,\): \(3,\) is needed, the channels of x \(2, 3\)"):
         layer_norm(x, Tensor([1.0, 1.0]))
@@ -143,7 +143,7 @@ def test_bad_arguments_are_named() -> None:
         batch_norm(x, running_mean=Tensor(np.ones(3, np.float32)), training=False)
 
 
-def test_a_momentum_that_is_a_numpy_number_is_taken_as_pythons() -> None:
+def test_a_numpy_momentum_has_the_bits_of_a_python_float() -> None:
     momentum: Any = np.float32(0.1)
     found = []
     for one in (momentum, float(momentum)):

@@ -1,4 +1,4 @@
-"""Encodings of positions: their formulas, their gradients, and that a position's numbers depend on it alone."""
+"""Positional encodings: their formulas and gradients, and that the encoding of a position depends on it alone."""
 
 import math
 from functools import partial
@@ -36,14 +36,14 @@ def turned(x: Any, offset: int, base: float = 10000.0) -> Any:
 
 
 @pytest.mark.parametrize("base", [10000.0, 500000.0])
-def test_rotary_turns_pairs_of_channels(base: float) -> None:
+def test_rotary_rotates_pairs_of_channels(base: float) -> None:
     x = normal(2, 3, 50, 8)
     for offset in (0, 1000):
         found = Rotary(8, base=base)(Tensor(x), offset).numpy()
         np.testing.assert_allclose(found, turned(x.astype(np.float64), offset, base), rtol=0, atol=2.5e-7)  # half a unit of 4
 
 
-def test_products_of_turned_vectors_depend_on_their_distance() -> None:
+def test_products_of_rotated_vectors_depend_on_their_distance() -> None:
     rotary, q, k = Rotary(8), normal(1, 1, 1, 8), normal(1, 1, 1, 8, name="k")
 
     def product(i: int, j: int) -> float:
@@ -54,7 +54,7 @@ def test_products_of_turned_vectors_depend_on_their_distance() -> None:
 
 
 @pytest.mark.parametrize("mode", ["exact", "fast"])
-def test_a_token_has_the_same_bits_wherever_the_text_begins(mode: Any) -> None:
+def test_a_token_has_the_same_bits_for_every_first_position(mode: Any) -> None:
     x, y = normal(3, 2, 30, 8), normal(3, 30, 8)
     with numerics(mode):
         for make, whole in ((Rotary, x), (SinusoidalPositions, y), (partial(LearnedPositions, 64, stream=Stream(1)), y)):
@@ -67,7 +67,7 @@ def test_a_token_has_the_same_bits_wherever_the_text_begins(mode: Any) -> None:
                 assert layer(part, np.full(3, start)).numpy().tobytes() == expected
 
 
-def test_sequences_may_stand_at_places_of_their_own() -> None:
+def test_sequences_may_have_offsets_of_their_own() -> None:
     places = np.array([5, 0, 11])
     for layer, x in (
         (Rotary(8), normal(3, 2, 4, 8)),
@@ -97,7 +97,7 @@ def test_learned_rows_get_the_sums_of_their_tokens_gradients(offset: Any) -> Non
     assert [name for name, _ in layer.named_tensors()] == ["weight"]
 
 
-def test_tables_are_no_part_of_the_state() -> None:
+def test_tables_are_not_part_of_the_state() -> None:
     rotary = Rotary(4)
     rotary(Tensor(normal(1, 1, 3, 4)))
     assert rotary.state_dict() == {}

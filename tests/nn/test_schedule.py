@@ -1,4 +1,4 @@
-"""Schedules: their formulas, at their ends too, and what they refuse."""
+"""Schedules: their formulas, also at the first and last step, and errors."""
 
 import math
 from functools import partial
@@ -33,12 +33,12 @@ def test_cosine_is_its_formula():
     assert math.isclose(COSINE(55), 0.33, rel_tol=1e-15)
 
 
-def test_stable_is_flat_then_a_line():
+def test_warmup_stable_decay_is_constant_then_a_line():
     assert {STABLE(step) for step in range(9, 81)} == {0.6}
     assert math.isclose(STABLE(90), 0.33, rel_tol=1e-15)
 
 
-def test_after_the_last_step_the_final_rate_stays():
+def test_the_rate_after_the_last_step_is_the_final_one():
     for rate in (COSINE, STABLE):
         assert rate(100) == rate(1000) == 0.06
     assert schedule.cosine(0, peak=1.0, steps=0) == 0.0
@@ -57,7 +57,7 @@ def test_rates_are_python_floats_between_zero_and_the_peak(step, warmup, decay, 
         assert 0 <= rate <= peak * (1 + 2**-50)
 
 
-def test_rates_that_are_numpy_numbers_are_taken_as_pythons():
+def test_numpy_rates_have_the_bits_of_python_floats():
     peak, final = np.float32(3e-4), np.float32(1e-5)  # products in float32 are rounded to it from NumPy 2 on
     for rate in (schedule.cosine, partial(schedule.warmup_stable_decay, decay=5)):
         for step in range(12):
@@ -82,6 +82,6 @@ def test_rates_that_are_numpy_numbers_are_taken_as_pythons():
         ),
     ],
 )
-def test_what_no_schedule_can_mean_is_refused(call, message):
+def test_errors_name_the_function_and_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
