@@ -1,8 +1,8 @@
 """Layers, losses and optimizers: exact and fast arithmetic beside plain float32 NumPy and PyTorch, one thread, in one run.
 
-Run as ``python benchmarks/nn.py [WORD ...]``: with words, only the cases whose names have one of them. PyTorch is left out where
-it is not installed. The sides take turns; the figures are the best of the calls that fit in the time given, which a busy machine
-disturbs least. Plain NumPy is the formula as one writes it, with fresh arrays in between; it has no backward pass here.
+Run as ``python benchmarks/nn.py [WORD ...]``: with words, only the cases whose names contain one of them. PyTorch is optional.
+The sides take turns; a figure is the fastest of the calls that fit in the time limit, which is least affected by other load on the
+machine. Plain NumPy is the formula as usually written, with a new array for each step; it has no backward pass here.
 """
 
 # ruff: noqa: E402, PLW0108 - settings come before what reads them; PyTorch's functions may not be there
@@ -42,7 +42,7 @@ Call = Callable[[], object]
 
 
 class Case(NamedTuple):
-    """One piece of work, done in our two arithmetics and by the peers."""
+    """One computation, in our two arithmetics and by the peers."""
 
     name: str
     exact: Call
@@ -104,7 +104,7 @@ def layer(name: str, ours: Any, numpy: Any, theirs: Any, *arrays: Array) -> Iter
 
 
 def torch_functions() -> Any:
-    """PyTorch's functions, or nothing that will be called."""
+    """PyTorch's functions, or a placeholder that is never called."""
     if importlib.util.find_spec("torch"):
         return importlib.import_module("torch.nn.functional")
     return None
@@ -236,7 +236,7 @@ def numpy_attention(q: Array, k: Array, v: Array) -> Array:
 
 
 def numpy_attention_both(q: Array, k: Array, v: Array, g: Array) -> tuple[Array, Array, Array]:
-    """The gradients, the forward pass included."""
+    """The forward pass and the gradients."""
     scale = np.float32(q.shape[-1] ** -0.5)
     scores = q @ k.swapaxes(-1, -2) * scale
     scores[..., ~np.tri(q.shape[2], dtype=bool)] = -np.inf
@@ -246,7 +246,7 @@ def numpy_attention_both(q: Array, k: Array, v: Array, g: Array) -> tuple[Array,
 
 
 def both(name: str, ours: Any, numpy: Any, theirs: Any, *arrays: Array) -> Case:
-    """Forward and backward in one, from fresh leaves, as in a step of training."""
+    """Forward and backward pass together, from new leaves, as in a training step."""
     g = np.ones(ours(*map(Tensor, arrays)).shape, np.float32)
 
     def step() -> object:
@@ -266,7 +266,7 @@ def both(name: str, ours: Any, numpy: Any, theirs: Any, *arrays: Array) -> Case:
 
 
 def projected(attend: Any, project: Any, heads: int) -> Any:
-    """Take x (B, T, C) through the projections q, k, v (C, C), attention, and a last projection."""
+    """Apply the projections q, k, v (C, C), attention, and an output projection to x (B, T, C)."""
 
     def run(x: Any, *weights: Any) -> Any:
         batch, length, channels = x.shape
@@ -302,7 +302,7 @@ GROUPS = [activations, rows, attentions, ends, updates]
 
 
 def measure(case: Case) -> dict[str, float]:
-    """The best of calls that take turns for SECONDS, at least three each, in milliseconds."""
+    """The fastest of calls that take turns for SECONDS, at least three each, in milliseconds."""
     calls = {side: call for side, call in case._asdict().items() if side != "name" and call is not None}
     best = dict.fromkeys(calls, float("inf"))
     for call in calls.values():
