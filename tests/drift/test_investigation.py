@@ -100,7 +100,7 @@ def test_another_shape_is_a_difference() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("mine", r"spelled module:function, such as mypackage.module:function, got 'mine'"),
+        ("mine", r"investigate: function must be spelled module:function, got 'mine'"),
         ("mine.py:same", "no module 'mine.py'"),
         ("mine/x:same", "spelled module:function"),
         ("mine:sane", r"no function 'sane' in mine; it has same, moves"),
@@ -124,7 +124,9 @@ def test_a_function_that_cannot_be_compared_is_an_error(name: str, message: str)
 
 
 def test_a_malformed_version_is_refused_before_anything_runs() -> None:
-    with pytest.raises(ValueError, match=r"numpy must be a version or series such as 2\.3\.5 or 2\.3, got 'latest'"):
+    with pytest.raises(
+        ValueError, match=r"numpy_variant: version must be a version or series such as 2\.3\.5 or 2\.3, got 'latest'"
+    ):
         investigate("mine:same", numpys=["latest"])
 
 

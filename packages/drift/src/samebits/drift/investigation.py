@@ -54,7 +54,7 @@ def investigate(
         'sys:getrecursionlimit gives the same bits in all 2 runs'
     """
     if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*", function):
-        raise ValueError(f"function must be spelled module:function, such as mypackage.module:function, got {function!r}")
+        raise ValueError(f"investigate: function must be spelled module:function, got {function!r}")
     for version in numpys:
         _pin(version)
     first, rest = ([BASE, REPEAT], available()[1:]) if variants is None else (variants[:1], variants[1:])
@@ -94,7 +94,7 @@ def numpy_variant(version: str, folder: Path) -> Variant:
         >>> numpy_variant("latest", Path("folder"))
         Traceback (most recent call last):
         ...
-        ValueError: numpy must be a version or series such as 2.3.5 or 2.3, got 'latest'
+        ValueError: numpy_variant: version must be a version or series such as 2.3.5 or 2.3, got 'latest'
     """
     pinned = _pin(version)
     uv = shutil.which("uv")
@@ -114,7 +114,7 @@ def numpy_variant(version: str, folder: Path) -> Variant:
 
 def _pin(version: str) -> str:
     if not re.fullmatch(r"\d+\.\d+(\.\d+)?", version):
-        raise ValueError(f"numpy must be a version or series such as 2.3.5 or 2.3, got {version!r}")
+        raise ValueError(f"numpy_variant: version must be a version or series such as 2.3.5 or 2.3, got {version!r}")
     return f"numpy=={version}" + ".*" * (version.count(".") == 1)
 
 

@@ -19,6 +19,9 @@ COLUMNS = {axis: MAP_AXES[axis] for axis in ("version", *VARIANT_AXES)}
 
 _PANELS, _PANEL, _NAME, _CELL, _LINE, _TOP = 3, 300, 146, 21, 15, 86
 _INK, _PALE, _GREEN, _RED = "#33333b", "#6a6a76", "#17592b", "#8c1d13"
+_MEANING = """\
+An operation drifts with the CPU level, for example, if the digest of its result changes when only the CPU level changes. Its
+samebits counterpart is the function of `samebits.core` that replaces it."""
 _SHADES = ("#f4f4f6", "#efeff3", "#fde3c8", "#f9bd83", "#ea8a3c", "#c2530f")  # for 0, 1, 2, 3, 4 and more results
 
 
@@ -42,7 +45,7 @@ def write_page(found: DriftMap, folder: Path) -> list[Path]:
 
 def markdown(found: DriftMap) -> str:
     """The map as a page: the counts, what drifts with what, what does not change, and where it was measured."""
-    lines = ["# What drifts in NumPy", "", f"{found.summary()}.", "", "![The drift map](drift.svg)", ""]
+    lines = ["# What drifts in NumPy", "", f"{found.summary()}.", "", _MEANING, "", "![The drift map](drift.svg)", ""]
     lines += [*_counts(found), "", "## What drifts", "", *_table(found), "", "## What does not change", ""]
     for group, rows in found.groups.items():
         if unchanged := [row.name for row in rows if row.different == 1]:
