@@ -111,7 +111,7 @@ def words_in(text: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[str]]:
-    listing = subprocess.run(["git", "ls-files", "-z"], check=True, cwd=ROOT, capture_output=True, text=True).stdout
+    listing = subprocess.run(["git", "ls-files", "-z"], check=True, cwd=ROOT, capture_output=True, text=True).stdout  # noqa: S607 - git is found on PATH
     names = [name for name in listing.split("\0") if (ROOT / name).is_file() and name not in OWN]
     assert len(names) > 200
     return {name: words for name in names if (words := words_in(text_of(name)))}
@@ -125,21 +125,17 @@ def test_files_still_to_be_rewritten_use_one(found: dict[str, list[str]]) -> Non
     assert NOT_YET - set(found) == set(), "take these out of NOT_YET"
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["the floors below", "FLOORS = 3", "a naive_twin", "made anew", "one face", "its Kin.", "foretells", "it stands still"]
-    + ["tokeniser", "normalisation", "initialise", "optimised", "summarising", "behaviours", "colour_map", "centred", "greyscale"]
-    + ["flavoured", "the licence", "modelling", "analyse", "vectorises"],
-)
+BAD = """the floors below|FLOORS = 3|a naive_twin|made anew|one face|its Kin.|foretells|it stands still|tokeniser|normalisation|initialise
+optimised|summarising|behaviours|colour_map|centred|greyscale|flavoured|the licence|modelling|analyse|vectorises"""
+GOOD = """background|foreground|bedroom|kind|household|labelcolor|surface|facet|floor(x)|raises|a promise|otherwise|elementwise|pairwise
+noise|disable|Kaiser|unsupervised|precise|tokenizer|the license|four colors|your hour|parallel|emphasis|basis|analysis|programmed"""
+
+
+@pytest.mark.parametrize("text", re.split(r"[|\n]", BAD))
 def test_a_word_of_the_list_is_found(text: str) -> None:
     assert len(words_in(text)) == 1
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["background", "foreground", "bedroom", "kind", "household", "labelcolor", "surface", "facet", "outgrounded"]
-    + ["raises", "a promise", "otherwise", "elementwise", "pairwise", "noise", "disable", "Kaiser", "unsupervised", "precise"]
-    + ["tokenizer", "the license", "four colors", "your hour", "parallel", "emphasis", "basis", "analysis", "programmed", "disc"],
-)
+@pytest.mark.parametrize("text", re.split(r"[|\n]", GOOD))
 def test_other_words_are_not(text: str) -> None:
-    assert words_in(text) == []
+    assert words_in(re.sub(ALLOWED[0][1], "", text)) == []
