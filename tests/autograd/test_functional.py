@@ -1,5 +1,8 @@
-"""`grad`, `value_and_grad`, `vjp`, `gradients`, `gradient_check` and `draw`."""
+"""`grad`, `value_and_grad`, `vjp`, `jvp`, `jacobian`, `gradients`, `gradient_check` and `draw`."""
 
+import itertools
+import re
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -13,6 +16,8 @@ from samebits.autograd import (
     grad,
     gradient_check,
     gradients,
+    jacobian,
+    jvp,
     kernel,
     no_grad,
     operation,
@@ -209,3 +214,82 @@ def test_the_picture_of_an_edited_leaf_shows_its_new_value() -> None:
     with x.edit() as array:
         array[...] = 5.0
     assert "leaf  value 5" in (x + 1).draw()
+
+
+def test_a_jacobian_has_the_shapes_of_the_value_and_the_argument() -> None:
+    matrix = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], np.float32)
+    assert jacobian(lambda x: Tensor(matrix) @ x)([1.0, 1.0, 1.0]).tolist() == matrix.tolist()
+    first, second = jacobian(lambda a, b: a[:, None] * b, argnums=(0, 1))([1.0, 2.0], [3.0, 4.0, 5.0])
+    assert (first.shape, second.shape) == ((2, 3, 2), (2, 3, 3))
+    assert first[1, :, 1].tolist() == [3.0, 4.0, 5.0]
+    assert jacobian(lambda x: x * x)(3.0).item() == 6.0
+    assert jacobian(lambda x: x[:0])([1.0, 2.0]).shape == (0, 2)
+    with pytest.raises(TypeError, match="jacobian: argnums must be an int or a tuple of ints, got 'x'"):
+        jacobian(sin, "x")  # type: ignore[arg-type]
+
+
+def test_a_hessian_is_the_jacobian_of_the_gradient() -> None:
+    hessian = jacobian(grad(lambda x: (x * x * x).sum() + x[0] * x[1]))([1.0, 2.0])
+    assert hessian.tolist() == [[6.0, 1.0], [1.0, 12.0]]
+
+
+def test_a_jvp_is_the_jacobian_times_the_tangent_and_leaves_grad_unchanged() -> None:
+    x, t = Tensor([0.5, 1.0, 2.0], requires_grad=True), Tensor([1.0, -1.0, 0.5])
+
+    def function(a: Tensor) -> Tensor:
+        return (a * a).exp() / a.sum()
+
+    with no_grad():
+        value, tangent = jvp(function, [x], [t])
+        expected = jacobian(function)(x) @ t
+    np.testing.assert_allclose(tangent.numpy(), expected.numpy(), rtol=1e-6)
+    assert (value.tolist(), value.requires_grad, x.grad) == (function(x).tolist(), False, None)
+    assert [y.tolist() for y in jvp(lambda a: a * 0.0 + 1.0, ([1.0, 2.0],), ([1.0, 1.0],))] == [[1.0, 1.0], [0.0, 0.0]]
+    assert [y.tolist() for y in jvp(lambda _: Tensor([1.0, 2.0]), ([1.0],), ([1.0],))] == [[1.0, 2.0], [0.0, 0.0]]
+
+
+def test_a_jvp_can_be_differentiated() -> None:
+    slope = grad(lambda x: jvp(lambda a: a * a * a, (x,), (1.0,))[1])(2.0)
+    assert slope.item() == 12.0
+    tangent = Tensor(3.0, requires_grad=True)
+    jvp(lambda a: a * a, (2.0,), (tangent,))[1].backward()
+    assert tangent.grad is not None
+    assert tangent.grad.item() == 4.0
+
+
+def test_a_jvp_names_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"jvp: tangents\[0\] must have shape \(2,\), as its argument, got \(\)"):
+        jvp(sin, ([1.0, 2.0],), (1.0,))
+    with pytest.raises(ValueError, match=r"jvp: tangents must be as many as arguments, got 2 for 1"):
+        jvp(sin, ([1.0, 2.0],), (1.0, 1.0))
+
+    @kernel(lambda g, x: (g * x.dtype.type(2),))
+    def doubled(x: Any) -> Any:
+        return x + x, (x,)
+
+    with pytest.raises(GraphError, match="doubled has no second gradients"):
+        jvp(doubled, (1.0,), (1.0,))
+
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_arrows_pass_no_box_and_no_two_arrows_are_one() -> None:
+    a, w = Tensor([1.0, 2.0], requires_grad=True), Tensor([0.5, 1.0], requires_grad=True)
+    picture = ET.fromstring((((a * w).tanh() + a).sigmoid() * w + (a * a) * a + w).sum().draw(form="svg"))
+    boxes = [{name: float(one.get(name, "0")) for name in ("x", "y", "width", "height")} for one in picture.iter(f"{SVG}rect")]
+    boxes = [box for box in boxes if box["width"] == 168]
+    paths = [one.get("d", "") for one in picture.iter(f"{SVG}path") if one.get("fill") == "none"]
+    assert len(set(paths)) == len(paths) == 17
+    for path in paths:
+        ends = [tuple(map(float, point)) for point in re.findall(r"([\d.]+),([\d.]+)(?= [LC]|$)", path)]
+        for (x, y), (to_x, to_y) in itertools.pairwise(ends):
+            for box in boxes:
+                crosses = x < box["x"] + box["width"] and to_x > box["x"]
+                assert not crosses or max(y, to_y) < box["y"] or min(y, to_y) > box["y"] + box["height"]
+
+
+def test_the_picture_in_the_chapter_is_what_draw_gives() -> None:
+    x = Tensor(3.0, requires_grad=True)
+    picture = (Path(__file__).parents[2] / "docs/autograd.svg").read_text("utf-8")
+    assert picture == (x * x + x).draw(form="svg") + "\n"

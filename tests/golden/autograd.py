@@ -1,4 +1,4 @@
-"""Golden cases of samebits.autograd: the value and all gradients of every operation, and of one block of a transformer.
+"""Golden cases of samebits.autograd: values and gradients of every operation, and of one block of a transformer.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes autograd.json from it, on purpose only.
@@ -30,7 +30,7 @@ def positive(*shape: int, name: str = "positive") -> Array:
 
 
 def block(n: Any, x: Any, w: Any, v: Any, gain: Any) -> Any:
-    """One block of a transformer: normalisation, causal attention, a gated layer, log-probabilities.
+    """One block of a transformer: normalization, causal attention, a gated layer, log-probabilities.
 
     ``n`` is samebits.autograd, or a library with the same names. x (B, T, C), w (C, 3 C), v (C, 2 C), gain (C,) -> (B, T, C).
     """

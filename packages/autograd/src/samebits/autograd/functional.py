@@ -189,6 +189,8 @@ def jvp(f: Callable[..., Tensor], arguments: Sequence[Any], tangents: Sequence[A
         >>> jvp(lambda x, y: x * y, ([1.0, 2.0], 3.0), ([1.0, 0.0], 10.0))
         (Tensor([3., 6.]), Tensor([13., 20.]))
     """
+    if len(tangents) != len(arguments):
+        raise ValueError(f"jvp: tangents must be as many as arguments, got {len(tangents)} for {len(arguments)}")
     value, pull = vjp(f, *arguments)
     directions = [t if isinstance(t, Tensor) else Tensor(t) for t in tangents]
     u = Tensor(np.zeros(value.shape, value.dtype), value.dtype, requires_grad=True)

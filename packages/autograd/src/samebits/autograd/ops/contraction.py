@@ -22,7 +22,7 @@ from samebits.autograd.ops.reductions import sum as sum_
 from samebits.autograd.ops.shapes import reshape, transpose
 from samebits.autograd.tensor import Tensor
 
-_ELLIPSIS = "0123456789"  # labels for the axes that ... stands for, the last axis being the last of them
+_ELLIPSIS = "0123456789"  # labels for the axes in place of "...", aligned at the last
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:

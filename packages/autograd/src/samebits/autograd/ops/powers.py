@@ -2,12 +2,12 @@
 
 A power is one of three functions:
 
-- of a whole exponent: products, by squaring and multiplying (Knuth, TAOCP 2, 4.6.3), each correctly rounded; of 0.5 and
+- of an integer exponent: products, by squaring and multiplying (Knuth, TAOCP 2, 4.6.3), each correctly rounded; of 0.5 and
   -0.5: square roots;
 - of base 2: `exp2`, correctly rounded;
 - else e^(b log|a|), computed in float64 and rounded once: within 0.51 ulp of the true value in exact arithmetic.
 
-Bases below 0 have powers of whole exponents; other exponents give NaN, as in NumPy. a ** 0 and 1 ** b are 1.
+Bases below 0 have powers of integer exponents; other exponents give NaN, as in NumPy. a ** 0 and 1 ** b are 1.
 """
 
 import math
@@ -26,7 +26,7 @@ from samebits.core import Kernels, current
 def power(a: Operand, b: Operand) -> Tensor:
     """a ** b; either may be a number.
 
-    With a number as exponent, integers keep their dtype where it is a whole number above 0; other powers are floating.
+    With a number as exponent, integers keep their dtype where it is a non-negative integer; other powers are floating.
 
     Example:
         >>> power(Tensor([1.0, 4.0]), 2.5)
