@@ -150,11 +150,12 @@ def elementwise(rule_a: Rule, rule_b: Rule) -> Callable[[Callable[P, Any]], Call
     return decorate
 
 
-def kernel(rule: Rule) -> Callable[[Callable[..., Any]], Callable[..., Tensor]]:
+def kernel(rule: Rule) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]:
     """Turn a fused kernel into an operation, which has first gradients only.
 
     The function gets arrays in place of tensors (any positional argument may be one) and returns ``(array, saved)``. The rule
     is ``rule(gradient, *saved)``, on arrays. It returns the gradients of the leading arguments, None where there is none.
+    As for `operation`, annotate tensor arguments as ``Any``.
 
     Example:
         >>> from samebits.autograd import Tensor

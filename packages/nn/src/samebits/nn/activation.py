@@ -140,7 +140,7 @@ def _weigh(q: Array, s: Array, out: Array) -> None:
 
 
 @kernel(lambda g, x: (current().evaluate("gelu", _gelu_tanh_gradient, g=g, x=x),))
-def _gelu_tanh(x: Array) -> tuple[Array, tuple[Array]]:
+def _gelu_tanh(x: Any) -> tuple[Array, tuple[Array]]:
     return current().evaluate("gelu", _gelu_tanh_formula, x=x), (x,)
 
 
@@ -184,7 +184,7 @@ def _gelu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
 
 
 @kernel(lambda g, x: (current().evaluate("gelu", _gelu_gradient, g=g, x=x),))
-def _gelu(x: Array) -> tuple[Array, tuple[Array]]:
+def _gelu(x: Any) -> tuple[Array, tuple[Array]]:
     return current().evaluate("gelu", _gelu_formula, x=x), (x,)
 
 
@@ -209,7 +209,7 @@ def _silu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
 
 
 @kernel(lambda g, x: (current().evaluate("silu", _silu_gradient, g=g, x=x),))
-def _silu(x: Array) -> tuple[Array, tuple[Array]]:
+def _silu(x: Any) -> tuple[Array, tuple[Array]]:
     return current().evaluate("silu", _silu_formula, x=x), (x,)
 
 
@@ -230,7 +230,7 @@ def _gated_gradient(k: Kernels, to_a: Array, to_b: Array, g: Array, a: Array, b:
 
 
 @kernel(lambda g, a, b: current().evaluate("glu", _gated_gradient, results=2, g=g, a=a, b=b))
-def _gated(a: Array, b: Array) -> tuple[Array, tuple[Array, Array]]:
+def _gated(a: Any, b: Any) -> tuple[Array, tuple[Array, Array]]:
     return current().evaluate("glu", _gated_formula, a=a, b=b), (a, b)
 
 
@@ -252,6 +252,6 @@ def _swiglu_gradient(k: Kernels, to_gate: Array, to_up: Array, g: Array, gate: A
 
 
 @kernel(lambda g, gate, up: current().evaluate("swiglu", _swiglu_gradient, results=2, g=g, gate=gate, up=up))
-def _swiglu(gate: Array, up: Array) -> tuple[Array, tuple[Array, Array]]:
+def _swiglu(gate: Any, up: Any) -> tuple[Array, tuple[Array, Array]]:
     _same_shape("swiglu", gate=gate, up=up)
     return current().evaluate("swiglu", _swiglu_formula, gate=gate, up=up), (gate, up)

@@ -67,7 +67,7 @@ def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) ->
 
 
 @kernel(_linear_rule)
-def _linear(x: Array, weight: Array, bias: Array | None, kept: bool) -> tuple[Array, tuple[Any, ...]]:
+def _linear(x: Any, weight: Any, bias: Any, kept: bool) -> tuple[Array, tuple[Any, ...]]:
     numerics = current().checked("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or not weight.shape[1]:
         raise ValueError(

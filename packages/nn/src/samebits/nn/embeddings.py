@@ -49,7 +49,7 @@ def embedding(ids: Any, weight: Tensor) -> Tensor:
 
 
 @kernel(lambda g, ids, length: (None, current().embedding_gradient(ids, np.ascontiguousarray(g), length)))
-def _embedding(ids: Any, weight: Array) -> tuple[Array, tuple[Any, int]]:
+def _embedding(ids: Any, weight: Any) -> tuple[Array, tuple[Any, int]]:
     current().checked("embedding", weight=weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must have two axes, entries and channels, got shape {weight.shape}")

@@ -90,7 +90,7 @@ def _check_targets(logits: Array, targets: Any, ignore_index: int) -> tuple[Arra
 
 
 @kernel(lambda g, *saved: (_cross_entropy_gradient(g, *saved),))
-def _cross_entropy(logits: Array, targets: Any, ignore_index: int) -> tuple[Any, tuple[Any, ...]]:
+def _cross_entropy(logits: Any, targets: Any, ignore_index: int) -> tuple[Any, tuple[Any, ...]]:
     numerics = current().checked("cross_entropy", logits=logits)
     kernels = numerics.kernels
     ids, counted = _check_targets(logits, targets, ignore_index)
@@ -144,7 +144,7 @@ def _mean_squared_error_gradient(g: Any, a: Array, b: Array) -> tuple[Array, Arr
 
 
 @kernel(_mean_squared_error_gradient)
-def _mean_squared_error(prediction: Array, target: Array) -> tuple[Any, tuple[Array, Array]]:
+def _mean_squared_error(prediction: Any, target: Any) -> tuple[Any, tuple[Array, Array]]:
     a, b = np.asarray(prediction), np.asarray(target)
     numerics = current().checked("mean_squared_error", prediction=a, target=b)
     if a.shape != b.shape or not a.size:

@@ -182,7 +182,7 @@ def _normalize_gradient(
 
 
 @kernel(_normalize_gradient)
-def _normalize(x: Array, weight: Array | None, bias: Array | None, eps: float, function: str) -> tuple[Array, tuple[Any, ...]]:
+def _normalize(x: Any, weight: Any, bias: Any, eps: float, function: str) -> tuple[Array, tuple[Any, ...]]:
     numerics = _check_channels(function, x, weight=weight, bias=bias)
     working, channels = numerics.working(x.dtype), x.shape[-1]
     out = np.empty(x.shape, x.dtype)
@@ -264,7 +264,7 @@ def _batch_norm_gradient(
 
 @kernel(_batch_norm_gradient)
 def _batch_norm(
-    x: Array, weight: Array | None, bias: Array | None, mean: Array, variance: Array, eps: float, training: bool
+    x: Any, weight: Any, bias: Any, mean: Any, variance: Any, eps: float, training: bool
 ) -> tuple[Array, tuple[Any, ...]]:
     channels, working = x.shape[-1], mean.dtype
     out = np.empty(x.shape, x.dtype)

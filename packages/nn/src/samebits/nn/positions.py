@@ -150,7 +150,7 @@ def _rotate_rule(g: Array, cosine: Array, sine: Array, starts: list[int]) -> tup
 
 
 @kernel(_rotate_rule)
-def rotate(x: Array, cosine: Array, sine: Array, starts: list[int]) -> tuple[Array, tuple[Any, ...]]:
+def rotate(x: Any, cosine: Any, sine: Any, starts: list[int]) -> tuple[Array, tuple[Any, ...]]:
     """(a cos - b sin, b cos + a sin) for the halves a and b of the last axis of x (B, H, T, D).
 
     Tables (positions, D / 2) are of the working dtype; ``starts`` has the first row of each sequence, or one for all.

@@ -58,7 +58,7 @@ def _scale(x: Array, kept: Array, scale: float) -> Any:
 
 
 @kernel(lambda g, kept, scale: (_scale(g, kept, scale),))
-def _dropped(x: Array, kept: Array, scale: float) -> tuple[Array, tuple[Array, float]]:
+def _dropped(x: Any, kept: Any, scale: float) -> tuple[Array, tuple[Array, float]]:
     return _scale(x, kept, scale), (kept, scale)
 
 

@@ -290,7 +290,7 @@ def _backward(
 
 
 @kernel(_attention_rule)
-def _attention(q: Array, k: Array, v: Array, view: _View) -> tuple[Array, tuple[Any, ...]]:
+def _attention(q: Any, k: Any, v: Any, view: _View) -> tuple[Array, tuple[Any, ...]]:
     try:
         out, logs = _forward(q, _Fresh(k, v), view)
     except FloatingPointError:
