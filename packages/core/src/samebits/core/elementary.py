@@ -1,12 +1,10 @@
-"""The elementary functions on float32, correctly rounded.
+"""Elementary functions on float32, correctly rounded.
 
-The result is the float32 nearest to the true value, ties to even, for every one of the 2^32 inputs: its bits are
-defined by mathematics, not by this code. `tests/core/exhaustive.py` tries them all. Subnormal results, infinities and
-the signs of zero are included; every NaN returned is 0x7fc00000.
+The result is the float32 nearest to the true value, ties to even, for every one of the 2^32 inputs (the correct rounding
+that IEEE 754-2019, section 9.2, recommends). So mathematics defines the bits, not this code. `tests/core/exhaustive.py`
+tries all inputs. Subnormal results, infinities and the signs of zero are included; every NaN returned is 0x7fc00000.
 
-Each function takes `x`, float32 of any shape, and `out`, a float32 array of the same shape or None, and returns `out`
-or a new array. It raises TypeError where a dtype is not float32 and ValueError where the shape of `out` is not that of
-`x`. The float64 kernels are in `exponential`, `logarithm` and `trigonometry`; the rounding to float32 in `blocks`.
+The float64 kernels are in `exponential`, `logarithm` and `trigonometry`; the rounding to float32 in `blocks`.
 """
 
 import numpy as np
@@ -22,132 +20,188 @@ Array = NDArray[np.float32]
 _NEAR = scalar(2.0**-14)
 _SLOPE = scalar(2.0**-2 - 2.0**-28)
 _HALF = scalar(0.5)
-_REST = word(64 - 29)  # shifting by so much leaves the bits of a float64 that float32 has no room for
-_TIE = word(-(1 << 63))  # the first of them set and no other, which is the least int64
+_REST = word(64 - 29)  # shifting by this leaves the bits of a float64 that are beyond float32
+_TIE = word(-(1 << 63))  # only the first of them set: the least int64
 
 
 def exp(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """e^x.
+    """The exponential function, e^x.
 
-    >>> exp(np.array([0, 1, -104], np.float32)).tolist()
-    [1.0, 2.7182817459106445, 0.0]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> exp(np.array([0, 1, -104], np.float32)).tolist()
+        [1.0, 2.7182817459106445, 0.0]
     """
     return _evaluate("exp", exponential.exp, x, out)
 
 
 def expm1(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """e^x - 1, without loss where x is near 0.
+    """e^x - 1, without cancellation where ``x`` is near 0.
 
-    >>> expm1(np.array([-0.0, 1e-10], np.float32)).tolist()
-    [-0.0, 1.000000013351432e-10]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> expm1(np.array([-0.0, 1e-10], np.float32)).tolist()
+        [-0.0, 1.000000013351432e-10]
     """
     return _evaluate("expm1", exponential.expm1, x, out)
 
 
 def exp2(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """2^x; exact for whole x.
+    """2^x; exact where ``x`` is an integer.
 
-    >>> exp2(np.array([10, 0.5], np.float32)).tolist()
-    [1024.0, 1.4142135381698608]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> exp2(np.array([10, 0.5], np.float32)).tolist()
+        [1024.0, 1.4142135381698608]
     """
     return _evaluate("exp2", _exp2, x, out)
 
 
 def log(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The natural logarithm; -inf at 0, NaN below.
+    """Natural logarithm; -inf at 0, NaN below.
 
-    >>> log(np.array([1, 10, 0], np.float32)).tolist()
-    [0.0, 2.3025851249694824, -inf]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> log(np.array([1, 10, 0], np.float32)).tolist()
+        [0.0, 2.3025851249694824, -inf]
     """
     return _evaluate("log", _log, x, out)
 
 
 def log1p(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """log(1 + x), without loss where x is near 0; -inf at -1, NaN below.
+    """log(1 + x), without cancellation where ``x`` is near 0; -inf at -1, NaN below.
 
-    >>> log1p(np.array([-0.0, 1e-10], np.float32)).tolist()
-    [-0.0, 1.000000013351432e-10]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> log1p(np.array([-0.0, 1e-10], np.float32)).tolist()
+        [-0.0, 1.000000013351432e-10]
     """
     return _evaluate("log1p", _log1p, x, out)
 
 
 def log2(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The logarithm to base 2, exact at its powers; -inf at 0, NaN below.
+    """Logarithm to base 2, exact at powers of 2; -inf at 0, NaN below.
 
-    >>> log2(np.array([1024, 3], np.float32)).tolist()
-    [10.0, 1.5849624872207642]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> log2(np.array([1024, 3], np.float32)).tolist()
+        [10.0, 1.5849624872207642]
     """
     return _evaluate("log2", logarithm.log2, x, out)
 
 
 def log10(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The logarithm to base 10, exact at its powers; -inf at 0, NaN below.
+    """Logarithm to base 10, exact at powers of 10; -inf at 0, NaN below.
 
-    >>> log10(np.array([1000, 2], np.float32)).tolist()
-    [3.0, 0.3010300099849701]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> log10(np.array([1000, 2], np.float32)).tolist()
+        [3.0, 0.3010300099849701]
     """
     return _evaluate("log10", _log10, x, out)
 
 
 def tanh(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The hyperbolic tangent.
+    """Hyperbolic tangent, (e^x - e^-x) / (e^x + e^-x).
 
-    >>> tanh(np.array([-0.0, 0.5, 10], np.float32)).tolist()
-    [-0.0, 0.46211716532707214, 1.0]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> tanh(np.array([-0.0, 0.5, 10], np.float32)).tolist()
+        [-0.0, 0.46211716532707214, 1.0]
     """
     return _evaluate("tanh", exponential.tanh, x, out)
 
 
 def sigmoid(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """1 / (1 + e^-x), without loss where x is far below 0.
+    """Logistic sigmoid, 1 / (1 + e^-x), without loss where ``x`` is far below 0.
 
-    >>> sigmoid(np.array([0, -100], np.float32)).tolist()
-    [0.5, 3.783505853677006e-44]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> sigmoid(np.array([0, -100], np.float32)).tolist()
+        [0.5, 3.783505853677006e-44]
     """
     return _evaluate("sigmoid", _sigmoid, x, out)
 
 
 def sin(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The sine of x in radians, for x of any size.
+    """Sine of ``x`` in radians, for ``x`` of any size; NaN at infinity.
 
-    >>> sin(np.array([-0.0, 1, 1e38], np.float32)).tolist()
-    [-0.0, 0.8414709568023682, 0.9891644716262817]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> sin(np.array([-0.0, 1, 1e38], np.float32)).tolist()
+        [-0.0, 0.8414709568023682, 0.9891644716262817]
     """
     return _evaluate("sin", _sin, x, out)
 
 
 def cos(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The cosine of x in radians, for x of any size.
+    """Cosine of ``x`` in radians, for ``x`` of any size; NaN at infinity.
 
-    >>> cos(np.array([0, 1, 1e38], np.float32)).tolist()
-    [1.0, 0.5403022766113281, 0.14681167900562286]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> cos(np.array([0, 1, 1e38], np.float32)).tolist()
+        [1.0, 0.5403022766113281, 0.14681167900562286]
     """
     return _evaluate("cos", _cos, x, out)
 
 
 def erf(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x.
+    """Error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to ``x``.
 
-    >>> erf(np.array([-0.0, 0.5, 4], np.float32)).tolist()
-    [-0.0, 0.5204998850822449, 1.0]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> erf(np.array([-0.0, 0.5, 4], np.float32)).tolist()
+        [-0.0, 0.5204998850822449, 1.0]
     """
     return _evaluate("erf", exponential.erf, x, out)
 
 
 def sqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """The square root; NaN below 0.
+    """Square root; NaN below 0.
 
-    >>> sqrt(np.array([-0.0, 2], np.float32)).tolist()
-    [-0.0, 1.4142135381698608]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> sqrt(np.array([-0.0, 2], np.float32)).tolist()
+        [-0.0, 1.4142135381698608]
     """
     return _evaluate("sqrt", _sqrt, x, out)
 
 
 def rsqrt(x: ArrayLike, /, out: Array | None = None) -> Array:
-    """1 / sqrt(x); infinity with the sign of x at 0, NaN below.
+    """1 / sqrt(x); infinity with the sign of ``x`` at 0, NaN below.
 
-    >>> rsqrt(np.array([4, 2, -0.0], np.float32)).tolist()
-    [0.5, 0.7071067690849304, -inf]
+    ``x`` is float32 of any shape, or Python numbers; ``out`` is a float32 array of that shape to write to, or None for a new
+    one. Raises TypeError for another dtype, ValueError for an ``out`` of another shape or read-only.
+
+    Example:
+        >>> rsqrt(np.array([4, 2, -0.0], np.float32)).tolist()
+        [0.5, 0.7071067690849304, -inf]
     """
     return _evaluate("rsqrt", _rsqrt, x, out)
 
@@ -160,31 +214,31 @@ def _evaluate(function: str, kernel: Kernel, x: ArrayLike, out: Array | None) ->
 
 
 def _exp2(x: Float64, out: Float64) -> None:
-    _mended(exponential.exp2, ties.EXP2, x, out)
+    _corrected(exponential.exp2, ties.EXP2, x, out)
 
 
 def _sin(x: Float64, out: Float64) -> None:
-    _mended(trigonometry.sin, ties.SIN, x, out)
+    _corrected(trigonometry.sin, ties.SIN, x, out)
 
 
 def _cos(x: Float64, out: Float64) -> None:
-    _mended(trigonometry.cos, ties.COS, x, out)
+    _corrected(trigonometry.cos, ties.COS, x, out)
 
 
 def _log(x: Float64, out: Float64) -> None:
-    _mended(logarithm.log, ties.LOG, x, out)
+    _corrected(logarithm.log, ties.LOG, x, out)
 
 
 def _log10(x: Float64, out: Float64) -> None:
-    _mended(logarithm.log10, ties.LOG10, x, out)
+    _corrected(logarithm.log10, ties.LOG10, x, out)
 
 
 def _log1p(x: Float64, out: Float64) -> None:
-    _mended(logarithm.log1p, ties.LOG1P, x, out)
+    _corrected(logarithm.log1p, ties.LOG1P, x, out)
 
 
-def _mended(kernel: Kernel, wrong: dict[int, int], x: Float64, out: Float64) -> None:
-    """The kernel, but at the inputs in `wrong`, which are looked for only where a result is a tie; `out` is not `x`."""
+def _corrected(kernel: Kernel, wrong: dict[int, int], x: Float64, out: Float64) -> None:
+    """Evaluate the kernel, and correct the inputs in ``wrong``, of which the result is a tie; ``out`` is not ``x``."""
     kernel(x, out)
     if np.minimum.reduce(out.view(np.int64) << _REST) == _TIE:
         for given, right in wrong.items():
@@ -202,13 +256,13 @@ def _rsqrt(x: Float64, out: Float64) -> None:
 
 
 def _sigmoid(x: Float64, out: Float64) -> None:
-    _mended(_sigmoid_lined, ties.SIGMOID, x, out)
+    _corrected(_sigmoid_near_zero, ties.SIGMOID, x, out)
 
 
-def _sigmoid_lined(x: Float64, out: Float64) -> None:
-    """The kernel; but near 0 a line, 1/2 + x/4 with a little less slope.
+def _sigmoid_near_zero(x: Float64, out: Float64) -> None:
+    """Evaluate the kernel; near 0 a line, 1/2 + x/4 with a slightly smaller slope.
 
-    There 1/2 + x/4 - x^3/48 comes so close to ties of float32 that float64 rounds onto them; the slope decides these
+    There 1/2 + x/4 - x^3/48 is so close to ties of float32 that float64 rounds to them. The smaller slope breaks these ties
     as the cubic term does.
     """
     near = np.abs(x) < _NEAR

@@ -1,12 +1,13 @@
 """Sorting and sums by index: `argsort`, `segment_sum`, `scatter_add`, `bincount`, `embedding_gradient`.
 
-A stable sort has one answer, so it is the same everywhere. The values of one id are summed in float64 in the order they
-come in, in runs of 64; the sums of the runs, if there are several, likewise. So the order of additions depends on
-nothing but how often the id occurs. Run by run this would be slow, but the k-th values of all runs are added at once:
+A stable sort has one result. The values of one id are summed in float64 in the order they come in, in runs of 64, and the
+sums of the runs, if there are several, in the same way. So the order of the additions depends on how often an id occurs,
+and on nothing else. The k-th values of all runs are added at once, which is fast:
 
     ids 2 0 2 2 0    values a b c d e    ->    0: b, 2: a    ->    0: b + e, 2: a + c    ->    2: (a + c) + d
 
-Sums are rounded to float32 once. inf and NaN are kept; NaN is always 0x7fc00000, and zeros are positive.
+Sums are rounded to float32 once. inf and NaN are kept; NaN is always 0x7fc00000, and zeros are positive. Ids may be
+integers of any dtype, or lists of ints.
 """
 
 from typing import Any
@@ -21,14 +22,26 @@ from samebits.core.grid import rounded
 _RUN = 64
 
 
-def argsort(x: Float32 | Int64, /, axis: int | None = -1) -> Int64:
-    """The indices (int64) that sort float32 or int64 x along `axis` (None: flattened); equal elements keep their order.
+def argsort(x: npt.ArrayLike, /, axis: int | None = -1) -> Int64:
+    """Indices that sort ``x`` along ``axis``; equal elements keep their order.
 
-    NaNs come last, and -0.0 equals 0.0. Raises TypeError for other dtypes, np.exceptions.AxisError for an axis x lacks.
+    NaNs come last, and -0.0 equals 0.0.
 
-    >>> import numpy as np
-    >>> argsort(np.array([3, np.nan, 1, 3], np.float32)).tolist()
-    [2, 0, 3, 1]
+    Args:
+        x: float32 or integers of any shape, or Python numbers.
+        axis: An int, or None to flatten ``x`` first.
+
+    Returns:
+        int64 of the shape of ``x``, or (x.size,) if ``axis`` is None.
+
+    Raises:
+        TypeError: ``x`` has another dtype, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis.
+
+    Example:
+        >>> import numpy as np
+        >>> argsort(np.array([3, np.nan, 1, 3], np.float32)).tolist()
+        [2, 0, 3, 1]
     """
     if np.asarray(x).dtype.kind in "iu":
         array: npt.NDArray[Any] = integer_array("argsort", "x", x)
@@ -38,31 +51,52 @@ def argsort(x: Float32 | Int64, /, axis: int | None = -1) -> Int64:
     return np.argsort(array, axis=axis, kind="stable").astype(np.int64, copy=False)
 
 
-def segment_sum(values: Float32, ids: Int64, num_segments: int) -> Float32:
-    """The sums of `values` (N, ...) with the same id: float32 (num_segments, ...); 0 for ids that do not occur.
+def segment_sum(values: npt.ArrayLike, ids: npt.ArrayLike, num_segments: int) -> Float32:
+    """Sums of the values with the same id; 0 for ids that do not occur.
 
-    `ids` is int64 (N,). Raises TypeError for other dtypes, ValueError if the shapes do not fit or num_segments is
-    negative, IndexError with the first id that is not in 0 ... num_segments - 1.
+    Args:
+        values: float32 (N, ...).
+        ids: Integers (N,) from 0 to ``num_segments`` - 1.
+        num_segments: The length of the result.
 
-    >>> import numpy as np
-    >>> segment_sum(np.array([1, 2, 4], np.float32), np.array([2, 0, 2], np.int64), 4)
-    array([2., 0., 5., 0.], dtype=float32)
+    Returns:
+        float32 (num_segments, ...).
+
+    Raises:
+        TypeError: ``values`` is not float32, ``ids`` not integers, or ``num_segments`` no int.
+        ValueError: The shapes do not fit, or ``num_segments`` is negative.
+        IndexError: An id is out of range. The message names the first.
+
+    Example:
+        >>> import numpy as np
+        >>> segment_sum(np.array([1, 2, 4], np.float32), [2, 0, 2], 4)
+        array([2., 0., 5., 0.], dtype=float32)
     """
     values = float_array("segment_sum", "values", values)
     segments = integer("segment_sum", "num_segments", num_segments, least=0)
     return _segment_sum("segment_sum", values, _ids("segment_sum", ids), segments)
 
 
-def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
-    """target[ids] += values in place, repeated ids included: each row of `target` (V, ...) plus its sum, rounded once.
+def scatter_add(target: Float32, ids: npt.ArrayLike, values: npt.ArrayLike) -> None:
+    """Add values to the rows of ``target`` with their ids, in place; repeated ids add up.
 
-    `ids` is int64 (N,), `values` float32 (N, ...). Errors as in `segment_sum`; `target` is unchanged then.
+    A row becomes ``row + (sum of its values)``, in float64 and rounded once. (``target[ids] += values`` in NumPy adds one
+    value for each id; ``np.add.at`` is the counterpart.)
 
-    >>> import numpy as np
-    >>> target = np.ones(3, np.float32)
-    >>> scatter_add(target, np.array([2, 0, 2], np.int64), np.array([1, 2, 4], np.float32))
-    >>> target
-    array([3., 1., 6.], dtype=float32)
+    Args:
+        target: float32 (V, ...), an array.
+        ids: Integers (N,) from 0 to V - 1.
+        values: float32 (N, ...).
+
+    Raises:
+        TypeError, ValueError, IndexError: As `segment_sum`; ``target`` is unchanged then.
+
+    Example:
+        >>> import numpy as np
+        >>> target = np.ones(3, np.float32)
+        >>> scatter_add(target, [2, 0, 2], np.array([1, 2, 4], np.float32))
+        >>> target
+        array([3., 1., 6.], dtype=float32)
     """
     if not isinstance(target, np.ndarray) or target.ndim == 0:
         given = f"shape {target.shape}" if isinstance(target, np.ndarray) else type(target).__name__
@@ -77,15 +111,25 @@ def scatter_add(target: Float32, ids: Int64, values: Float32) -> None:
         target[found] = rounded(target[found] + sums)
 
 
-def bincount(ids: Int64, weights: Float32 | None = None, minlength: int = 0) -> Int64 | Float32:
-    """How often each id occurs (int64), or the sums of their float32 `weights` (float32, where NumPy gives float64).
+def bincount(ids: npt.ArrayLike, weights: npt.ArrayLike | None = None, minlength: int = 0) -> Int64 | Float32:
+    """Number of occurrences of each id, or the sums of their weights.
 
-    `ids` is int64 (N,), none negative. The result has max(ids) + 1 elements, at least `minlength`. Unlike the other
-    sums by id, weights are added one after the other, as np.bincount's documentation says. Errors as in `segment_sum`.
+    Unlike in the other sums by id, the weights of an id are added one after the other, as ``np.bincount`` documents it.
 
-    >>> import numpy as np
-    >>> bincount(np.array([2, 0, 2], np.int64)).tolist()
-    [1, 0, 2]
+    Args:
+        ids: Integers (N,), none negative.
+        weights: float32 (N,), or None to count.
+        minlength: The least length of the result.
+
+    Returns:
+        int64 (max(ids) + 1,), or float32 with ``weights`` (NumPy returns float64 there).
+
+    Raises:
+        TypeError, ValueError, IndexError: As `segment_sum`.
+
+    Example:
+        >>> bincount([2, 0, 2]).tolist()
+        [1, 0, 2]
     """
     ids = _ids("bincount", ids)
     length = max(int(ids.max(initial=-1)) + 1, integer("bincount", "minlength", minlength, least=0))
@@ -100,15 +144,25 @@ def bincount(ids: Int64, weights: Float32 | None = None, minlength: int = 0) -> 
         return rounded(np.bincount(indices, weights.astype(np.float64), minlength=length).astype(np.float64))
 
 
-def embedding_gradient(ids: Int64, gradient: Float32, vocabulary_size: int) -> Float32:
-    """The gradient of embedding[ids]: float32 (V, C), the sums of the rows of `gradient` (..., C) with the same id.
+def embedding_gradient(ids: npt.ArrayLike, gradient: npt.ArrayLike, vocabulary_size: int) -> Float32:
+    """Gradient of ``embedding[ids]`` for the embedding (V, C): the sums of the rows of ``gradient`` with the same id.
 
-    `ids` is int64 (...). Errors as in `segment_sum`.
+    Args:
+        ids: Integers (...) from 0 to V - 1.
+        gradient: float32 (..., C).
+        vocabulary_size: V.
 
-    >>> import numpy as np
-    >>> embedding_gradient(np.array([[1, 1]], np.int64), np.ones((1, 2, 3), np.float32), 2)
-    array([[0., 0., 0.],
-           [2., 2., 2.]], dtype=float32)
+    Returns:
+        float32 (V, C).
+
+    Raises:
+        TypeError, ValueError, IndexError: As `segment_sum`.
+
+    Example:
+        >>> import numpy as np
+        >>> embedding_gradient([[1, 1]], np.ones((1, 2, 3), np.float32), 2)
+        array([[0., 0., 0.],
+               [2., 2., 2.]], dtype=float32)
     """
     gradient = float_array("embedding_gradient", "gradient", gradient)
     ids = integer_array("embedding_gradient", "ids", ids)
@@ -131,7 +185,7 @@ def _segment_sum(function: str, values: Float32, ids: Int64, segments: int) -> F
 def totals(
     function: str, values: Any, ids: Int64, segments: int, dtype: npt.DTypeLike = np.float64
 ) -> tuple[Int64, npt.NDArray[Any]]:
-    """The ids that occur, each once and in no particular order, and the sums of their values, taken in ``dtype``."""
+    """Return the ids that occur, each once in no particular order, and the sums of their values, taken in ``dtype``."""
     if values.shape[:1] != ids.shape:
         raise ValueError(f"{function}: values must have {len(ids)} rows, one for each id, got shape {values.shape}")
     _check_range(function, ids, segments)
@@ -153,7 +207,7 @@ def totals(
 
 
 def _run_sums(rows: Any, order: Int64, starts: Int64, counts: Int64, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """Sums of rows[order[start : start + count]], one after the other; the counts must not increase."""
+    """Sum rows[order[start : start + count]], one after the other; the counts must not increase."""
     sums: npt.NDArray[Any] = rows.take(order[starts], axis=0).astype(dtype, copy=False)
     with np.errstate(all="ignore"):
         for k in range(1, int(counts[0]) if len(counts) else 0):
@@ -162,7 +216,7 @@ def _run_sums(rows: Any, order: Int64, starts: Int64, counts: Int64, dtype: npt.
     return sums
 
 
-def _ids(function: str, ids: Int64) -> Int64:
+def _ids(function: str, ids: npt.ArrayLike) -> Int64:
     ids = integer_array(function, "ids", ids)
     if ids.ndim != 1:
         raise ValueError(f"{function}: ids must have 1 axis, got shape {ids.shape}")

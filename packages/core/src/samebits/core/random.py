@@ -1,12 +1,12 @@
 """Random numbers with the same bits everywhere, from explicit streams.
 
-A `Stream` is PCG64 seeded through SeedSequence, of which NumPy promises the raw 64-bit words (NEP 19), and our own
-arithmetic from there on: NumPy's distributions may change with its version, and some do with the C library.
+A `Stream` draws raw 64-bit words from PCG64, seeded through SeedSequence: NumPy guarantees both (NEP 19). It makes numbers
+of them in our own arithmetic, because NumPy's distributions may change with its version and with the C library.
 
     words -> uniform (shift), integers (multiply-high), normal (Box-Muller on our log, sin and cos), permutation (stable sort)
 
-Streams are split by name, ``stream.split("dropout")``: a child depends on the seed and the names on the way to it alone,
-so neither drawing from the parent nor adding another child shifts its numbers. There is no global stream.
+Streams are split by name, ``stream.split("dropout")``. A child depends on the seed and the names of its splits alone, so
+neither drawing from the parent nor adding another child changes its numbers. There is no global stream.
 """
 
 import hashlib
@@ -41,21 +41,27 @@ _TURN = np.array(2 * math.pi)
 
 
 class Stream:
-    """A stream of random words and the numbers made from them.
+    """A stream of random words, and the numbers made from them.
+
+    The methods have the names and the arguments of ``numpy.random.Generator``, except that parameters of a distribution
+    follow ``size`` and are given by name. ``size`` is an int or a tuple of ints; by default, ``()``, the result is a NumPy
+    scalar. Every method raises TypeError for a ``size`` or a parameter of another type, and ValueError for a negative size.
 
     Args:
-        seed: A whole number from 0 to 2^64 - 1.
+        seed: An int from 0 to 2^64 - 1.
 
     Raises:
-        TypeError: ``seed`` is not a whole number.
+        TypeError: ``seed`` is not an int.
         ValueError: ``seed`` is out of range.
 
     Example:
         >>> stream = Stream(1)
         >>> stream.integers(10, size=5).tolist()
         [5, 9, 1, 9, 3]
-        >>> stream.split("weights").normal(size=2).dtype
-        dtype('float32')
+        >>> stream.split("weights").normal((2, 3), std=0.02).shape
+        (2, 3)
+        >>> stream.split("weights")
+        Stream(1).split('weights')
     """
 
     def __init__(self, seed: int) -> None:
@@ -66,17 +72,21 @@ class Stream:
         self._words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=path))  # noqa: TID251 - NEP 19 keeps raw words stable
 
     def split(self, name: str | int) -> "Stream":
-        """The sub-stream of that name, at its beginning.
+        """Return the child stream of that name, at its beginning.
 
-        It is independent of this stream and of every other sub-stream, does not advance this one, and is the same
-        however much was drawn from it before.
+        It is independent of this stream and of its other children. Splitting does not advance this stream, and what was
+        drawn from it before does not change the child.
 
         Args:
-            name: A text, or a whole number from 0 to 2^64 - 1 (a layer's, a worker's, a step's). ``1`` and ``"1"`` differ.
+            name: A str, or an int from 0 to 2^64 - 1 (of a layer, a worker, a step). ``1`` and ``"1"`` differ.
 
         Raises:
             TypeError: ``name`` is neither.
-            ValueError: ``name`` is a number out of range.
+            ValueError: ``name`` is an int out of range.
+
+        Example:
+            >>> Stream(1).split("layer").split(3).integers(100, size=3).tolist()
+            [70, 6, 52]
         """
         if isinstance(name, str):
             key = hashlib.sha256(name.encode()).digest()[:16]
@@ -93,17 +103,28 @@ class Stream:
 
     @property
     def state(self) -> dict[str, Any]:
-        """Where the stream is, as a JSON object of numbers and texts; `from_state` goes on exactly there."""
+        """The position of the stream, as a JSON object; `from_state` continues from there.
+
+        Example:
+            >>> stream = Stream(1)
+            >>> state = stream.state
+            >>> bool(stream.uniform() == Stream.from_state(state).uniform())
+            True
+        """
         state: Any = self._words.state
         position = {name: hex(state["state"][name]) for name in ("state", "inc")}
         return {"seed": self._seed, "path": list(self._path), **position}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Stream":
-        """The stream that was at ``state``.
+        """Return a stream at the position ``state``.
 
         Raises:
-            ValueError: ``state`` is not what `Stream.state` gives.
+            ValueError: ``state`` is not what `Stream.state` returns.
+
+        Example:
+            >>> Stream.from_state(Stream(1).split(3).state)
+            Stream(1).split(3)
         """
         stream = object.__new__(cls)
         try:
@@ -123,16 +144,25 @@ class Stream:
         return f"Stream({self._seed}){splits}"
 
     def words(self, count: int) -> Words:
-        """The next ``count`` raw words, uint64."""
+        """Return the next ``count`` raw words, uint64 ``(count,)``.
+
+        Example:
+            >>> Stream(1).split("weights").words(1).tolist()
+            [572286470111272217]
+        """
         return self._words.random_raw(integer("words", "count", count, least=0))
 
     def uniform(self, size: Size = (), *, low: float = 0.0, high: float = 1.0) -> Float32:
-        """Numbers from ``low`` (included) to ``high`` (excluded), float32 of shape ``size``.
+        """Return uniform numbers from ``low`` (included) to ``high`` (excluded), float32 of shape ``size``.
 
-        The top 24 bits of a word each; ``low + (high - low) u`` is computed in float64 and rounded once.
+        Each is ``low + (high - low) u``, computed in float64 and rounded once; ``u`` is the top 24 bits of a word.
 
         Raises:
             ValueError: ``low`` is not below ``high``, or one is not finite in float32.
+
+        Example:
+            >>> Stream(1).uniform(3, low=-1)
+            array([ 0.02364314,  0.9009273 , -0.7116809 ], dtype=float32)
         """
         low, high = _interval("uniform", low, high)
         shape, count = _shape("uniform", size)
@@ -142,14 +172,18 @@ class Stream:
         return np.minimum(result, below).reshape(shape)[()]  # rounding could reach high
 
     def normal(self, size: Size = (), *, mean: float = 0.0, std: float = 1.0) -> Float32:
-        """Normally distributed numbers, float32 of shape ``size``.
+        """Return normally distributed numbers, float32 of shape ``size``.
 
         Two words make two numbers (Box and Muller, 1958, doi:10.1214/aoms/1177706645), in float64 with one rounding:
-        ``sqrt(-2 log u) cos(2 pi v)`` and ``sqrt(-2 log u) sin(2 pi v)``. The tails end at 8.6 standard deviations;
-        what lies beyond the range of float32 is infinite.
+        ``sqrt(-2 log u) cos(2 pi v)`` and ``sqrt(-2 log u) sin(2 pi v)``. The tails end at 8.6 standard deviations.
+        Results beyond the range of float32 are infinite.
 
         Raises:
             ValueError: ``std`` is negative, or a parameter is not finite in float32.
+
+        Example:
+            >>> Stream(1).normal(3)
+            array([ 1.1017834 , -0.35444555,  1.8666066 ], dtype=float32)
         """
         mean, std = finite("normal", "mean", mean), finite("normal", "std", std)
         if std < 0:
@@ -166,7 +200,7 @@ class Stream:
         return result[:count].reshape(shape)[()]
 
     def _standard_normal(self, count: int) -> Float64:
-        """An even number of normal numbers in float64, pair by pair."""
+        """Draw an even number of standard normal numbers in float64, pair by pair."""
         words = self.words(count).reshape(-1, 2) >> _11
         uniform = words * _UNIT53
         pairs = np.empty((count // 2, 2))
@@ -186,13 +220,17 @@ class Stream:
     def truncated_normal(
         self, size: Size = (), *, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0
     ) -> Float32:
-        """Normally distributed numbers from ``low`` to ``high``, float32 of shape ``size``; others are drawn again.
+        """Return normally distributed numbers from ``low`` to ``high``, float32 of shape ``size``.
 
-        ``low`` and ``high`` are values, not multiples of ``std``.
+        Numbers outside are drawn again. ``low`` and ``high`` are values, not multiples of ``std``.
 
         Raises:
             ValueError: ``low`` is not below ``high``, ``std`` is not positive, or fewer than about 1 in 100 draws would fall
-                between them.
+                between ``low`` and ``high``.
+
+        Example:
+            >>> bool(abs(Stream(1).truncated_normal(1000)).max() <= 2)
+            True
         """
         low, high = _interval("truncated_normal", low, high)
         mean, std = finite("truncated_normal", "mean", mean), finite("truncated_normal", "std", std)
@@ -213,13 +251,17 @@ class Stream:
         return np.concatenate([np.empty(0, np.float32), *pieces])[:count].reshape(shape)[()]
 
     def integers(self, low: int, high: int | None = None, size: Size = ()) -> Int64:
-        """Whole numbers from ``low`` (included) to ``high`` (excluded), or from 0 to ``low``; int64 of shape ``size``.
+        """Return integers from ``low`` (included) to ``high`` (excluded), or from 0 to ``low``, int64 of shape ``size``.
 
-        The high half of word times range: no value's chance is off by more than one in ``2^64 / (high - low)``
-        (Lemire, 2019, doi:10.1145/3230636, without its rejection).
+        Each is the upper 64 bits of ``word * (high - low)``, plus ``low`` (Lemire, 2019, doi:10.1145/3230636, without the
+        rejection). The probability of a value is off by less than ``(high - low) / 2^64`` of itself.
 
         Raises:
             ValueError: the range is empty or does not fit int64.
+
+        Example:
+            >>> Stream(1).integers(10, size=5).tolist()
+            [5, 9, 1, 9, 3]
         """
         low = integer("integers", "low", low)
         low, high = (0, low) if high is None else (low, integer("integers", "high", high))
@@ -230,10 +272,16 @@ class Stream:
         return (scaled + np.array(low % 2**64, np.uint64)).view(np.int64).reshape(shape)[()]
 
     def permutation(self, x: int | npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The numbers from 0 to ``x - 1``, or the rows of the array ``x``, in random order; a copy.
+        """Return the integers from 0 to ``x - 1`` (int64), or a copy of the array ``x`` with its rows, in random order.
+
+        The order is that of a stable sort of one word for each row.
 
         Raises:
             ValueError: ``x`` is negative, or an array without axes.
+
+        Example:
+            >>> Stream(1).permutation(5).tolist()
+            [2, 4, 0, 3, 1]
         """
         if isinstance(x, np.ndarray):
             if not x.ndim:
@@ -244,17 +292,21 @@ class Stream:
     def choice(
         self, x: int | npt.NDArray[Any], size: Size = (), *, replace: bool = True, p: npt.ArrayLike | None = None
     ) -> npt.NDArray[Any]:
-        """Elements of the 1-D array ``x``, or of the numbers below ``x``, of shape ``size``.
+        """Return random elements of the 1-D array ``x``, or of the integers below ``x``, of shape ``size``.
 
         Args:
-            x: What to choose from.
+            x: An array (N,), or N.
             size: The shape of the result.
-            replace: Whether an element may be chosen twice.
-            p: The elements' weights, equal if None. They need not sum to 1.
+            replace: Whether an element may be chosen more than once.
+            p: A weight for each element, (N,), in float64; None for equal ones. Unlike in NumPy they need not sum to 1.
 
         Raises:
-            ValueError: nothing to choose from, too much to choose without ``replace``, ``p`` of another length, negative, not
-                finite, all zero, or together with ``replace=False``.
+            ValueError: ``x`` is empty or has several axes; ``size`` is above N with ``replace=False``; ``p`` has another
+                shape, is negative, not finite or all zero, or is given with ``replace=False``.
+
+        Example:
+            >>> Stream(1).choice(3, 10, p=[0, 1, 9]).tolist()
+            [2, 2, 2, 2, 2, 2, 2, 2, 2, 1]
         """
         if isinstance(x, np.ndarray) and x.ndim != 1:
             raise ValueError(f"choice: x must be an int or a 1-D array, got shape {x.shape}")
@@ -292,10 +344,14 @@ class Stream:
         return capped
 
     def bernoulli(self, p: float, size: Size = ()) -> npt.NDArray[np.bool_]:
-        """True with probability ``p`` (to 2^-53), bool of shape ``size``.
+        """Return bools of shape ``size``, each True with probability ``p``, rounded up to a multiple of 2^-53.
 
         Raises:
             ValueError: ``p`` is not from 0 to 1.
+
+        Example:
+            >>> Stream(1).bernoulli(0.5, 4).tolist()
+            [False, False, True, False]
         """
         p = number("bernoulli", "p", p)
         if not 0 <= p <= 1:
@@ -305,7 +361,7 @@ class Stream:
 
 
 def require_stream(function: str, stream: object) -> Stream:
-    """Return ``stream``; the check of everything that draws.
+    """Return ``stream`` if it is a `Stream`.
 
     Raises:
         TypeError: ``stream`` is not a `Stream`, such as a seed or None.
@@ -322,7 +378,7 @@ def require_stream(function: str, stream: object) -> Stream:
 
 
 def _multiply_high(words: Words, factor: int) -> Words:
-    """The upper 64 bits of ``words * factor``, by halves."""
+    """Return the upper 64 bits of ``words * factor``, from products of halves."""
     upper, lower = words >> _32, words & _LOW
     f_upper, f_lower = np.array(factor >> 32, np.uint64), np.array(factor & 0xFFFFFFFF, np.uint64)
     middle = ((lower * f_lower) >> _32) + upper * f_lower
@@ -334,7 +390,7 @@ def _multiply_high(words: Words, factor: int) -> Words:
 
 
 def _names(path: tuple[int, ...]) -> tuple[int | None, ...]:
-    """The names on a path; None for a text, of which the path has the digest alone."""
+    """Read the names from a path; None for a str, of which the path has a digest."""
     names: list[int | None] = []
     while path:
         if path[0] not in (2, 4) or len(path) <= path[0]:

@@ -1,12 +1,10 @@
 """Reductions of float32 arrays over any axes: `sum`, `mean`, `var`, `std`, `norm`, `logsumexp`, `max`, `min`, `cumsum`.
 
 Sums are taken in float64 by the halving tree (`summation`) over the reduced axes, read in C order, and rounded to float32
-once at the end. So the bits depend on the reduced values and their number, not on memory layout or the other axes.
+once. So the bits depend on the reduced values and their number, not on memory layout or on the other axes.
 
-As in NumPy, `axis` is an int, a tuple of ints or None (all axes), and `keepdims` keeps reduced axes with length 1.
-Results are float32, a scalar where no axis is left. Zeros are positive, and NaN is always the quiet NaN 0x7fc00000.
-inf and NaN follow IEEE 754; there are no warnings. Errors: TypeError if x is not float32, np.exceptions.AxisError (a
-ValueError) for an axis that x does not have, ValueError for an axis given twice.
+Results are float32, a NumPy scalar where no axis is left. Zeros are positive, and NaN is the quiet NaN 0x7fc00000. inf and
+NaN follow IEEE 754, without warnings.
 """
 
 # ruff: noqa: A001 - NumPy's names: do not use the built-in sum, max and min in this file
@@ -14,6 +12,7 @@ ValueError) for an axis that x does not have, ValueError for an axis given twice
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from samebits.core import exponential, logarithm
 from samebits.core.arguments import axes, axis_index, float_array, integer
@@ -26,120 +25,242 @@ Axis = int | tuple[int, ...] | None
 _WITHOUT_IDENTITY = {"max", "min", "logsumexp"}
 
 
-def sum(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
-    """The sum over `axis`, 0 over nothing.
+def sum(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """Sum over ``axis``; 0 over no elements.
 
-    >>> import numpy as np
-    >>> sum(np.array([[1, 2], [3, 4]], np.float32), axis=0)
-    array([4., 6.], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis, or it is given twice.
+
+    Example:
+        >>> import numpy as np
+        >>> sum(np.array([[1, 2], [3, 4]], np.float32), axis=0)
+        array([4., 6.], dtype=float32)
     """
     lanes = _Lanes("sum", x, axis)
     with np.errstate(all="ignore"):
         return lanes.rounded(fold(lanes.values), keepdims=keepdims)
 
 
-def mean(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
-    """The mean over `axis`: the float64 sum divided by the count. NaN over nothing.
+def mean(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """Mean over ``axis``: the float64 sum divided by the number of elements. NaN over no elements.
 
-    >>> import numpy as np
-    >>> mean(np.array([[1, 2], [3, 4]], np.float32), axis=1)
-    array([1.5, 3.5], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis, or it is given twice.
+
+    Example:
+        >>> import numpy as np
+        >>> mean(np.array([[1, 2], [3, 4]], np.float32), axis=1)
+        array([1.5, 3.5], dtype=float32)
     """
     lanes = _Lanes("mean", x, axis)
     with np.errstate(all="ignore"):
         return lanes.rounded(_mean(lanes.values), keepdims=keepdims)
 
 
-def var(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
-    """The variance over `axis`: the sum of (x - mean)**2, with the mean in float64, divided by max(count - ddof, 0).
+def var(x: ArrayLike, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
+    """Variance over ``axis``.
 
-    NaN over nothing, as in NumPy; inf or NaN if ddof leaves nothing to divide by.
+    The sum of ``(x - mean)**2`` divided by ``max(count - ddof, 0)``, with the mean in float64. As in NumPy, NaN over no
+    elements, and inf or NaN if ``ddof`` leaves nothing to divide by.
 
-    >>> import numpy as np
-    >>> var(np.array([[1, 3], [3, 7]], np.float32), axis=1)
-    array([1., 4.], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        ddof: Subtracted from the number of elements in the divisor: 1 for the sample variance.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` or ``ddof`` is no int.
+        ValueError: ``x`` does not have the axis, or it is given twice.
+
+    Example:
+        >>> import numpy as np
+        >>> var(np.array([[1, 3], [3, 7]], np.float32), axis=1)
+        array([1., 4.], dtype=float32)
     """
     lanes = _Lanes("var", x, axis)
     with np.errstate(all="ignore"):
         return lanes.rounded(_variance(lanes.values, integer("var", "ddof", ddof)), keepdims=keepdims)
 
 
-def std(x: Float32, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
-    """The standard deviation over `axis`: the root of `var` before its rounding.
+def std(x: ArrayLike, axis: Axis = None, *, ddof: int = 0, keepdims: bool = False) -> Float32:
+    """Standard deviation over ``axis``: the square root of the float64 variance of `var`.
 
-    >>> import numpy as np
-    >>> std(np.array([[1, 3], [3, 7]], np.float32), axis=1, keepdims=True)
-    array([[1.],
-           [2.]], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        ddof: Subtracted from the number of elements in the divisor: 1 for the sample variance.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` or ``ddof`` is no int.
+        ValueError: ``x`` does not have the axis, or it is given twice.
+
+    Example:
+        >>> import numpy as np
+        >>> std(np.array([[1, 3], [3, 7]], np.float32), axis=1, keepdims=True)
+        array([[1.],
+               [2.]], dtype=float32)
     """
     lanes = _Lanes("std", x, axis)
     with np.errstate(all="ignore"):
         return lanes.rounded(np.sqrt(_variance(lanes.values, integer("std", "ddof", ddof))), keepdims=keepdims)
 
 
-def norm(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
-    """The 2-norm over `axis` (of all elements together, not a matrix norm). The squares are exact and cannot overflow.
+def norm(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """2-norm over ``axis``: of all elements together, not a matrix norm.
 
-    >>> import numpy as np
-    >>> print(norm(np.array([3e30, 4e30], np.float32)))
-    5e+30
+    The squares are exact in float64 and cannot overflow.
+
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis, or it is given twice.
+
+    Example:
+        >>> import numpy as np
+        >>> print(norm(np.array([3e30, 4e30], np.float32)))
+        5e+30
     """
     lanes = _Lanes("norm", x, axis)
     with np.errstate(all="ignore"):
         return lanes.rounded(np.sqrt(fold(lanes.values, _square)), keepdims=keepdims)
 
 
-def logsumexp(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
-    """log(sum(exp(x))) over `axis`, as m + log(sum(exp(x - m))) in float64, m the maximum (Blanchard et al., 2021).
+def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """log(sum(exp(x))) over ``axis``; -inf where all elements are -inf.
 
-    -inf where all elements are -inf. ValueError over nothing.
+    Computed as ``m + log(sum(exp(x - m)))`` in float64, where ``m`` is the maximum (Blanchard, Higham and Higham, 2021,
+    doi:10.1093/imanum/draa038).
 
-    >>> import numpy as np
-    >>> print(logsumexp(np.array([1000, 1000], np.float32)))
-    1000.6932
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis, it is given twice, or there are no elements to reduce.
+
+    Example:
+        >>> import numpy as np
+        >>> print(logsumexp(np.array([1000, 1000], np.float32)))
+        1000.6932
     """
     lanes = _Lanes("logsumexp", x, axis)
     with np.errstate(all="ignore"):
         top = np.maximum.reduce(lanes.values, axis=0).astype(np.float64)
         finite = np.isfinite(top)
-        centre = np.where(finite, top, 0.0)
+        center = np.where(finite, top, 0.0)
 
         def shifted(block: Float64, part: Part) -> None:
-            block -= centre[part]
+            block -= center[part]
             exponential.exp(block, block)
 
         sums = fold(lanes.values, shifted)
-        return lanes.rounded(np.where(finite, centre + logarithm.log(sums, sums), top), keepdims=keepdims)
+        return lanes.rounded(np.where(finite, center + logarithm.log(sums, sums), top), keepdims=keepdims)
 
 
-def max(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
-    """The maximum over `axis`; NaN if there is one. ValueError over nothing.
+def max(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """Maximum over ``axis``; NaN if an element is.
 
-    >>> import numpy as np
-    >>> max(np.array([[1, 2], [3, np.nan]], np.float32), axis=1)
-    array([ 2., nan], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis, it is given twice, or there are no elements to reduce.
+
+    Example:
+        >>> import numpy as np
+        >>> max(np.array([[1, 2], [3, np.nan]], np.float32), axis=1)
+        array([ 2., nan], dtype=float32)
     """
     return _extreme("max", np.maximum, x, axis, keepdims=keepdims)
 
 
-def min(x: Float32, axis: Axis = None, *, keepdims: bool = False) -> Float32:
-    """The minimum over `axis`; NaN if there is one. ValueError over nothing.
+def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
+    """Minimum over ``axis``; NaN if an element is.
 
-    >>> import numpy as np
-    >>> min(np.array([[1, 2], [3, np.nan]], np.float32), axis=0)
-    array([ 1., nan], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: The axes to reduce: an int, a tuple of ints, or None for all.
+        keepdims: Keep the reduced axes, with length 1.
+
+    Returns:
+        float32, without the reduced axes.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis, it is given twice, or there are no elements to reduce.
+
+    Example:
+        >>> import numpy as np
+        >>> min(np.array([[1, 2], [3, np.nan]], np.float32), axis=0)
+        array([ 1., nan], dtype=float32)
     """
     return _extreme("min", np.minimum, x, axis, keepdims=keepdims)
 
 
-def cumsum(x: Float32, axis: int | None = None) -> Float32:
-    """The running sums along `axis` (None: of x flattened), one by one in float64, each rounded to float32 once.
+def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
+    """Running sums along ``axis``, one after the other in float64, each rounded to float32 once.
 
-    The order is the definition, so np.add.accumulate has no choice in it. The last sum may differ from `sum` by an ulp.
+    The last sum may differ from `sum`, which adds in another order, by one unit in the last place.
 
-    >>> import numpy as np
-    >>> cumsum(np.array([1, 2, 3], np.float32))
-    array([1., 3., 6.], dtype=float32)
+    Args:
+        x: float32 of any shape, or Python numbers.
+        axis: An int, or None to flatten ``x`` first.
+
+    Returns:
+        float32 of the shape of ``x``, or (x.size,) if ``axis`` is None.
+
+    Raises:
+        TypeError: ``x`` is not float32, or ``axis`` is no int.
+        ValueError: ``x`` does not have the axis.
+
+    Example:
+        >>> import numpy as np
+        >>> cumsum(np.array([1, 2, 3], np.float32))
+        array([1., 3., 6.], dtype=float32)
     """
     x = float_array("cumsum", "x", x)
     x, axis = (x.reshape(-1), 0) if axis is None else (x, axis_index("cumsum", axis, x.ndim))
@@ -156,25 +277,25 @@ def _mean(values: Float32) -> Float64:
 
 
 def _variance(values: Float32, ddof: int) -> Float64:
-    centre = _mean(values)
+    center = _mean(values)
 
     def squared_distance(block: Float64, part: Part) -> None:
-        block -= centre[part]
+        block -= center[part]
         block *= block
 
     return fold(values, squared_distance) / np.float64(np.maximum(len(values) - ddof, 0))
 
 
-def _extreme(function: str, ufunc: np.ufunc, x: Float32, axis: Axis, *, keepdims: bool) -> Float32:
+def _extreme(function: str, ufunc: np.ufunc, x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:
     lanes = _Lanes(function, x, axis)
     with np.errstate(all="ignore"):
         return lanes.rounded(ufunc.reduce(lanes.x, axis=lanes.axes), keepdims=keepdims)
 
 
 class _Lanes:
-    """float32 x and the axes to reduce, and the way back from a value for each lane to a result."""
+    """float32 x and the axes to reduce. A lane is what one element of the result is reduced from."""
 
-    def __init__(self, function: str, x: Float32, axis: Axis) -> None:
+    def __init__(self, function: str, x: ArrayLike, axis: Axis) -> None:
         self.x = float_array(function, "x", x)
         self.axes = axes(function, axis, self.x.ndim)
         self.kept = tuple(i for i in range(self.x.ndim) if i not in self.axes)
@@ -184,7 +305,7 @@ class _Lanes:
 
     @property
     def values(self) -> Float32:
-        """See x as (n, outer, inner), reduced axes in C order, then the others; a view if NumPy can make one."""
+        """x as (n, outer, inner): the reduced axes in C order, then the others; a view where NumPy can make one."""
         x, axes, kept = self.x, self.axes, self.kept
         if x.flags.c_contiguous and axes and axes[-1] - axes[0] + 1 == len(axes):
             outer = math.prod(x.shape[: axes[0]])
