@@ -1,6 +1,7 @@
 """Numbers with the same bits on every Python, NumPy, CPU and BLAS library.
 
-The functions carry NumPy's names, among them ``sum``, ``max`` and ``min``: say ``from samebits import core``.
+The functions have NumPy's names, among them ``sum``, ``max`` and ``min``: write ``from samebits import core``. They take
+float32 arrays, and Python numbers or lists of them; other dtypes raise TypeError.
 """
 
 from samebits.core.blocks import GROUP_ROWS, row_blocks, store
@@ -12,7 +13,7 @@ from samebits.core.machine import BLAS, Machine, MachineError, check_arithmetic,
 from samebits.core.mixing import Context
 from samebits.core.modes import ColumnSums, Kernels, Numerics, current, numerics
 from samebits.core.nonfinite import refuse_non_finite, refuse_rows
-from samebits.core.random import Stream
+from samebits.core.random import Stream, require_stream
 from samebits.core.reductions import cumsum, logsumexp, max, mean, min, norm, std, sum, var  # noqa: A004
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "prepare",
     "refuse_non_finite",
     "refuse_rows",
+    "require_stream",
     "row_blocks",
     "rsqrt",
     "scatter_add",

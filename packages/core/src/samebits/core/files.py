@@ -1,6 +1,6 @@
-"""Atomic file writes: a reader sees the old file or the new one, never half of one.
+"""Atomic file writes: a reader sees the old file or the new one, never a part of one.
 
-    write to a temporary name in the same folder  ->  bring it to the disk  ->  rename it over the old file
+    write to a temporary name in the same folder  ->  sync it to the disk  ->  rename it over the old file
 
 Standard library only: the tools of the repository load this file where NumPy is not installed.
 """
@@ -16,15 +16,15 @@ __all__ = ["replace_file", "replace_text"]
 
 @contextmanager
 def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A binary file to write and read, which becomes ``path`` when the block ends, and is deleted when the block fails.
+    """Open a binary file that replaces ``path`` when the ``with`` block ends, and is deleted if the block raises.
 
-    Until then it is ``<name>.new`` in the same folder. A killed process leaves that file; the next write uses it again.
+    Until then it is ``<name>.new`` in the same folder. A killed process leaves that file; the next write overwrites it.
 
     Args:
         path: The file to create or to replace.
 
     Raises:
-        OSError: The folder is missing or cannot be written to, or the disk is full. The old file is intact.
+        OSError: The folder is missing or read-only, or the disk is full. The old file is intact.
 
     Example:
         >>> import tempfile
@@ -44,7 +44,7 @@ def replace_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-    if os.name == "posix":  # the rename is on the disk when its folder is
+    if os.name == "posix":  # the rename is durable once its folder is synced
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -60,7 +60,7 @@ def replace_text(path: str | os.PathLike[str], text: str) -> None:
         text: Its whole content.
 
     Raises:
-        OSError: As `replace_file`.
+        OSError: As for `replace_file`.
 
     Example:
         >>> import tempfile

@@ -1,11 +1,11 @@
-r"""Digests: one short name for the exact bytes of an array.
+r"""Digests: SHA-256 of the exact bytes of an array.
 
 Two arrays have the same digest if and only if (up to a SHA-256 collision) they have the same dtype, shape and bytes.
-The hashed text is a canonical description followed by the elements, so it does not depend on the platform:
+What is hashed is a canonical description and then the elements, so a digest does not depend on the platform:
 
     samebits.digest/1 <f4 (2, 3)\n<24 bytes, little-endian, in C order>
 
-Everything that claims the same bits is proven by comparing such digests. Comparing with a tolerance is left to others.
+The tests compare digests wherever they claim the same bits. Comparing with a tolerance is left to ``numpy.testing``.
 """
 
 import hashlib
@@ -16,23 +16,23 @@ import numpy.typing as npt
 
 __all__ = ["digest"]
 
-_KINDS = "biufc"  # bool, int, uint, float, complex: the kinds whose bytes mean the same on every platform
+_KINDS = "biufc"  # bool, int, uint, float, complex: their bytes mean the same on every platform
 
 
 def digest(array: npt.NDArray[Any] | np.generic) -> str:
-    r"""SHA-256 of an array's dtype, shape and bytes, in 64 hexadecimal digits, the same on every platform.
+    r"""Return the SHA-256 of an array's dtype, shape and bytes as 64 hexadecimal digits, the same on every platform.
 
     Args:
         array: An array or NumPy scalar of any shape, memory order and byte order, with a boolean, integer, floating
             or complex dtype of fixed size.
 
     Returns:
-        SHA-256 over ``samebits.digest/1 DTYPE SHAPE\n`` and the elements, little-endian and in C order. The sign of zero
-        and the payload of NaN count: they are bits too.
+        SHA-256 of ``samebits.digest/1 DTYPE SHAPE\n`` and the elements, little-endian and in C order. The sign of zero and
+        the payload of NaN count.
 
     Raises:
-        TypeError: ``array`` is not a NumPy array or scalar (the dtype of a list depends on the platform), or its dtype
-            is one whose bytes do: objects, strings, records, dates, ``longdouble``.
+        TypeError: ``array`` is not a NumPy array or scalar (the dtype of a list depends on the platform), is a masked
+            array, or has a dtype whose bytes depend on the platform: objects, strings, records, dates, ``longdouble``.
 
     Example:
         >>> import numpy as np
@@ -40,12 +40,14 @@ def digest(array: npt.NDArray[Any] | np.generic) -> str:
         '604b2c24e97d9f934a1ff2d9ac402c441ddfc51c7c97f5abbc38ad02241b89dd'
     """
     if not isinstance(array, np.ndarray | np.generic):
-        raise TypeError(f"array must be a NumPy array or scalar, not {type(array).__name__}: give it a dtype first")
+        raise TypeError(
+            f"digest: array must be a NumPy array or scalar, got {type(array).__name__}; convert with np.asarray(array, dtype)"
+        )
     if isinstance(array, np.ma.MaskedArray):
-        raise TypeError("array is a masked array: fill it first, array.filled(value)")
+        raise TypeError("digest: array must not be a masked array; convert with array.filled(value)")
     dtype = array.dtype.newbyteorder("<")
     if dtype.kind not in _KINDS or dtype.char in "gG":
-        raise TypeError(f"array has dtype {array.dtype}, whose bytes are not portable: use a sized bool, int, float or complex")
+        raise TypeError(f"digest: array must have a boolean, integer, floating or complex dtype of fixed size, got {array.dtype}")
     elements = np.ascontiguousarray(array, dtype=dtype)
     shape = ", ".join(map(str, array.shape))
     state = hashlib.sha256(f"samebits.digest/1 {dtype.str} ({shape})\n".encode())

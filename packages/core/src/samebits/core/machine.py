@@ -1,10 +1,10 @@
-"""The machine: what this process computes with, and whether it computes by the rules.
+"""The machine: what this process computes with, and a check of its arithmetic.
 
-NumPy's results change with its version, the CPU features it picks at run time, the BLAS library, that library's kernel
-and its number of threads. `describe_machine` reads all of them from the running process, for reports and error messages.
-Whether they change *our* results is for the digests to say.
+NumPy's results change with its version, the CPU features it picks at run time, the BLAS library, and that library's kernel
+and number of threads. `describe_machine` reads all of these from the running process, for reports and error messages. Ours
+do not change with them; digests prove that.
 
-`check_arithmetic` runs once, when `samebits.core` is imported: what our results rest on must hold, or nothing is promised.
+`check_arithmetic` runs when `samebits.core` is imported: it tests that IEEE 754 arithmetic holds, which our results require.
 """
 
 import ctypes
@@ -22,12 +22,22 @@ __all__ = ["BLAS", "Machine", "MachineError", "check_arithmetic", "cpu_features"
 
 
 class MachineError(RuntimeError):
-    """This process does not compute by the rules that the same bits rest on."""
+    """The arithmetic of this process is not that of IEEE 754, so results could have other bits.
+
+    Example:
+        >>> issubclass(MachineError, RuntimeError)
+        True
+    """
 
 
 @dataclass(frozen=True)
 class BLAS:
-    """The linear-algebra library NumPy calls; ``None`` stands for what the library does not tell."""
+    """The linear-algebra library that NumPy calls; None where the library does not say.
+
+    Example:
+        >>> print(BLAS("openblas", "0.3.30", "Haswell", threads=2))
+        openblas 0.3.30, kernel Haswell, 2 threads
+    """
 
     name: str
     version: str | None
@@ -42,7 +52,12 @@ class BLAS:
 
 @dataclass(frozen=True)
 class Machine:
-    """What this process computes with."""
+    """What this process computes with; see `describe_machine`.
+
+    Example:
+        >>> isinstance(describe_machine(), Machine)
+        True
+    """
 
     system: str
     """Operating system and processor type, such as ``Linux x86_64``."""
@@ -54,7 +69,7 @@ class Machine:
     simd: tuple[str, ...]
     """The CPU features that NumPy's kernels use in this process, beyond the baseline it was built for."""
     cpus: int
-    """Processors this process may use."""
+    """Number of processors this process may use."""
     byte_order: str
     """``little`` or ``big``."""
 
@@ -70,10 +85,10 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Read from the running process what it computes with.
+    """Describe what this process computes with: system, Python, NumPy, BLAS, SIMD features.
 
     Returns:
-        A frozen description; ``str`` of it is a table of five lines.
+        A frozen dataclass; ``str`` of it is a table of five lines.
 
     Example:
         >>> import numpy as np
@@ -92,13 +107,13 @@ def describe_machine() -> Machine:
 
 
 def _simd_in_use() -> tuple[str, ...]:
-    """The features NumPy dispatches to that this CPU has and that the environment has not switched off."""
+    """The features NumPy dispatches to, those that this CPU lacks or the environment disables left out."""
     dispatched, features = cpu_features()
     return tuple(name for name in dispatched if features.get(name))
 
 
 def cpu_features() -> tuple[Sequence[str], Mapping[str, bool]]:
-    """The features NumPy has kernels for beyond its baseline; and all features it knows, with whether they can be used here."""
+    """The features NumPy has kernels for beyond its baseline; and for each feature it knows whether it is usable here."""
     umath: Any = sys.modules.get("numpy._core._multiarray_umath") or sys.modules["numpy.core._multiarray_umath"]
     return umath.__cpu_dispatch__, umath.__cpu_features__
 
@@ -111,11 +126,11 @@ def _describe_blas() -> BLAS:
 
 
 def _ask_openblas() -> Iterator[tuple[str, int]]:
-    """The kernel and the thread count of the OpenBLAS that NumPy's wheels bring along."""
+    """The kernel and the number of threads of the OpenBLAS in NumPy's wheels."""
     package = Path(np.__file__).parent
     folders = package.parent / "numpy.libs", package / ".dylibs"
     for path in sorted(path for folder in folders for path in folder.glob("*openblas*")):
-        library = ctypes.CDLL(str(path))  # already loaded by NumPy: this takes another handle of the same copy
+        library = ctypes.CDLL(str(path))  # NumPy has loaded it: this is another handle of the same copy
         for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
             corename = getattr(library, f"{prefix}openblas_get_corename{suffix}", None)
             num_threads = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
@@ -125,11 +140,13 @@ def _ask_openblas() -> Iterator[tuple[str, int]]:
 
 
 def check_arithmetic() -> None:
-    """Refuse a process in which floating-point arithmetic is not IEEE 754's: three probes, a few microseconds.
+    """Check that IEEE 754 arithmetic holds in this process: three probes, a few microseconds.
+
+    Other code can change it after the import: call this again where that matters.
 
     Raises:
-        MachineError: subnormal numbers are flushed to zero, rounding is not to nearest, or the installed BLAS does not add
-            float64 products exactly where all partial sums fit 53 bits. The message says what usually causes it.
+        MachineError: Subnormal numbers are flushed to zero, rounding is not to nearest, or the BLAS library does not add
+            float64 products exactly where every partial sum fits 53 bits. The message names the usual cause.
 
     Example:
         >>> check_arithmetic()
@@ -137,20 +154,20 @@ def check_arithmetic() -> None:
     tiny = np.array([1e-40], np.float32)
     if not (tiny * np.float32(1)).view(np.uint32)[0]:
         raise MachineError(
-            "subnormal numbers are flushed to zero in this process. Usually a shared library built with -Ofast or -ffast-math "
-            "switched that on when it was loaded: import samebits first, or find that library and leave it out."
+            "subnormal numbers are flushed to zero in this process. The usual cause is a shared library built with -Ofast or "
+            "-ffast-math, which turns this on when it is loaded. Import samebits first, or do not load that library."
         )
-    halves = np.array([1.0, 3.0, -1.0, -3.0]) * 2.0**-53  # ties: they go to the even neighbour of 1 or -1
+    halves = np.array([1.0, 3.0, -1.0, -3.0]) * 2.0**-53  # ties: they round to the even neighbor of 1 or -1
     ones = np.array([1.0, 1.0, -1.0, -1.0])
     if (ones + halves).tolist() != [1.0, 1 + 2.0**-51, -1.0, -1 - 2.0**-51]:
         raise MachineError(
-            "float64 sums are not rounded to the nearest number. Usually other code in this process changed the rounding mode "
-            "(fesetround) and did not set it back, or the processor computes with more digits than float64 has (x87)."
+            "float64 sums are not rounded to the nearest number. The usual cause is other code in this process that changed the "
+            "rounding mode (fesetround) and did not restore it, or a processor that computes with more digits (x87)."
         )
     steps = np.arange(4 * 64, dtype=np.int64).reshape(4, 64)
     left, right = 11863283 - steps % 7, 11863283 - steps.T % 5  # 64 products of 2^47: the sums end just below 2^53
     if not np.array_equal(left.astype(np.float64) @ right.astype(np.float64), left @ right):
         raise MachineError(
             f"the BLAS library ({_describe_blas()}) does not multiply float64 matrices exactly where every partial sum fits 53 "
-            "bits. It may use Strassen's method, or numbers of fewer bits inside: choose another BLAS library or kernel."
+            "bits. It may use Strassen's algorithm or a narrower dtype. Use another BLAS library or kernel."
         )

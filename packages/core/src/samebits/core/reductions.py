@@ -305,7 +305,7 @@ class _Lanes:
 
     @property
     def values(self) -> Float32:
-        """x as (n, outer, inner): the reduced axes in C order, then the others; a view where NumPy can make one."""
+        """The array as (n, outer, inner): the reduced axes in C order, then the others; a view where NumPy can make one."""
         x, axes, kept = self.x, self.axes, self.kept
         if x.flags.c_contiguous and axes and axes[-1] - axes[0] + 1 == len(axes):
             outer = math.prod(x.shape[: axes[0]])

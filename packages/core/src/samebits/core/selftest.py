@@ -1,8 +1,10 @@
-"""The self-test: known arrays, made anew on this machine, against the digests they have everywhere.
+"""The self-test: known results computed on this machine, compared with their expected digests.
 
-The first cases are what the rest of samebits stands on: conversions, exactly rounded arithmetic, exact products, stable
-sorting, gathering, random words. Then come the functions of samebits.core themselves. One wrong digest names what this
-machine does differently. The expected digests are packaged beside this file; the tests compare them in every cell.
+The first cases are the operations of NumPy that samebits uses: conversions, correctly rounded arithmetic, exact products,
+stable sorting, indexing, random words. The others are the functions of samebits.core. A wrong digest names what this machine
+computes differently. The expected digests are in ``selftest.json``, beside this file. To run it without the command:
+
+    python -m samebits.core.selftest
 """
 
 import json
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samebits import core
 from samebits.core.hashing import digest
 
 __all__ = ["Outcome", "run_selftest"]
@@ -24,7 +27,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one case of the self-test came to on this machine."""
+    """The result of one case on this machine."""
 
     case: str
     digest: str
@@ -32,14 +35,15 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
+        """Whether the digest is the expected one."""
         return self.digest == self.expected
 
 
 def run_selftest() -> list[Outcome]:
-    """Run every case and compare its digest with the packaged one.
+    """Run every case and compare its digest with the expected one.
 
     Returns:
-        One outcome a case, in a fixed order.
+        An `Outcome` for each case, in a fixed order.
 
     Example:
         >>> all(outcome.ok for outcome in run_selftest())
@@ -51,24 +55,24 @@ def run_selftest() -> list[Outcome]:
 
 
 def words(count: int) -> npt.NDArray[np.uint64]:
-    """Raw 64-bit words of PCG64, which NumPy promises not to change (NEP 19)."""
+    """Raw 64-bit words of PCG64, which NumPy guarantees (NEP 19)."""
     return np.random.PCG64(np.random.SeedSequence(1)).random_raw(count)  # noqa: TID251 - NEP 19 keeps raw words stable
 
 
 def floats(count: int) -> npt.NDArray[np.float32]:
-    """Finite float32 numbers of every size, subnormals and both signs among them, from raw words."""
+    """Finite float32 numbers of all sizes and both signs, subnormals included, from raw words."""
     bits = (words(count) >> np.uint64(32)).astype(np.uint32) & np.uint32(0xBFFFFFFF)
     return bits.view(np.float32)
 
 
 def integers(*shape: int) -> Array:
-    """Whole numbers from -1000 to 1000, as float64: products of such matrices are exact in any order."""
+    """Integers from -1000 to 1000 in float64: products of such matrices are exact in any order."""
     count = math.prod(shape)
     return ((words(count) % np.uint64(2001)).astype(np.float64) - 1000.0).reshape(shape)
 
 
 def cases() -> Iterator[tuple[str, Callable[[], Array]]]:
-    """Every case of the self-test: its name, and what makes its array."""
+    """Every case: its name, and the function that computes its array."""
     x, y = floats(4096), floats(8192)[4096:]
     grid = integers(40, 30)
     special = np.array([0x7F800000, 0xFF800000, 0, 0x80000000, 1, 0x80000001, 0x7F7FFFFF], np.uint32).view(np.float32)
@@ -131,9 +135,7 @@ def cases() -> Iterator[tuple[str, Callable[[], Array]]]:
 
 
 def own_cases(x: Array, y: Array, ids: Array) -> Iterator[tuple[str, Callable[[], Array]]]:
-    """The functions of samebits.core."""
-    from samebits import core  # it imports this package's other rooms
-
+    """The cases of the functions of samebits.core."""
     a, b = x.reshape(64, 64), y.reshape(64, 64)
     for name in (
         "exp",
@@ -167,7 +169,21 @@ def own_cases(x: Array, y: Array, ids: Array) -> Iterator[tuple[str, Callable[[]
 
 
 def halving_tree(x: Array) -> Array:
-    """The sum of ``2^n`` numbers, adding the halves of what is left: an order no library chooses."""
+    """Sum of ``2^n`` numbers: add the second half to the first until one is left, in an order no library chooses."""
     while x.size > 1:
         x = x[: x.size // 2] + x[x.size // 2 :]
     return x
+
+
+def main() -> int:
+    """Print the cases with another digest, and a count; return the exit status."""
+    outcomes = run_selftest()
+    wrong = [outcome for outcome in outcomes if not outcome.ok]
+    for outcome in wrong:
+        print(f"differs: {outcome.case}: {outcome.digest}, expected {outcome.expected}")
+    print(f"{len(outcomes) - len(wrong)} of {len(outcomes)} known results have the expected digest")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

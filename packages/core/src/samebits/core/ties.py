@@ -1,7 +1,7 @@
-"""Inputs whose result in float64 is a tie of float32 that goes the wrong way; and their right results, as bits.
+"""Ties: inputs whose float64 result is a tie of float32 and would round to the wrong side, with the correct results, as bits.
 
-The true value lies too close to the tie for float64 to tell its side. `tests/core/exhaustive.py` finds these: there are
-no others.
+The true value is too close to the tie for float64 to show its side. `tests/core/exhaustive.py` tries all inputs: there are no
+others.
 """
 
 EXP2 = {0x3B429D37: 0x3F804385, 0xBCF3A937: 0x3F7AC6B1}
