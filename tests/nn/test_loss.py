@@ -138,7 +138,7 @@ def test_errors_name_the_argument() -> None:
         cross_entropy(x, np.zeros((2, 3), np.float32))
     with pytest.raises(TypeError, match=r"logits must be float32, got int64"):
         cross_entropy(Tensor([[1, 2]]), np.array([0]))
-    with pytest.raises(ValueError, match=r"prediction has shape \(2,\) and target \(3,\): one shape, not empty, is needed"):
+    with pytest.raises(ValueError, match=r"prediction and target must have one shape, not empty, got \(2,\) and \(3,\)"):
         mean_squared_error(Tensor([1.0, 2.0]), Tensor([1.0, 2.0, 3.0]))
     for bad in (np.nan, np.inf):
         with pytest.raises(FloatingPointError, match=rf"row \[1\] of logits must have a finite maximum, got {bad}"):

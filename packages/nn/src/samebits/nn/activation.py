@@ -1,9 +1,9 @@
-"""Activations: the functions between linear layers that keep a network from being one linear map.
+"""Activations: nonlinear functions between linear layers.
 
     relu(x) = max(x, 0)      gelu(x) = x Phi(x)      silu(x) = x sigmoid(x)      swiglu(gate, up) = silu(gate) up
 
-Each is one fused kernel: in exact arithmetic float64 inside and one rounding, so at most 0.6 ulp from the true value. The
-gradients compute again what is cheap and keep nothing but the input. `relu`, `sigmoid`, `softmax` and `tanh` are autograd's.
+Each is one fused kernel: in exact arithmetic float64 inside with one rounding, so at most 0.6 ulp from the true value. Only
+the input is kept for the gradient. `relu`, `sigmoid`, `softmax` and `tanh` are those of autograd.
 """
 
 # ruff: noqa: PLR0917 - the arguments of formulas are positional
@@ -48,7 +48,7 @@ def gelu(x: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
         Tensor([-0.15880801,  0.        ,  0.841192  ])
     """
     if approximate not in {"none", "tanh"}:
-        raise ValueError(f"gelu: approximate is {approximate!r}: 'none' or 'tanh' is needed")
+        raise ValueError(f"gelu: approximate must be 'none' or 'tanh', got {approximate!r}")
     return _gelu_tanh(x) if approximate == "tanh" else _gelu(x)
 
 
@@ -73,13 +73,13 @@ def glu(x: Tensor, axis: int = -1) -> Tensor:
         Tensor([0.5, 2. ])
     """
     if x.shape[axis] % 2:
-        raise ValueError(f"glu: axis {axis} of x has length {x.shape[axis]}: an even one is needed")
+        raise ValueError(f"glu: axis {axis} of x must have an even length, got {x.shape[axis]}")
     a, b = split(x, 2, axis)
     return _gated(a, b)
 
 
 def swiglu(gate: Tensor, up: Tensor) -> Tensor:
-    """silu(gate) up, the gate of Llama's layers (Shazeer, 2020). Both have one shape, which is the result's.
+    """silu(gate) up, the gated unit of Llama (Shazeer, 2020). Both have the same shape, which is that of the result.
 
     Raises:
         ValueError: The shapes differ.
@@ -94,7 +94,7 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
 def _same_shape(function: str, **arrays: Array) -> None:
     (a, b), (x, y) = arrays, arrays.values()
     if x.shape != y.shape:
-        raise ValueError(f"{function}: {a} has shape {x.shape} and {b} has {y.shape}: one shape is needed")
+        raise ValueError(f"{function}: {b} must have the shape of {a}, {x.shape}, got {y.shape}")
 
 
 # The tanh form is x sigmoid(v) with v = 2 sqrt(2 / pi) (x + 0.044715 x^3): no cancellation, and one division.
@@ -116,7 +116,7 @@ def _gelu_tanh_formula(k: Kernels, out: Array, x: Array) -> None:
 
 
 def _gelu_tanh_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
-    """G s (1 + x v' (1 - s)), with s = sigmoid(v)."""
+    """g s (1 + x v' (1 - s)), with s = sigmoid(v)."""
     one = x.dtype.type(1)
     np.multiply(x, x, out=out)
     _minus_v(x, out, v := np.empty_like(x))
@@ -131,7 +131,7 @@ def _gelu_tanh_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
 
 
 def _weigh(q: Array, s: Array, out: Array) -> None:
-    """S (1 + q (1 - s)) into ``out``. It is the derivative of x sigmoid(v), where s = sigmoid(v) and q = x v'."""
+    """s (1 + q (1 - s)) into ``out``. It is the derivative of x sigmoid(v), where s = sigmoid(v) and q = x v'."""
     one = s.dtype.type(1)
     np.subtract(one, s, out=out)
     out *= q
@@ -144,8 +144,8 @@ def _gelu_tanh(x: Any) -> tuple[Array, tuple[Array]]:
     return current().evaluate("gelu", _gelu_tanh_formula, x=x), (x,)
 
 
-# With a = |x|, phi(a) = e^(-a^2 / 2) / sqrt(2 pi) and Phi(-a) = phi(a) R(a): gelu(x) = (x + a) / 2 - a Phi(-a), where nothing
-# cancels. R is the ratio of Mills; `core.constants` has it as a quotient of polynomials.
+# With a = |x|, phi(a) = e^(-a^2 / 2) / sqrt(2 pi) and Phi(-a) = phi(a) R(a): gelu(x) = (x + a) / 2 - a Phi(-a), without
+# cancellation. R is the ratio of Mills; `mills` has it as a quotient of polynomials.
 
 
 def _tail(k: Kernels, x: Array, out: Array) -> tuple[Array, Array]:
@@ -173,7 +173,7 @@ def _gelu_formula(k: Kernels, out: Array, x: Array) -> None:
 
 
 def _gelu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
-    """G (Phi(x) + x phi(x)): with d = Phi(-a) - a phi(a), that is g d where x has a sign, and g (1 - d) elsewhere."""
+    """g (Phi(x) + x phi(x)): with d = Phi(-a) - a phi(a), it is g d for negative x, and g (1 - d) otherwise."""
     a, ratio = _tail(k, x, out)
     ratio -= a
     out *= ratio
@@ -200,7 +200,7 @@ def _silu_formula(k: Kernels, out: Array, x: Array) -> None:
 
 
 def _silu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
-    """G s (1 + x (1 - s))."""
+    """g s (1 + x (1 - s))."""
     one = x.dtype.type(1)
     _one_plus_exp(k, x, s := np.empty_like(x))
     np.divide(one, s, out=s)
@@ -219,7 +219,7 @@ def _gated_formula(k: Kernels, out: Array, a: Array, b: Array) -> None:
 
 
 def _gated_gradient(k: Kernels, to_a: Array, to_b: Array, g: Array, a: Array, b: Array) -> None:
-    """G s and g a s (1 - s), with s = sigmoid(b)."""
+    """g s and g a s (1 - s), with s = sigmoid(b)."""
     one = a.dtype.type(1)
     _one_plus_exp(k, b, s := np.empty_like(b))
     np.divide(one, s, out=s)
@@ -240,7 +240,7 @@ def _swiglu_formula(k: Kernels, out: Array, gate: Array, up: Array) -> None:
 
 
 def _swiglu_gradient(k: Kernels, to_gate: Array, to_up: Array, g: Array, gate: Array, up: Array) -> None:
-    """G up s (1 + gate (1 - s)) and g gate s, with s = sigmoid(gate)."""
+    """g up s (1 + gate (1 - s)) and g gate s, with s = sigmoid(gate)."""
     one = gate.dtype.type(1)
     _one_plus_exp(k, gate, s := np.empty_like(gate))
     np.divide(one, s, out=s)

@@ -1,9 +1,9 @@
-"""The key/value cache: what attention keeps of the tokens it has read, so that the next one is a step and no new start.
+"""The key/value cache: keys and values of earlier tokens, so that the next token costs one step.
 
-    k, v (B, G, T, D) of new tokens  ->  rounded as products take them  ->  their places after those of each sequence
+    k, v (B, G, T, D) of new tokens  ->  rounded to their grids  ->  appended to each sequence
 
-How a key and a value are rounded is a matter of these alone (`attention` says how), so it is done once, when they come in:
-a step is one product with what lies here, with the bits of attention over the whole text.
+The rounding of a key and a value depends on these alone (see `samebits.core.mixing`), so it is done once, when they are
+appended. A step has the bits of attention over the whole sequence.
 """
 
 from typing import Any
@@ -22,7 +22,16 @@ Lengths = npt.NDArray[np.int64]
 
 
 class CacheOverrunError(ValueError):
-    """More tokens than a cache has room for."""
+    """More tokens than the capacity of a cache.
+
+    Example:
+        >>> cache = KeyValueCache(batch=1, heads=2, capacity=8, channels=4)
+        >>> new = np.ones((1, 2, 9, 4), np.float32)
+        >>> cache.append(new, new)
+        Traceback (most recent call last):
+            ...
+        samebits.nn.cache.CacheOverrunError: KeyValueCache: capacity must be at least 9 for sequence 0, 0 tokens and 9 new ones, got 8
+    """
 
 
 class KeyValueCache:
@@ -31,12 +40,12 @@ class KeyValueCache:
     Args:
         batch: The number of sequences.
         heads: The number of key and value heads.
-        capacity: How many tokens of each sequence there is room for; it does not grow.
+        capacity: The largest number of tokens of a sequence; it is fixed.
         channels: The length of a key and of a value.
-        dtype: That of the keys and values to come.
+        dtype: The dtype of keys and values.
 
-    It belongs to the arithmetic it was made in. In exact arithmetic the numbers are kept as float64, so it takes
-    16 batch heads capacity channels bytes, twice as much as in fast.
+    A cache belongs to the arithmetic it was created in. In exact arithmetic its numbers are float64, so its size is
+    16 batch heads capacity channels bytes, twice that of fast arithmetic.
 
     Example:
         >>> cache = KeyValueCache(batch=1, heads=2, capacity=8, channels=4)
@@ -48,7 +57,7 @@ class KeyValueCache:
     """
 
     lengths: Lengths
-    """How many tokens of each sequence are here, (B,)."""
+    """The number of tokens of each sequence, (B,)."""
 
     def __init__(self, batch: int, heads: int, capacity: int, channels: int, dtype: npt.DTypeLike = np.float32) -> None:
         named = ("batch", batch), ("heads", heads), ("capacity", capacity), ("channels", channels)
@@ -62,40 +71,43 @@ class KeyValueCache:
         self._kept = self._numerics.mixing.context(token, token).zeros(capacity)
 
     def append(self, k: Array, v: Array, counts: npt.ArrayLike | None = None) -> Lengths:
-        """Put new tokens behind those of each sequence.
+        """Append new tokens to each sequence.
 
         Args:
             k: Keys, (B, heads, T, channels).
             v: Values, likewise.
-            counts: How many of the T tokens count, from the first on, for each sequence (B,); the rest is padding.
+            counts: The number of the T tokens that count, from the first on, for each sequence (B,); the rest is padding.
 
         Returns:
-            The lengths before, (B,): the places of the first of the new tokens.
+            The lengths before, (B,): the positions of the first of the new tokens.
 
         Raises:
             CacheOverrunError: A sequence would be longer than the capacity. Nothing is changed.
             FloatingPointError: In exact arithmetic, an infinity or a NaN.
-            RuntimeError: The arithmetic is not the one that the cache was made in.
+            RuntimeError: The active arithmetic is not that of the cache.
             ValueError: The shapes do not fit.
         """
         numerics = current().checked("KeyValueCache", k=k, v=v)
         if numerics is not self._numerics:
-            raise RuntimeError(f"KeyValueCache: made in {self._numerics.name} arithmetic and used in {numerics.name}")
+            raise RuntimeError(
+                f"KeyValueCache: the active arithmetic must be {self._numerics.name}, as when it was created, got {numerics.name}"
+            )
         batch, heads, channels = self._shape
         time = k.shape[2] if k.ndim == 4 else 0
         if k.shape != (batch, heads, time, channels) or v.shape != k.shape or k.dtype != self._dtype:
             raise ValueError(
-                f"KeyValueCache: k is {k.dtype} {k.shape} and v {v.shape}: {self._dtype} ({batch}, {heads}, T, {channels}) is needed"
+                f"KeyValueCache: k and v must be {self._dtype} with shape ({batch}, {heads}, T, {channels}), "
+                f"got {k.dtype} {k.shape} and {v.dtype} {v.shape}"
             )
         before = self.lengths
         after = before + (time if counts is None else _counted(counts, batch, time))
         if not after.any():
-            raise ValueError("KeyValueCache: no sequence has a token yet, and none was given")
+            raise ValueError("KeyValueCache: counts must not be all 0 in an empty cache")
         if after.max() > self.capacity:
             worst = int(after.argmax())
             raise CacheOverrunError(
-                f"KeyValueCache: {after[worst] - before[worst]} tokens after {before[worst]} of sequence {worst} "
-                f"are more than the capacity of {self.capacity}"
+                f"KeyValueCache: capacity must be at least {after[worst]} for sequence {worst}, "
+                f"{before[worst]} tokens and {after[worst] - before[worst]} new ones, got {self.capacity}"
             )
         try:
             new = numerics.mixing.context(k, v)
@@ -110,7 +122,7 @@ class KeyValueCache:
         return before
 
     def context(self) -> Context:
-        """What attention takes: all places up to the longest sequence's end."""
+        """The keys and values for attention, up to the length of the longest sequence."""
         return self._kept[:, :, : int(self.lengths.max())]
 
 

@@ -1,12 +1,12 @@
-"""The linear layer, y = x Wᵀ + b, and the grids of weights that do not change.
+"""The linear layer, y = x Wᵀ + b, and a cache of weights on their grids.
 
     y = x Wᵀ + b        dx = g W        dW = gᵀ x        db = the sum of g over all rows
 
-In exact arithmetic a product rounds its right operand to a grid first (`samebits.core.prepare`). That is little beside the
-product of many rows, and nearly all there is to do for one row, as in generating text. So a weight that comes a second
-time, unchanged, is kept on its grid, in both directions, with the same bits. It is kept as float32, which has room for it,
-and made float64 a part at a time: for few rows, reading the weight from memory is what takes the time. Training with one
-batch a step changes every weight before it comes again, and keeps nothing.
+In exact arithmetic a product first rounds its right operand to a grid (`samebits.core.prepare`). That is a small part of the
+product of many rows, and nearly all the work for one row, as in generation. So a weight that is used a second time, unchanged,
+is cached on its grid, in both directions, with the same bits. It is stored as float32, which represents it exactly, and
+converted to float64 a part at a time: for few rows, reading the weight from memory takes most of the time. Training with one
+batch a step changes every weight before its next use, and caches nothing.
 """
 
 import math
@@ -29,7 +29,7 @@ __all__ = ["MOST_KEPT", "Linear", "linear"]
 Array = npt.NDArray[Any]
 
 MOST_KEPT = 2**30
-"""Bytes of weights kept on their grids at most, 4 for an element and a direction; further weights are not kept."""
+"""The size limit of the cache in bytes, with 4 bytes for an element and a direction; further weights are not cached."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -37,7 +37,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Args:
         x: Floating, (..., inputs).
-        weight: (outputs, inputs), of the dtype of x; a tied output head gives an embedding's.
+        weight: (outputs, inputs), of the dtype of x; a tied output layer passes the weight of the embedding.
         bias: (outputs,), or None.
 
     Returns:
@@ -71,10 +71,10 @@ def _linear(x: Any, weight: Any, bias: Any, kept: bool) -> tuple[Array, tuple[An
     numerics = current().checked("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or not weight.shape[1]:
         raise ValueError(
-            f"linear: x {x.shape} and weight {weight.shape} do not fit: (..., inputs) and (outputs, inputs) are needed"
+            f"linear: x and weight must have shapes (..., inputs) and (outputs, inputs), got {x.shape} and {weight.shape}"
         )
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias has shape {bias.shape}: {weight.shape[:1]} is needed, the outputs of weight")
+        raise ValueError(f"linear: bias must have shape {weight.shape[:1]}, the outputs of weight, got {bias.shape}")
     try:
         out = numerics.matmul(_rows(x), _right_operand(numerics, weight, transposed=True) if kept else weight.T)
         if bias is not None:
@@ -87,7 +87,7 @@ def _linear(x: Any, weight: Any, bias: Any, kept: bool) -> tuple[Array, tuple[An
 
 
 def _rows(x: Array) -> Array:
-    """X (..., channels) as one matrix: NumPy would make a product of each matrix in a stack, much slower than of all at once."""
+    """Reshape x (..., channels) to one matrix: NumPy multiplies a stack matrix by matrix, which is much slower."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
@@ -96,7 +96,7 @@ def _rows(x: Array) -> Array:
 
 @dataclass(eq=False)
 class _Weight:
-    """A weight in one direction, as it was at ``stamp``; ``prepared`` once it has come a second time."""
+    """A weight in one direction, at the time ``stamp`` of its last edit; ``prepared`` after its second use."""
 
     array: weakref.ref[Array]
     stamp: int
@@ -107,9 +107,9 @@ _weights: dict[tuple[int, bool], _Weight] = {}
 
 
 def _right_operand(numerics: Numerics, weight: Array, *, transposed: bool) -> Array | Prepared:
-    """Return the weight, or its transpose, as the right operand of a product: prepared if it has come before, unchanged.
+    """Return the weight, or its transpose, as the right operand of a product: prepared if it was used before, unchanged.
 
-    A weight is identified by its array and by when that was last edited. Its entry goes with its array.
+    A weight is identified by its array and the time of its last edit. Its entry is removed with its array.
     """
     operand = weight.T if transposed else weight
     if numerics.products.compact is None:
@@ -127,14 +127,14 @@ def _right_operand(numerics: Numerics, weight: Array, *, transposed: bool) -> Ar
 
 
 def _forget(key: tuple[int, bool], gone: weakref.ref[Array]) -> None:
-    """Drop the entry of an array that is gone, unless another has taken its place."""
+    """Remove the entry of a deleted array, unless another array has replaced it."""
     entry = _weights.get(key)
     if entry is not None and entry.array is gone:
         del _weights[key]
 
 
 def kept_bytes() -> int:
-    """Return how many bytes of weights are kept on their grids."""
+    """Return the size of the cache in bytes."""
     return sum([entry.prepared.values.nbytes for entry in list(_weights.values()) if entry.prepared is not None])
 
 
@@ -144,7 +144,7 @@ class Linear(Module):
     Args:
         inputs: The length of the last axis of x.
         outputs: The length of the last axis of y.
-        bias: Whether there is a b.
+        bias: Whether there is a bias b.
         stream: The parameters are drawn from its sub-streams "weight" and "bias".
         initialize: Draws the weight; the bias is then zero. By default both are uniform within ±1 / sqrt(inputs), as in
             PyTorch.
@@ -175,5 +175,5 @@ class Linear(Module):
             self.bias = parameter(drawn)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """X (..., inputs) -> (..., outputs)."""
+        """Apply the layer to x (..., inputs); returns (..., outputs)."""
         return linear(x, self.weight, self.bias)

@@ -1,9 +1,9 @@
-"""Losses: one number for how far predictions are from what was wanted, to be made smaller.
+"""Losses: one number that measures how far predictions are from their targets.
 
     cross_entropy(logits, targets) = mean over counted positions of  log(sum(e^logits)) - logits[target]
 
-It is one fused kernel. It keeps the logits and two numbers for each row; the gradient, (softmax(logits) - onehot) / count, is
-computed from these in the array that is returned, so that no other array of the logits' size is ever made.
+It is one fused kernel. It keeps the logits and two numbers for each row. The gradient, (softmax(logits) - onehot) / count, is
+computed from these in the returned array, so that no other array of the size of the logits is allocated.
 """
 
 # ruff: noqa: PLR0917 - the arguments of rules are positional
@@ -30,7 +30,7 @@ def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100) -> Ten
         logits: Floating (..., V), for instance (B, T, V) or (N, V). -inf is a probability of 0.
         targets: Integers (...), each from 0 to V - 1, or ``ignore_index`` for a position that does not count: an array or
             tensor of any integer dtype, or a list.
-        ignore_index: See there.
+        ignore_index: See ``targets``.
 
     Returns:
         A scalar tensor.
@@ -42,7 +42,7 @@ def cross_entropy(logits: Tensor, targets: Any, ignore_index: int = -100) -> Ten
         ValueError: The shapes do not fit, or no position counts.
 
     Example:
-        >>> cross_entropy(Tensor([[0.0, 0.0], [5.0, -5.0]]), np.array([1, -100]))
+        >>> cross_entropy(Tensor([[0.0, 0.0], [5.0, -5.0]]), [1, -100])
         Tensor(0.6931472)
     """
     return _cross_entropy(logits, targets, ignore_index)
@@ -53,7 +53,7 @@ def mean_squared_error(prediction: Tensor, target: Any) -> Tensor:
 
     Args:
         prediction: Floating, any shape.
-        target: Of the same shape and dtype; a tensor gets a gradient too if it requires one.
+        target: Of the same shape and dtype, a tensor or an array; a tensor may require a gradient too.
 
     Returns:
         A scalar tensor.
@@ -148,9 +148,7 @@ def _mean_squared_error(prediction: Any, target: Any) -> tuple[Any, tuple[Array,
     a, b = np.asarray(prediction), np.asarray(target)
     numerics = current().checked("mean_squared_error", prediction=a, target=b)
     if a.shape != b.shape or not a.size:
-        raise ValueError(
-            f"mean_squared_error: prediction has shape {a.shape} and target {b.shape}: one shape, not empty, is needed"
-        )
+        raise ValueError(f"mean_squared_error: prediction and target must have one shape, not empty, got {a.shape} and {b.shape}")
     working = numerics.working(a.dtype)
     squares = ColumnSums(numerics.kernels, 1, working)
 

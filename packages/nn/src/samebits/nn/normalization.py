@@ -1,10 +1,10 @@
-"""Normalisation: activations brought to mean 0 and variance 1, or to root mean square 1, then scaled and shifted.
+"""Normalization: activations with mean 0 and variance 1, or root mean square 1, then scaled and shifted.
 
     y = (x - mean) / sqrt(variance + eps) * weight + bias      mean and variance (over n, not n - 1):
 
-`layer_norm` takes them over the channels of each position, `batch_norm` over all positions for each channel; `rms_norm`
-takes the mean as 0. Channels are the last axis. Kernels are fused: in exact arithmetic float64 inside and one rounding;
-for the gradients they keep x and two numbers for each row (or channel), and compute the rest again.
+`layer_norm` computes them over the channels of each position, `batch_norm` over all positions for each channel; `rms_norm`
+takes 0 for the mean. Channels are the last axis. Kernels are fused: in exact arithmetic they are float64 inside, with one
+rounding. For the gradients they keep x and two numbers for each row (or channel), and compute the rest again.
 """
 
 # ruff: noqa: PLR0917 - the arguments of kernels and rules are positional
@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Layer normalisation (Ba, Kiros and Hinton, 2016).
+    """Layer normalization (Ba, Kiros and Hinton, 2016).
 
     Args:
         x: Floating (..., C).
@@ -38,8 +38,8 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
         A tensor of the shape and dtype of ``x``.
 
     Raises:
-        ValueError: ``weight`` or ``bias`` has not the shape (C,), or ``x`` has no axes.
-        TypeError: They have not the dtype of ``x``.
+        ValueError: The shape of ``weight`` or ``bias`` is not (C,), or ``x`` has no axes.
+        TypeError: The dtypes differ.
 
     Example:
         >>> layer_norm(Tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]))
@@ -50,7 +50,7 @@ def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = No
 
 
 def rms_norm(x: Tensor, weight: Tensor | None = None, eps: float = 1e-5) -> Tensor:
-    """Root mean square normalisation (Zhang and Sennrich, 2019): x / sqrt(mean(x^2) + eps) * weight; otherwise as `layer_norm`.
+    """Root mean square normalization (Zhang and Sennrich, 2019): x / sqrt(mean(x^2) + eps) * weight; otherwise as `layer_norm`.
 
     Example:
         >>> rms_norm(Tensor([3.0, 4.0]))
@@ -70,25 +70,26 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Batch normalisation (Ioffe and Szegedy, 2015).
+    """Batch normalization (Ioffe and Szegedy, 2015).
 
     Args:
         x: Floating (..., C): the channels are last, where PyTorch has them second.
         weight: (C,), or None for ones.
         bias: (C,), or None for zeros.
-        running_mean: (C,). In training it is moved by ``momentum`` towards the mean of the batch; otherwise it is the mean.
-        running_var: (C,), likewise for the variance, of which it takes the unbiased estimate (over n - 1).
+        running_mean: (C,). In training it becomes ``(1 - momentum) * running_mean + momentum * mean``, with the mean of the
+            batch; in evaluation it is the mean.
+        running_var: (C,), likewise for the variance, with the unbiased estimate (over n - 1).
         training: Whether mean and variance are those of the batch.
-        momentum: How far running values move, from 0 to 1.
+        momentum: The weight of a batch in the running values, from 0 to 1.
         eps: Added to the variance.
 
     Returns:
         A tensor of the shape and dtype of ``x``.
 
     Raises:
-        ValueError: A vector has not the shape (C,); in training, the batch has less than two positions; otherwise, a running
-            value is missing.
-        TypeError: A vector has not the dtype of ``x``.
+        ValueError: The shape of a vector is not (C,); in training, the batch has less than two positions; in evaluation, a
+            running value is None.
+        TypeError: The dtypes differ.
 
     Example:
         >>> batch_norm(Tensor([[1.0, 10.0], [3.0, 10.0]]))
@@ -103,12 +104,12 @@ def batch_norm(
     if not training:
         missing = [name for name, array in arrays.items() if array is None]
         if missing:
-            raise ValueError(f"batch_norm: {missing[0]} is None: outside of training it is needed")
+            raise ValueError(f"batch_norm: {missing[0]} must be a tensor in evaluation, got None")
         mean, variance = [np.asarray(array).astype(working) for array in arrays.values()]
         return _batch_norm(x, weight, bias, mean, variance, eps, training)
     count = values.size // values.shape[-1]
     if count < 2:
-        raise ValueError(f"batch_norm: x has shape {values.shape}: training needs at least two values for each channel")
+        raise ValueError(f"batch_norm: x must have at least two values for each channel in training, got shape {values.shape}")
     mean, variance = _statistics(numerics, values.reshape(-1, values.shape[-1]))
     unbiased = variance * working.type(count / (count - 1))
     for tensor, found in ((running_mean, mean), (running_var, unbiased)):
@@ -125,14 +126,14 @@ def _array(x: Any) -> Array:
 def _check_channels(function: str, x: Array, **vectors: Any) -> Numerics:
     """Return the active arithmetic if the shapes and dtypes fit."""
     if not x.ndim:
-        raise ValueError(f"{function}: x has no axis of channels: its shape is ()")
+        raise ValueError(f"{function}: x must have an axis of channels, got shape ()")
     if not x.shape[-1]:
-        raise ValueError(f"{function}: x has no channels: its shape is {x.shape}")
+        raise ValueError(f"{function}: x must have at least one channel, got shape {x.shape}")
     given = {name: _array(vector) for name, vector in vectors.items() if vector is not None}
     for name, vector in given.items():
         if vector.shape != x.shape[-1:]:
             raise ValueError(
-                f"{function}: {name} has shape {vector.shape}: {x.shape[-1:]} is needed, the channels of x {x.shape}"
+                f"{function}: {name} must have shape {x.shape[-1:]}, the channels of x {x.shape}, got {vector.shape}"
             )
     return current().checked(function, x=x, **given)
 
@@ -283,12 +284,12 @@ def _batch_norm(
 
 
 class LayerNorm(Module):
-    """`layer_norm` with its weight (C,), at first ones, and bias (C,), at first zeros.
+    """`layer_norm` with its weight (C,), initially ones, and bias (C,), initially zeros.
 
     Args:
-        channels: C.
+        channels: C, the length of the last axis.
         eps: Added to the variance.
-        bias: Whether there is one.
+        bias: Whether there is a bias.
 
     Example:
         >>> LayerNorm(2)(Tensor([[1.0, 3.0]])).numpy()
@@ -301,16 +302,20 @@ class LayerNorm(Module):
         self.bias = parameter(np.zeros(channels, np.float32)) if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """X (..., C) normalised."""
+        """Normalize x (..., C)."""
         return layer_norm(x, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(Module):
-    """`rms_norm` with its weight (C,), at first ones.
+    """`rms_norm` with its weight (C,), initially ones.
 
     Args:
-        channels: C.
+        channels: C, the length of the last axis.
         eps: Added to the mean square.
+
+    Example:
+        >>> RMSNorm(2)(Tensor([[3.0, 4.0]]))
+        Tensor([[0.8485278, 1.1313704]])
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
@@ -318,17 +323,17 @@ class RMSNorm(Module):
         self.weight = parameter(np.ones(channels, np.float32))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """X (..., C) normalised."""
+        """Normalize x (..., C)."""
         return rms_norm(x, self.weight, self.eps)
 
 
 class BatchNorm(Module):
-    """`batch_norm` with weight and bias (C,), and buffers for the running mean and variance, at first 0 and 1.
+    """`batch_norm` with weight and bias (C,), and buffers for the running mean and variance, initially 0 and 1.
 
     Args:
-        channels: C.
+        channels: C, the length of the last axis.
         eps: Added to the variance.
-        momentum: How far the running values move with each batch.
+        momentum: The weight of a batch in the running values, from 0 to 1.
 
     Example:
         >>> layer = BatchNorm(1)
@@ -343,6 +348,6 @@ class BatchNorm(Module):
         self.running_mean, self.running_var = Tensor(np.zeros(channels, np.float32)), Tensor(np.ones(channels, np.float32))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """X (..., C) normalised; in training the running values move."""
+        """Normalize x (..., C); in training the running values change."""
         options: Any = {"training": self.training, "momentum": self.momentum, "eps": self.eps}
         return batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, **options)

@@ -1,11 +1,11 @@
-"""Positions: how a model knows where a token stands, which attention alone does not show it.
+"""Positional encodings: the order of tokens, on which attention alone does not depend.
 
     LearnedPositions       x + a learned row for each position                       (GPT-2)
     SinusoidalPositions    x + sines and cosines of the position                     (Vaswani et al., 2017, section 3.5)
-    Rotary                 queries and keys turned by angles that grow with it       (Su et al., 2021, section 3.2.2)
+    Rotary                 queries and keys rotated by an angle proportional to it   (Su et al., 2021, section 3.2.2)
 
-All angles are position * base^(-2i / channels) for pairs i of channels. Their tables are float64, made of core's kernels,
-and grow with the longest text seen; a row depends on its position alone.
+All angles are position * base^(-2i / channels) for pairs i of channels. Their tables are float64, computed by the kernels of
+core, and grow with the longest sequence so far; a row depends on its position alone.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ Offset = npt.ArrayLike
 
 
 def angles(positions: int, channels: int, base: float) -> npt.NDArray[np.float64]:
-    """Position * base^(-2i / channels), (positions, channels / 2)."""
+    """The angles position * base^(-2i / channels), (positions, channels / 2)."""
     logarithm.log(np.array([base]), exponent := np.empty(1))
     powers = np.arange(0, channels, 2, dtype=np.int64) * (-exponent / channels)
     exponential.exp(powers, frequencies := np.empty_like(powers))
@@ -44,11 +44,11 @@ def sines(positions: int, channels: int, base: float) -> tuple[Array, Array]:
 
 
 class LearnedPositions(Module):
-    """Adds a learned row to each token: x + weight[position].
+    """Add a learned vector to each token: x + weight[position].
 
     Args:
         entries: The number of positions.
-        channels: The length of a row.
+        channels: The length of a vector.
         stream: The weight is drawn from its sub-stream "weight".
         initialize: Draws the weight; by default from the standard normal distribution, as in PyTorch's embeddings.
 
@@ -66,10 +66,12 @@ class LearnedPositions(Module):
         self.weight = parameter((initialize or normal())(stream.split("weight"), (self.entries, self.channels)))
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
-        """X (B, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,).
+        """Add the vectors of positions ``offset``, ``offset + 1``, ... to x (B, T, channels).
+
+        ``offset`` is the position of the first token, of all sequences or of each (B,).
 
         Raises:
-            ValueError: A token stands behind the last position, or the shapes do not fit.
+            ValueError: A position is not below ``entries``, or the shapes do not fit.
         """
         places = _places("LearnedPositions", x, self.channels, offset)
         if places.size and int(places.max()) >= self.entries:
@@ -81,11 +83,11 @@ class LearnedPositions(Module):
 
 
 class SinusoidalPositions(Module):
-    """Adds sin(position / base^(2i / channels)) to channel 2i and the cosine to channel 2i + 1; nothing is learned.
+    """Add sin(position / base^(2i / channels)) to channel 2i and the cosine to channel 2i + 1; nothing is learned.
 
     Args:
         channels: The length of the last axis, even.
-        base: The longest wave is 2 pi times this.
+        base: The longest wavelength is below 2 pi times this; above 1.
 
     Example:
         >>> SinusoidalPositions(4)(Tensor(np.zeros((1, 2, 4), np.float32)))
@@ -98,7 +100,7 @@ class SinusoidalPositions(Module):
         self._table: Array = np.empty((0, self.channels))
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
-        """X (B, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,)."""
+        """Add the encodings to x (B, T, channels); ``offset`` is the position of the first token, of all sequences or of each (B,)."""
         places = _places("SinusoidalPositions", x, self.channels, offset)
         needed = int(places.max(initial=-1)) + 1
         if needed > len(self._table):
@@ -108,14 +110,14 @@ class SinusoidalPositions(Module):
 
 
 class Rotary(Module):
-    """Turns queries and keys, so that their products depend on how far apart they stand.
+    """Rotate queries and keys, so that their products depend on the distance of their positions.
 
-    Channel i and channel i + channels / 2 are turned as a point in a plane, by position * base^(-2i / channels): the order
-    of Llama's weights.
+    Channels i and i + channels / 2 are rotated as a point in a plane, by position * base^(-2i / channels): the order of
+    Llama's weights.
 
     Args:
-        channels: Those of a head, even.
-        base: The longest wave is 2 pi times this.
+        channels: The number of channels of a head, even.
+        base: The longest wavelength is below 2 pi times this; above 1.
 
     Example:
         >>> Rotary(2)(Tensor([[[[1.0, 0.0], [1.0, 0.0]]]]))
@@ -128,7 +130,7 @@ class Rotary(Module):
         self._tables: dict[np.dtype[Any], tuple[Array, Array]] = {}
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
-        """X (B, H, T, channels), whose first token stands at ``offset``, of all sequences or of each (B,)."""
+        """Rotate x (B, H, T, channels); ``offset`` is the position of the first token, of all sequences or of each (B,)."""
         if x.ndim != 4 or x.shape[3] != self.channels:
             raise ValueError(f"Rotary: x must have shape (B, H, T, {self.channels}), got {x.shape}")
         starts: list[int] = _starts("Rotary", offset, x.shape[0]).tolist()
@@ -137,7 +139,7 @@ class Rotary(Module):
         return rotate(x, cosine, sine, starts)
 
     def _grown(self, positions: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-        """The tables, of at least so many positions."""
+        """The tables, with at least so many positions."""
         known = self._tables.get(dtype)
         if known is None or len(known[0]) < positions:
             cosine, sine = sines(max(positions, 2 * len(known[0]) if known else 0), self.channels, self.base)

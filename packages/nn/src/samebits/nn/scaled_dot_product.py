@@ -1,11 +1,12 @@
-"""Causal scaled-dot-product attention: softmax(q kᵀ / sqrt(D)) v, a few heads and rows at a time.
+"""Scaled dot-product attention: softmax(q kᵀ / sqrt(D)) v, computed for a few heads and rows at a time.
 
-Row t sees the keys 0 to its own position. The scores of a block of rows live in the cache, and nothing of size T x T is
-ever made, but for dropout's mask; the backward pass computes them again from q, k and each row's log-sum-exp.
+With causal masking, row t sees the keys up to its own position. The scores of a block of rows fit the processor's cache, and
+no array of size T x T is allocated, except for dropout's mask; the backward pass computes the scores again from q, k and the
+log-sum-exp of each row.
 
 In exact arithmetic a row depends on its own query and the keys and values it sees, and on nothing else: neither on how
 many keys come later, nor on other rows or sequences. So a prompt has the same bits alone and in a batch, at once and token
-by token. `samebits.core.mixing` says how the weighted sums are made exact.
+by token. `samebits.core.mixing` explains the exact weighted sums.
 """
 
 import itertools
@@ -26,7 +27,7 @@ from samebits.nn.arguments import integers, number_within
 __all__ = ["attend", "attention"]
 
 Array = npt.NDArray[Any]
-Offset = int | npt.NDArray[np.int64]
+Offset = npt.ArrayLike
 
 
 def attention(
@@ -39,25 +40,25 @@ def attention(
     dropout: float = 0.0,
     stream: Stream | None = None,
 ) -> Tensor:
-    """softmax(q kᵀ / sqrt(D)) v (Vaswani et al., 2017, section 3.2.1), with queries in groups (Ainslie et al., 2023).
+    """softmax(q kᵀ / sqrt(D)) v (Vaswani et al., 2017, section 3.2.1), with grouped queries (Ainslie et al., 2023).
 
     Args:
         q: Queries, floating, (B, H, T, D).
-        k: Keys, (B, G, S, D), H a multiple of G: each key serves H / G heads that follow each other.
+        k: Keys, (B, G, S, D), H a multiple of G: each key serves H / G consecutive heads.
         v: Values, (B, G, S, D).
-        causal: Whether query t sees the keys up to ``offset + t`` only, instead of all.
+        causal: Whether query t sees only the keys up to ``offset + t``; otherwise it sees all.
         offset: The position of the first query among the keys, for all sequences or for each (B,); by default S - T, so that
             the last query sees all keys.
         dropout: The probability of setting a weight to 0, from 0 to below 1; the others are divided by 1 - dropout.
         stream: Dropout draws from it; required if ``dropout`` is above 0.
 
     Returns:
-        (B, H, T, D). Its memory is that of (B, T, H, D), so that joining the heads needs no copy.
+        (B, H, T, D). Its memory layout is that of (B, T, H, D), so that joining the heads requires no copy.
 
     Raises:
         FloatingPointError: In exact arithmetic, an infinity or a NaN in an argument, or in the gradient.
         TypeError: The dtypes differ.
-        ValueError: The shapes do not fit, a query would have no key, there are more than 2^17 keys, or dropout has no stream.
+        ValueError: The shapes do not fit, a query has no key, there are more than 2^17 keys, or dropout has no stream.
 
     Example:
         >>> q, k, v = [Tensor(np.ones((1, 2, 3, 4), np.float32)) for _ in range(3)]
@@ -83,16 +84,17 @@ def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> 
     fits = len(q) == len(k) == 4 and k == v and (q[0], q[3]) == (k[0], k[3]) and min(q[1], k[1], q[3]) >= 1 and q[1] % k[1] == 0
     if not fits:
         raise ValueError(
-            f"attention: q {q}, k {k} and v {v} do not fit: (B, H, T, D), (B, G, S, D) and (B, G, S, D) are needed, H a multiple of G"
+            "attention: q, k and v must have shapes (B, H, T, D), (B, G, S, D) and (B, G, S, D), H a multiple of G, "
+            f"got {q}, {k} and {v}"
         )
     if k[2] > MOST_KEYS:
-        raise ValueError(f"attention: k has {k[2]} keys: {MOST_KEYS} at most can be summed exactly")
+        raise ValueError(f"attention: k must have at most {MOST_KEYS} keys, which can be summed exactly, got {k[2]}")
     if q[2] and not k[2]:
-        raise ValueError(f"attention: q has {q[2]} queries and k no keys to see")
+        raise ValueError(f"attention: k must have at least one key for {q[2]} queries, got none")
 
 
 def checked_offset(offset: Offset, batch: int, keys: int) -> npt.NDArray[np.int64]:
-    """The offsets of all sequences; ValueError if one is not the place of a key."""
+    """The offsets of all sequences; ValueError if one is not the position of a key."""
     given = integers("attention", "offset", offset)
     if given.shape not in {(), (1,), (batch,)}:
         raise ValueError(f"attention: offset must be an int, or one for each of {batch} sequences, got shape {given.shape}")
@@ -116,7 +118,7 @@ class _View:
 
 @dataclass(frozen=True, eq=False)
 class _Fresh:
-    """Keys and values that no cache has: a part's `Context` is made when it is asked for."""
+    """Keys and values outside of a cache: the `Context` of a part is computed when it is indexed."""
 
     k: Array
     v: Array
@@ -160,7 +162,7 @@ def _groups(q: Array, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
 
 
 def _blocks(group: tuple[slice, slice], time: int, keys: int, offset: Array | None) -> Iterator[_Block]:
-    """Cut the rows of a group into blocks of GROUP_ROWS: the backward pass adds up so many at a time, so this is in the bits."""
+    """Cut the rows of a group into blocks of GROUP_ROWS, which define the order of sums in the backward pass."""
     places = None if offset is None else offset[group[0]]
     for start in range(0, time, GROUP_ROWS):
         stop = min(start + GROUP_ROWS, time)
@@ -200,7 +202,7 @@ def _flat(x: Array) -> Array:
 
 
 def attend(q: Array, seen: Context, offset: npt.NDArray[np.int64]) -> Array:
-    """Causal `attention` of queries (B, H, T, D) to a context, as a cache has it; nothing is kept for gradients."""
+    """Causal `attention` of queries (B, H, T, D) to the context of a cache; nothing is kept for gradients."""
     try:
         return _forward(q, seen, _View(offset))[0]
     except FloatingPointError:
@@ -249,7 +251,7 @@ def _attention_rule(g: Array, arrays: tuple[Array, ...], logs: Array, view: _Vie
                 _backward(numerics, (g, q, k[group], v[group], out, logs), group, view, found)
         except FloatingPointError:
             refuse_non_finite("the gradient of attention", gradient=g, q=q, k=k, v=v)
-        found[0][...] += q.dtype.type(0)  # as for out: a product leaves the sign of a zero open
+        found[0][...] += q.dtype.type(0)  # as for out: the sign of a zero product is not defined
     return found
 
 
