@@ -314,8 +314,8 @@ class RMSNorm(Module):
         eps: Added to the mean square.
 
     Example:
-        >>> RMSNorm(2)(Tensor([[3.0, 4.0]]))
-        Tensor([[0.8485278, 1.1313704]])
+        >>> RMSNorm(2)(Tensor([[3.0, 4.0]])).numpy()
+        array([[0.8485278, 1.1313704]], dtype=float32)
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
