@@ -30,7 +30,11 @@ _ZERO = np.array(0, np.float32)
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A matrix on the grid of a right operand of `matmul`; made by `prepare` or `compact`."""
+    """A matrix on the grid of a right operand of `matmul`; made by `prepare` or `compact`.
+
+    >>> isinstance(prepare(np.eye(2, dtype=np.float32)), Prepared)
+    True
+    """
 
     values: Float64 | Float32  # (K, n)
 

@@ -52,7 +52,14 @@ def _float64(_: npt.DTypeLike) -> np.dtype[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Kernels:
-    """Functions for use inside a block: ``kernel(x, out)`` on arrays of the working dtype, ``out`` being another array."""
+    """Functions for use inside a block: ``kernel(x, out)`` on arrays of the working dtype, ``out`` being another array.
+
+    Example:
+        >>> x = np.zeros(2)
+        >>> _ = current().kernels.exp(x, out := np.empty(2))
+        >>> out
+        array([1., 1.])
+    """
 
     exp: Kernel
     """To 7e-10 in exact arithmetic: 0.01 ulp of the float32 that the block ends as. The others are float64's own."""
@@ -109,7 +116,14 @@ class Mixing:
 
 @dataclass(frozen=True, eq=False)
 class Numerics:
-    """The functions of one arithmetic, with the signatures of those in `samebits.core`."""
+    """The functions of one arithmetic, with the signatures of those in `samebits.core`.
+
+    Example:
+        >>> isinstance(current(), Numerics)
+        True
+        >>> float(current().sum(np.ones(3, np.float32)))
+        3.0
+    """
 
     name: Literal["exact", "fast"]
     dtypes: tuple[type[np.floating[Any]], ...]
