@@ -1,8 +1,8 @@
-"""What the float64 kernels are written with: constants that cost nothing to pass, Horner's rule, a range check.
+"""Building blocks of the float64 kernels: 0-d constants, Horner's rule, a range check.
 
 A kernel is `kernel(x, out)`: float64 arrays of one shape, with at least one axis; `out` may be `x`. It is a fixed
 sequence of correctly rounded or exact operations on each element, so its result for an element depends on that element
-alone. It leaves NumPy's floating-point warnings to its caller to silence, as `blocks.evaluate` does.
+alone. The caller silences NumPy's floating-point warnings, as `blocks.evaluate` does.
 """
 
 from collections.abc import Sequence
@@ -18,28 +18,28 @@ Int64 = NDArray[np.int64]
 
 
 def scalar(value: float) -> Float64:
-    """`value` as a 0-d float64 array, which a ufunc takes at once; a Python float it would convert at each call."""
+    """Return `value` as a 0-d float64 array; a ufunc would convert a Python float at each call."""
     return np.array(value, np.float64)
 
 
 def word(value: int) -> Int64:
-    """`value` as a 0-d int64 array."""
+    """Return `value` as a 0-d int64 array."""
     return np.array(value, np.int64)
 
 
 def scalars(values: Sequence[float]) -> tuple[Float64, ...]:
-    """Each of `values` as a 0-d array."""
+    """Return each of `values` as a 0-d array."""
     return tuple(scalar(value) for value in values)
 
 
 ONE = scalar(1.0)
 EXPONENT = word(52)  # where the exponent of a float64 begins
-# Adding this to |x| < 2^51 rounds x to a whole number, and leaves its two's complement in the low bits of the sum.
+# Adding this to |x| < 2^51 rounds x to an integer, and leaves its two's complement in the low bits of the sum.
 MAGIC = scalar(1.5 * 2.0**52)
 
 
 def horner(coefficients: Sequence[Float64], x: Float64) -> Float64:
-    """The polynomial with these coefficients, highest power first, at `x`."""
+    """Return the polynomial with these coefficients, highest power first, at `x`."""
     y = x * coefficients[0]
     for coefficient in coefficients[1:-1]:
         y += coefficient
@@ -49,5 +49,5 @@ def horner(coefficients: Sequence[Float64], x: Float64) -> Float64:
 
 
 def within(x: Float64, low: Float64, high: Float64) -> bool:
-    """Whether all of `x` lies in [low, high]; a NaN does not."""
+    """Return whether all of `x` is in [low, high]; a NaN is not."""
     return not x.size or bool(np.minimum.reduce(x, axis=None) >= low and np.maximum.reduce(x, axis=None) <= high)

@@ -1,7 +1,7 @@
 """Constants of the elementary functions; made by `scripts/coefficients.py`, not by hand.
 
 Polynomials have their highest power first. A constant in several parts is their sum: all parts but the last have so
-few bits that their product with a whole number of the size they meet is exact.
+few bits that their product with an integer of the size in use is exact.
 """
 
 # log 2

@@ -1,6 +1,6 @@
 """Float64 kernels of the exponential family: exp, exp2, expm1, tanh, sigmoid, erf, to about 2^-52 relative; and a short exp.
 
-All rest on one reduction and one even polynomial: with x = k log 2 + r, |r| <= log(2)/2, and c = r coth(r/2),
+All use one reduction and one even polynomial: with x = k log 2 + r, |r| <= log(2)/2, and c = r coth(r/2),
 
     exp(x) = 2^k (c + r) / (c - r),
 
@@ -118,7 +118,7 @@ def erf(x: Float64, out: Float64) -> Float64:
 
 
 def _reduce(x: Float64) -> tuple[Int64, Float64]:
-    """Return k and r with x = k log 2 + r; k stands in the low bits of its word."""
+    """Return k and r with x = k log 2 + r; k is in the low bits of its word."""
     k = x * _INV_LN2
     k += MAGIC
     whole = k - MAGIC
@@ -167,7 +167,7 @@ def _short(x: Float64, out: Float64) -> tuple[Float64, Int64]:
 
 
 def _scale(y: Float64, k: Int64, out: Float64) -> Float64:
-    """2^k y, where that is a normal number; k is used up."""
+    """2^k y, where that is a normal number; k is overwritten."""
     k <<= EXPONENT
     np.add(y.view(np.int64), k, out=out.view(np.int64))
     return out

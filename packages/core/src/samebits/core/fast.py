@@ -42,7 +42,7 @@ sqrt: Function = np.sqrt
 
 
 def prepare(b: Array) -> Array:
-    """Return ``b`` itself: nothing makes plain products with it faster."""
+    """Return ``b`` itself."""
     return b
 
 
@@ -64,7 +64,7 @@ def rsqrt(x: Array, out: Array | None = None) -> Array:
 
 
 def erf(x: Array, out: Array | None = None) -> Array:
-    """The error function; NumPy has none, so it is our float64 kernel."""
+    """The error function; NumPy has none, so it is computed by the float64 kernel."""
     wide = np.array(x, np.float64, ndmin=1)
     exponential.erf(wide, result := np.empty_like(wide))
     result = result.reshape(np.shape(x)).astype(x.dtype)
@@ -95,7 +95,7 @@ def vecdot(a: Array, b: Array, axis: int = -1) -> Array:
 
 
 def argsort(x: Array, axis: int | None = -1) -> Array:
-    """The indices that sort; equals keep their order here too."""
+    """The indices that sort; equal elements keep their order here too."""
     return np.argsort(x, axis=axis, kind="stable")
 
 

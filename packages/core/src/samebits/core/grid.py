@@ -1,12 +1,12 @@
-"""Grids: float64 values rounded to multiples of a power of two, so that what is summed of them is exact.
+"""Grids: float64 values rounded to multiples of a power of two, whose sums are exact.
 
 A sum of multiples of one power of two is exact in float64, in any order, as long as no partial sum passes 2**53
 multiples. For |x| < 2**e, two additions round x to a multiple of 2**(e - bits), ties to even:
 
     M = 1.5 * 2**(52 + e - bits)        (x + M) - M
 
-`grid_vectors` puts whole rows or columns on a grid chosen by their 2-norm. The bound of 2**53 is the business of
-whoever sums: `linalg` and `mixing`.
+`grid_vectors` puts whole rows or columns on a grid chosen by their 2-norm. `linalg` and `mixing` keep their sums within
+the bound of 2**53.
 """
 
 import math
@@ -30,13 +30,13 @@ _UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 
 
 
 class _Buffers(threading.local):
-    """Buffers that a thread uses again: fresh memory costs a page fault every 4 KiB, more than the arithmetic on it."""
+    """Buffers that a thread reuses: new memory costs a page fault every 4 KiB, more than the arithmetic on it."""
 
     def __init__(self) -> None:
         self.kept: dict[Role, Float64] = {}
 
     def take(self, role: Role, shape: tuple[int, ...]) -> Float64:
-        """An array of that shape with any content; it is the role's until the next one is taken."""
+        """Return an array of that shape with any content; it is valid until the next one of that role is taken."""
         size = math.prod(shape)
         if size * 8 > blocks.PRODUCT_BYTES:
             return np.empty(shape)
@@ -56,7 +56,7 @@ def rounded(values: Float64 | Float32) -> Float32:
 
 
 def grid_constants(exponents: Int64, bits: int) -> Float64:
-    """Return M = 1.5 * 2**(52 + e - bits) for each e, -900 <= e <= 900, put together bit by bit: quicker than ldexp."""
+    """Return M = 1.5 * 2**(52 + e - bits) for each e, -900 <= e <= 900, from its bits, which is faster than ldexp."""
     biased = exponents + np.int64(1023 + 52 - bits)
     return ((biased << np.int64(52)) | np.int64(2**51)).view(np.float64)
 
@@ -69,12 +69,12 @@ def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: R
     The norm of the gridded vector is at most 2**e, for up to LONGEST elements and bits >= 26: before, it is below
     2**e * (1 - 2**-13); moving each element by at most 2**(e - 27) adds at most 2**14 * 2**(e - 27).
 
-    e does not depend on the order of the elements. Their squares are exact in float64, and a sum of them in any order
-    is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
+    e does not depend on the order of the elements. The squares of float32 numbers are exact in float64 (others are rounded
+    once), and a sum of them in any order is less than 2**-24 of S off. So unless it comes within 2**-22 of where e changes, it gives the right e, whatever
     order BLAS took; there (one vector in a million) math.fsum rounds the true sum once.
 
     Returns float64 of the same shape, with the rows or the columns contiguous as in x: a buffer of that `role`, or new.
-    Raises FloatingPointError, with no message, if x is not finite: `refuse_non_finite` finds the words.
+    Raises FloatingPointError, without a message, if x is not finite; `refuse_non_finite` has the message.
     """
     if abs(x.strides[-2]) < abs(x.strides[-1]):
         return grid_vectors(x.swapaxes(-1, -2), -2 if axis == -1 else -1, bits, role).swapaxes(-1, -2)
@@ -82,14 +82,14 @@ def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: R
     np.copyto(values, x)
     if values.size == 0:
         return values
-    blocks = values.reshape(1, -1, values.shape[-1]) if axis == -1 else values
-    parts = _parts(blocks.shape)
-    scratch = BUFFERS.take("part", blocks[parts[0]].shape)  # no later part is larger
-    squares = _squared_norms(blocks, axis, parts, scratch)
+    matrices = values.reshape(1, -1, values.shape[-1]) if axis == -1 else values
+    parts = _parts(matrices.shape)
+    scratch = BUFFERS.take("part", matrices[parts[0]].shape)  # no later part is larger
+    squares = _squared_norms(matrices, axis, parts, scratch)
     require_finite(squares)
-    constants = grid_constants(_exponents(squares, blocks, axis), bits)
+    constants = grid_constants(_exponents(squares, matrices, axis), bits)
     for batch, row in parts:
-        block = blocks[batch, row]
+        block = matrices[batch, row]
         # NumPy adds a block filled with the constants twice as fast as it broadcasts them
         filled = scratch[: len(block), : block.shape[1]]
         np.copyto(filled, constants[batch, row] if axis == -1 else constants[batch])
@@ -109,7 +109,7 @@ def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
 
 
 def _squared_norms(x: Float64, axis: int, parts: list[tuple[slice, slice]], scratch: Float64) -> Float64:
-    """Sum the squares along `axis`, which keeps length 1, in whatever order BLAS likes."""
+    """Sum the squares along `axis`, which keeps length 1, in the order that BLAS chooses."""
     batches, rows, columns = x.shape
     result = np.zeros((batches, rows, 1) if axis == -1 else (batches, 1, columns))
     ones = np.ones((columns, 1) if axis == -1 else (1, rows))

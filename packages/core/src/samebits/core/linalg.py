@@ -1,13 +1,13 @@
-"""Products of float32 arrays whose bits depend on nothing but the values: `matmul`, `dot`, `vecdot`.
+"""Reproducible products of float32 arrays: `matmul`, `dot`, `vecdot`.
 
 Each row of `a` and each column of `b` is rounded to a grid that its 2-norm chooses, 27 and 26 bits deep (`grid`). By
 Cauchy-Schwarz no partial sum of their products, in any order, is larger than
 
     |row| |column| <= 2**ea 2**eb = 2**53 units of 2**(ea - 27) 2**(eb - 26)
 
-so a float64 GEMM computes it without any rounding, whatever its kernel, FMA, blocks and threads. One rounding to
+so a float64 GEMM computes it without any rounding, whatever its kernel, FMA, blocks and threads are. One rounding to
 float32 follows. No unit is below 2**-349, so nothing underflows on the way. This holds for every GEMM that adds
-products of the operands' elements; one in Strassen's manner, which adds elements before it multiplies, is not covered.
+products of the operands' elements; Strassen's algorithm, which adds elements before it multiplies, is not covered.
 """
 
 import math
@@ -42,8 +42,8 @@ class Prepared:
 def prepare(b: Float32, /) -> Prepared:
     """Put a float32 matrix b (K, n) on its grid once, for many products.
 
-    matmul(a, prepare(b)) has the bits of matmul(a, b). It holds a float64 copy of b, so does not see later changes to
-    b. Errors are those of `matmul`; ValueError too if b is not a matrix.
+    matmul(a, prepare(b)) has the bits of matmul(a, b). It is a float64 copy of b, so later changes of b have no effect.
+    Errors are those of `matmul`, and ValueError if b is not a matrix.
 
     >>> import numpy as np
     >>> weight = prepare(np.eye(2, dtype=np.float32))
@@ -104,8 +104,8 @@ def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> 
     the float32 range it is inf, as in np.matmul, without a warning.
 
     Raises FloatingPointError if a or b has an inf or NaN (with the first index in C order) and the result is not empty,
-    TypeError if one is not float32, ValueError if the shapes do not fit or K > 2**28. After a FloatingPointError `out`
-    holds nothing of use.
+    TypeError if one is not float32, ValueError if the shapes do not match or K > 2**28. After a FloatingPointError the
+    content of `out` is undefined.
 
     >>> import numpy as np
     >>> a = np.array([[1, 2], [3, 4]], np.float32)
@@ -168,7 +168,7 @@ def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
 
 
 def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | None) -> Float32:
-    """Multiply float32 operands if their shapes fit."""
+    """Multiply float32 operands if their shapes match."""
     shape_b = b.values.shape if isinstance(b, Prepared) else b.shape
     _check_alignment(function, a.shape, -1, shape_b, -2 if len(shape_b) > 1 else -1)
     shape = _broadcast(function, a.shape[:-2], shape_b[:-2]) + a.shape[-2:-1] + shape_b[1:][-1:]
@@ -231,7 +231,7 @@ def _gridded(x: Float32 | Float64, axis: Literal[-2, -1], bits: int) -> Float64:
 
 
 def _multiply_few(a: Float32, b: Float32 | Float64, target: Float32) -> None:
-    """Fill the target from a few rows and a compact matrix whose columns are contiguous: reading it is what takes the time."""
+    """Fill the target from a few rows and a compact matrix whose columns are contiguous: most of the time is spent reading it."""
     step = max(1, blocks.PRODUCT_BYTES // 32 // len(b))
     left = grid_vectors(a, -1, LEFT_BITS, "left")
     for start in range(0, b.shape[1], step):

@@ -1,7 +1,7 @@
 """Sums in a fixed order: the halving tree.
 
 While there are n > 1 terms, the last h = n // 2 are added to the first h, all at once; the one in the middle waits if n
-is odd. The order is a matter of n alone: memory layout, blocks and threads cannot change it, as each step is an
+is odd. The order depends on n alone: memory layout, blocks and threads cannot change it, as each step is an
 elementwise addition. Nine terms:
 
     0 1 2 3 4 5 6 7 8  ->  05 16 27 38 4  ->  0538 164 27  ->  053827 164  ->  all
@@ -36,7 +36,7 @@ def pairwise_sum(x: Float64, axis: int = -1) -> Float64:
     if len(lanes) == 0:
         return np.zeros(lanes.shape[1:])
     terms, in_rows = lanes, lanes.ndim > 1 and lanes.strides[0] == lanes.itemsize
-    while len(terms) > _SHORT if in_rows else terms is lanes:  # into new arrays: quicker where parts of rows overlap
+    while len(terms) > _SHORT if in_rows else terms is lanes:  # into new arrays: faster where parts of rows overlap
         n, half = len(terms), len(terms) // 2
         sums = np.empty_like(terms[half:])
         np.add(terms[:half], terms[n - half :], out=sums[:half])

@@ -85,7 +85,7 @@ def _reduce(x: Float64, shift: Float64) -> tuple[Float64, Float64]:
     exponent = np.maximum(exponent, word(_FIRST))
     pieces = _table().take(exponent - word(_FIRST), axis=0).T
     bits = finite.view(np.int64) - ((exponent - word(_FIRST)) << EXPONENT)
-    mantissa = bits.view(np.float64) * scalar(2.0**-_FIRST)  # a whole number below 2^53
+    mantissa = bits.view(np.float64) * scalar(2.0**-_FIRST)  # an integer below 2^53
     upper = (mantissa + _UPPER) - _UPPER
     lower = mantissa - upper
 
@@ -107,7 +107,7 @@ def _reduce(x: Float64, shift: Float64) -> tuple[Float64, Float64]:
 
 
 def _modulo_2(x: Float64) -> Float64:
-    """`x` less the nearest even whole number; exact."""
+    """`x` less the nearest even integer; exact."""
     return x - np.rint(x * scalar(0.5)) * scalar(2.0)
 
 
