@@ -77,13 +77,9 @@ class Adam(Optimizer):
         weight_decay: The factor of the parameter that is added to its gradient.
 
     Example:
-        >>> from samebits.autograd import Tensor
-        >>> x = Tensor([1.0, -2.0], requires_grad=True)
-        >>> optimizer = Adam([x], learning_rate=0.5)
-        >>> (x * x).sum().backward()
-        >>> optimizer.step()
-        >>> x
-        Tensor([ 0.5, -1.5], requires_grad=True)
+        >>> from samebits.nn import parameter
+        >>> Adam([parameter([1.0, -2.0])], betas=(0.9, 0.95))
+        Adam  2 parameters: learning_rate=0.001, betas=(0.9, 0.95), eps=1e-08, weight_decay=0.0
     """
 
     def __init__(
