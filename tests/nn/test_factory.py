@@ -177,5 +177,7 @@ def test_parameters_of_two_optimizers_must_differ() -> None:
         CombinedOptimizer([SGD([("x", x)], learning_rate=0.1), AdamW([("y", x)])])
     with pytest.raises(ValueError, match="CombinedOptimizer: parameters must not be empty"):
         CombinedOptimizer([])
+    with pytest.raises(TypeError, match="CombinedOptimizer: optimizers must be a list of optimizers, got SGD"):
+        CombinedOptimizer(SGD([x], learning_rate=0.1))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="CombinedOptimizer: optimizers must be a list of optimizers, got Tensor in it"):
         CombinedOptimizer([x])  # type: ignore[list-item]

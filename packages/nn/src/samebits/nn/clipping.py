@@ -59,10 +59,10 @@ def _refuse(gradients: list[tuple[str, Tensor]], norms: list[float]) -> NoReturn
         if not finite.all():
             place = tuple(int(i) for i in np.unravel_index(int(np.argmin(finite)), gradient.shape))
             raise FloatingPointError(
-                f"clip_gradient_norm: the gradient of parameter {name!r} is {gradient.numpy()[place]} at {place}"
+                f"clip_gradient_norm: the gradient of parameter {name!r} must be finite, got {gradient.numpy()[place]} at {place}"
             )
         if not math.isfinite(norm):
             raise FloatingPointError(
-                f"clip_gradient_norm: the gradient of parameter {name!r} has a norm beyond the range of {gradient.dtype}"
+                f"clip_gradient_norm: the norm of the gradient of parameter {name!r} must be finite in {gradient.dtype}"
             )
-    raise FloatingPointError("clip_gradient_norm: the gradients have a norm beyond the range of float64")
+    raise FloatingPointError("clip_gradient_norm: the norm of the gradients must be finite in float64")

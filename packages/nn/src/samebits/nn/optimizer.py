@@ -183,6 +183,8 @@ class CombinedOptimizer(Optimizer):
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
+        if not isinstance(optimizers, list | tuple):
+            raise TypeError(f"CombinedOptimizer: optimizers must be a list of optimizers, got {type(optimizers).__name__}")
         for one in optimizers:
             if not isinstance(one, Optimizer):
                 raise TypeError(f"CombinedOptimizer: optimizers must be a list of optimizers, got {type(one).__name__} in it")
