@@ -36,8 +36,8 @@ def block(n: Any, x: Any, w: Any, v: Any, gain: Any) -> Any:
     """
     batch, time, channels = x.shape
     heads = 2
-    centred = x - n.mean(x, -1, keepdims=True)
-    h = centred / n.sqrt(n.var(x, -1, keepdims=True) + 0.1) * gain
+    centered = x - n.mean(x, -1, keepdims=True)
+    h = centered / n.sqrt(n.var(x, -1, keepdims=True) + 0.1) * gain
     parts = n.split(n.matmul(h, w), 3, 2)
     q, k, value = [n.permute(n.reshape(part, (batch, time, heads, channels // heads)), (0, 2, 1, 3)) for part in parts]
     scores = n.matmul(q, n.swapaxes(k, -1, -2)) / (channels // heads) ** 0.5

@@ -78,7 +78,6 @@ NOT_YET: set[str] = {  # files that are still to be rewritten; this set may only
     "tests/core/test_reductions.py",
     "tests/drift/test_command.py",
     "tests/drift/test_drift_map.py",
-    "tests/golden/autograd.py",
     "tests/golden/lm.py",
     "tests/lm/test_config.py",
     "tests/lm/test_data.py",
@@ -86,7 +85,6 @@ NOT_YET: set[str] = {  # files that are still to be rewritten; this set may only
     "tests/lm/test_model.py",
     "tests/lm/test_run.py",
     "tests/lm/test_safetensors.py",
-    "tests/parity/test_autograd.py",
     "tests/parity/test_lm.py",
 }
 

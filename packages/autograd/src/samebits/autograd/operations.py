@@ -20,8 +20,9 @@ from typing import Any, ParamSpec, cast
 
 import numpy as np
 
+from samebits.autograd.dtypes import refuse_float64
 from samebits.autograd.graph import SMALL, Array, GraphError, Node, Operation, Rule, recording, together, tracing
-from samebits.autograd.tensor import Tensor, refuse_float64, wrap
+from samebits.autograd.tensor import Tensor, wrap
 
 __all__ = ["BROADCAST", "elementwise", "first_only", "kernel", "linked", "operation", "record"]
 

@@ -14,19 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import edits
+from samebits.autograd.dtypes import KEPT, fresh, refuse_float64
 from samebits.autograd.graph import SMALL, Array, GraphError, Node, clock, recording, run
-from samebits.core import current
 
 if TYPE_CHECKING:
     from samebits.autograd.methods import Methods
 else:
     Methods = object  # `methods` attaches its members when the package is imported: operations make tensors
 
-__all__ = ["Axis", "Operand", "Tensor", "permitted", "plain", "refuse_float64", "seed", "wrap"]
+__all__ = ["Axis", "Operand", "Tensor", "plain", "seed", "wrap"]
 
 Axis = int | tuple[int, ...] | None
-
-_KEPT = {np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)}
 
 
 class Tensor(Methods):
@@ -56,7 +54,7 @@ class Tensor(Methods):
     node: Node | None
 
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: bool = False) -> None:
-        self.data = _array(data, dtype)
+        self.data = fresh(data.data if isinstance(data, Tensor) else data, dtype)
         self.node = None
         if requires_grad:
             self.requires_grad = True
@@ -254,7 +252,7 @@ class Tensor(Methods):
 
     def __repr__(self) -> str:
         text = np.array2string(np.asarray(self.data), separator=", ", prefix="Tensor(", threshold=100)
-        notes = [] if self.dtype in _KEPT else [f"dtype={self.dtype}"]
+        notes = [] if self.dtype in KEPT else [f"dtype={self.dtype}"]
         notes += [f"shape={self.shape}"] if self.size == 0 or self.size > 100 else []
         notes += [] if self.node is None else ["requires_grad=True" if self.is_leaf else f"from {self._origin}"]
         return f"Tensor({', '.join([text, *notes])})"
@@ -328,27 +326,6 @@ def plain(index: Any) -> Any:
     return index.data if isinstance(index, Tensor) else index
 
 
-def permitted(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    """The dtype, if tensors may have it in the active arithmetic.
-
-    Raises:
-        TypeError: They may not.
-    """
-    target: np.dtype[Any] = np.dtype(dtype)
-    if target not in _KEPT and target.type not in current().dtypes:
-        names = ", ".join([*(t.__name__ for t in current().dtypes), "int64"])
-        remedy = '; float64 requires numerics("fast")' if target == np.float64 else ""
-        raise TypeError(f"Tensor: dtype must be {names} or bool, got {target}{remedy}")
-    return target
-
-
-def refuse_float64(what: str, x: Any) -> None:
-    """Raise TypeError where an array or a NumPy scalar is wider than the active arithmetic takes."""
-    if x.dtype.kind == "f" and x.dtype.itemsize > 4 and x.dtype.type not in current().dtypes:
-        name = what.rpartition(" ")[2]
-        raise TypeError(f"{what} must be float32, got {x.dtype}; convert with {name}.astype(np.float32)")
-
-
 def seed(tensor: Tensor, gradient: Operand | None) -> Tensor:
     """The gradient to begin a pass with."""
     if gradient is None:
@@ -367,34 +344,6 @@ def seed(tensor: Tensor, gradient: Operand | None) -> Tensor:
             f"backward: gradient must be {tensor.dtype} of shape {tensor.shape}, got {given.dtype} of shape {given.shape}"
         )
     return given
-
-
-def _array(data: Any, dtype: npt.DTypeLike | None) -> Array:
-    """A fresh array of a dtype that tensors may have; a NumPy scalar where it has no axes, which computes faster."""
-    if isinstance(data, Tensor):
-        data = data.data
-    elif isinstance(data, list | tuple) and _has_graph(data):
-        raise TypeError("a list of tensors would lose their gradients: use stack() or concatenate()")
-    typed = isinstance(data, np.ndarray | np.generic)
-    array = np.array(data, copy=True, order="C")
-    if dtype is not None:
-        target: np.dtype[Any] = np.dtype(dtype)
-    elif array.dtype.kind == "f" or (array.size == 0 and not typed):
-        if typed:
-            refuse_float64("Tensor: data", array)
-        target = array.dtype if typed and array.dtype.type in current().dtypes else np.dtype(np.float32)
-    else:
-        target = np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(array.dtype.kind, array.dtype))
-    target = permitted(target)
-    if target.kind == "i" and array.dtype.kind == "u" and array.size and array.max() > np.iinfo(target).max:
-        raise OverflowError(f"Tensor: integers must fit in {target}, got {array.max()}")
-    array = array.astype(target, copy=False)
-    return array if array.ndim else array[()]
-
-
-def _has_graph(data: Sequence[Any]) -> bool:
-    """Whether a nested list has a tensor in it whose gradient would be lost."""
-    return any(x.requires_grad if isinstance(x, Tensor) else isinstance(x, list | tuple) and _has_graph(x) for x in data)
 
 
 def _rebuild(data: Array, requires_grad: bool) -> Tensor:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samebits.autograd.dtypes import permitted
 from samebits.autograd.graph import Value
 from samebits.autograd.operations import elementwise, operation
-from samebits.autograd.tensor import Tensor, permitted
+from samebits.autograd.tensor import Tensor
 from samebits.core import current
 
 _LN2 = 0.6931471805599453
