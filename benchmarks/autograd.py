@@ -1,7 +1,7 @@
 """Overhead per operation and peak memory of a training step, beside PyTorch and HIPS autograd.
 
-Run as ``python benchmarks/autograd.py``. Peers that are not installed are left out. Times are the best of many rounds, in one
-process and one thread, the libraries taking turns. Each measurement of memory has a fresh process: it is the growth of its
+Run as ``python benchmarks/autograd.py``. Peers that are not installed are skipped. Times are the best of many rounds, in one
+process and one thread, the libraries in turn. Each measurement of memory has a new process: it is the growth of its
 peak during one step after a small one. Operations are counted in the forward pass; the time is that of forward and backward
 together.
 """

@@ -34,6 +34,11 @@ def test_dim_is_axis_and_keepdim_is_keepdims(name: str) -> None:
 
 def test_dim_is_axis_in_shapes_and_joins() -> None:
     x = Tensor(MATRIX)
+    assert x.softmax(dim=0).tolist() == x.softmax(0).tolist() != x.softmax().tolist()
+    assert x.log_softmax(dim=0).tolist() == x.log_softmax(0).tolist()
+    for call in (lambda: x.sum(0, dim=1), lambda: x.softmax(0, dim=1), lambda: x.split(2, 1, dim=0)):
+        with pytest.raises(TypeError, match="dim is another name for axis: pass one of them, got axis="):
+            call()
     assert x.unsqueeze(dim=0).shape == x.expand_dims(0).shape == x.unsqueeze(0).shape == (1, 2, 3)
     assert x.unsqueeze(-1).squeeze(dim=-1).shape == (2, 3)
     assert [part.shape for part in x.split(3, dim=1)] == [(2, 1)] * 3
@@ -188,6 +193,7 @@ def test_tensors_are_made_of_shapes_and_numbers() -> None:
         np.float32,
         np.int64,
     )
+    assert autograd.full(2, np.float64(0.5)).tolist() == [0.5, 0.5]
     assert autograd.arange(0.0, 1.0, 0.1).tolist() == np.arange(0, 1, 0.1).astype(np.float32).tolist()
     assert (autograd.arange(3, 0, -1).tolist(), autograd.arange(1.0, 0.0).tolist()) == ([3, 2, 1], [])
     with pytest.raises(ValueError, match="arange: step must not be 0"):

@@ -9,9 +9,17 @@ import numpy as np
 from samebits.autograd.tensor import Axis
 
 
-def either(axis: Any, dim: Any) -> Any:
-    """``dim``, PyTorch's name, where it is given, otherwise ``axis``."""
-    return axis if dim is None else dim
+def either(axis: Any, dim: Any, default: int | None = None) -> Any:
+    """``dim``, PyTorch's name for ``axis``, where it is given, otherwise ``axis``.
+
+    Raises:
+        TypeError: Both are given.
+    """
+    if dim is None:
+        return axis
+    if axis != default:
+        raise TypeError(f"dim is another name for axis: pass one of them, got axis={axis!r} and dim={dim!r}")
+    return dim
 
 
 def place(x: Any, axis: int) -> int:

@@ -50,7 +50,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
         needed = {*output, *"".join(more for more, _ in terms[i:])}
         labels, result = _contract((labels, result), (others, factor), needed)
     labels, result = _summed(labels, result, set(output))
-    return transpose(result, [labels.index(label) for label in output])
+    return result if labels == output else transpose(result, [labels.index(label) for label in output])
 
 
 def _parse(subscripts: str, dimensions: list[int]) -> tuple[list[str], str]:

@@ -40,7 +40,8 @@ def full(
         >>> full((2,), 0.5)
         Tensor([0.5, 0.5])
     """
-    return _filled("full", shape, value, Tensor(value).dtype if dtype is None else dtype, requires_grad)
+    number = value.item() if isinstance(value, np.generic) else value
+    return _filled("full", shape, number, Tensor(number).dtype if dtype is None else dtype, requires_grad)
 
 
 def arange(

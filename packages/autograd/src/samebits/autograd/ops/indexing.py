@@ -79,7 +79,7 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0, *, dim: int |
         >>> split(Tensor([1.0, 2.0, 3.0, 4.0]), 2)
         [Tensor([1., 2.]), Tensor([3., 4.])]
     """
-    axis = place(x, either(axis, dim))
+    axis = place(x, either(axis, dim, 0))
     length = x.shape[axis]
     if isinstance(sections, int | np.integer):
         if sections < 1 or length % sections:

@@ -27,7 +27,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None
         >>> concatenate([Tensor([1.0, 2.0]), [3.0]])
         Tensor([1., 2., 3.])
     """
-    axis = either(axis, dim)
+    axis = either(axis, dim, 0)
     if axis is None:
         raise TypeError("concatenate: axis must be an int, got None; reshape the tensors to (-1,) for a flat result")
     parts = list(tensors)
@@ -57,7 +57,7 @@ def stack(tensors: Sequence[Any], axis: int = 0, *, dim: int | None = None) -> T
         Tensor([[1., 3.],
                 [2., 4.]])
     """
-    axis = either(axis, dim)
+    axis = either(axis, dim, 0)
     given = [x if isinstance(x, Tensor | np.ndarray) else Tensor(x) for x in tensors]
     shapes = {x.shape for x in given}
     if len(shapes) != 1:

@@ -28,7 +28,7 @@ def softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
         >>> softmax(Tensor([0.0, 0.0, -float("inf")]))
         Tensor([0.5, 0.5, 0. ])
     """
-    return _softmax(x, either(axis, dim))
+    return _softmax(x, either(axis, dim, -1))
 
 
 @operation(lambda g, out, axis: multiply(out, subtract(g, sum_(multiply(g, out), axis, keepdims=True))))
@@ -50,7 +50,7 @@ def log_softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
         >>> log_softmax(Tensor([0.0, 0.0]))
         Tensor([-0.6931472, -0.6931472])
     """
-    return _log_softmax(x, either(axis, dim))
+    return _log_softmax(x, either(axis, dim, -1))
 
 
 @operation(lambda g, out, axis: subtract(g, multiply(exp(out), sum_(g, axis, keepdims=True))))
