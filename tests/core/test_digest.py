@@ -1,4 +1,4 @@
-"""What `digest` promises: dtype, shape and bytes in, the same 64 digits out, wherever and however the array lies."""
+"""A digest depends on dtype, shape and bytes alone, not on the array's memory layout or byte order."""
 
 import hashlib
 from typing import Any
@@ -60,7 +60,7 @@ def test_dtype_shape_sign_of_zero_and_nan_payload_all_count() -> None:
     assert len({digest(array) for array in different}) == len(different)
 
 
-def test_the_array_is_left_alone() -> None:
+def test_the_array_is_not_modified() -> None:
     array = np.arange(6, dtype=">f4").reshape(2, 3)[:, ::-1]
     array.flags.writeable = False
     before = array.tobytes()

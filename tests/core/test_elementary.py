@@ -1,4 +1,4 @@
-"""The elementary functions: right bits, right edges, and nothing but the element decides."""
+"""Elementary functions: correct bits everywhere, and each result depends on its element alone."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +40,7 @@ def from_bits(words: Any) -> Singles:
 
 @pytest.fixture(scope="module")
 def cases() -> Cases:
-    """Function, input and result of every stored case, decided by mpmath (`exhaustive.py --cases`)."""
+    """Function, input and result of every stored case, computed with mpmath (`exhaustive.py --cases`)."""
     found: dict[str, list[tuple[int, int]]] = {name: [] for name in FUNCTIONS}
     for line in (Path(__file__).parent / "elementary_cases.txt").read_text(encoding="ascii").splitlines():
         name, given, right = line.split()
@@ -58,7 +58,7 @@ def mixed() -> Singles:
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_stored_cases_come_out_as_mpmath_decided(name: str, cases: Cases) -> None:
+def test_stored_cases_have_the_results_of_mpmath(name: str, cases: Cases) -> None:
     """The inputs nearest to a rounding boundary of all 2^32, the boundaries of each branch, and a sample."""
     given, right = cases[name].T.copy()
     assert len(given) > 0
@@ -79,7 +79,7 @@ def test_stored_cases_come_out_as_mpmath_decided(name: str, cases: Cases) -> Non
         (trigonometry.cos, ties.COS),
     ],
 )
-def test_every_named_tie_is_one_and_needs_its_name(kernel: blocks.Kernel, wrong: dict[int, int]) -> None:
+def test_every_listed_tie_is_one_and_rounds_to_the_wrong_side(kernel: blocks.Kernel, wrong: dict[int, int]) -> None:
     """The float64 result is halfway between two float32 values, one of them right, and rounds to the other."""
     x = from_bits(list(wrong)).astype(np.float64)
     kernel(x, x)
@@ -89,7 +89,7 @@ def test_every_named_tie_is_one_and_needs_its_name(kernel: blocks.Kernel, wrong:
     assert np.array_equal(rounded.astype(np.float64) + right, 2 * x)
 
 
-def test_the_short_exp_is_within_7e_10_of_the_truth() -> None:
+def test_the_short_exp_is_within_7e_10_of_the_true_value() -> None:
     """Against mpmath over the whole range of exponents, and densely over one octave; the extremes are in its middle and at its ends."""
     wide = np.linspace(-708.0, 708.0, 1501)
     octave = np.linspace(-0.35, 0.35, 20001)
@@ -99,7 +99,7 @@ def test_the_short_exp_is_within_7e_10_of_the_truth() -> None:
     np.testing.assert_allclose(exponential.exp_short(octave, short), exponential.exp(octave, exact), rtol=7e-10)
 
 
-def test_the_short_exp_ends_as_exp_does_whoever_stands_beside() -> None:
+def test_the_short_exp_has_the_limits_of_exp_for_every_element_alone() -> None:
     """1 at 0, and no element's bits depend on the others of the block; `out` may be `x`."""
     ordinary = np.array([-0.0, 0.0, 1.5, -700.0, 700.0])
     alone = exponential.exp_short(ordinary, np.empty(5))
@@ -166,7 +166,7 @@ def test_odd_functions_mirror(name: str, mixed: Singles) -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_warning_escapes(name: str, mixed: Singles) -> None:
-    """Overflow, underflow, division by zero and invalid operations are answers here."""
+    """Overflow, underflow, division by zero and invalid operations give results, not warnings."""
     with np.errstate(all="raise"):
         call(name, mixed)
 
@@ -228,12 +228,12 @@ def test_out_may_be_the_input_or_overlap_it(mixed: Singles) -> None:
     place = x.copy()
     assert elementary.tanh(place, out=place) is place
     assert bits(place) == right
-    room = np.concatenate([x, x[:1]])
-    elementary.tanh(room[:-1], out=room[1:])
-    assert bits(room[1:]) == right
-    room = np.concatenate([x[:1], x])
-    elementary.tanh(room[1:], out=room[:-1])
-    assert bits(room[:-1]) == right
+    longer = np.concatenate([x, x[:1]])
+    elementary.tanh(longer[:-1], out=longer[1:])
+    assert bits(longer[1:]) == right
+    longer = np.concatenate([x[:1], x])
+    elementary.tanh(longer[1:], out=longer[:-1])
+    assert bits(longer[:-1]) == right
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -253,7 +253,7 @@ def test_python_numbers_are_converted(given: Any) -> None:
     assert bits(result) == bits(elementary.exp(np.array(given, np.float32)))
 
 
-def test_float32_scalars_are_taken() -> None:
+def test_float32_scalars_are_accepted() -> None:
     """The result is an array without axes."""
     assert elementary.exp(np.float32(0)).shape == ()
     assert float(elementary.exp(np.float32(0))) == 1.0
@@ -289,7 +289,9 @@ def test_wrong_out_is_refused() -> None:
         (trigonometry.sin, [-np.inf, np.inf, np.nan, 0], [np.nan, np.nan, np.nan, 0]),
     ],
 )
-def test_float64_kernels_end_rightly(kernel: blocks.Kernel, given: list[float], right: list[float]) -> None:
+def test_float64_kernels_are_right_at_the_ends_of_their_range(
+    kernel: blocks.Kernel, given: list[float], right: list[float]
+) -> None:
     """The fused kernels elsewhere call these on float64 values of any size, and in place."""
     x = np.array(given, np.float64)
     with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""The golden digests do not depend on block sizes or on other threads; `tests/test_golden.py` tries the rest."""
+"""The golden digests do not depend on block sizes or on other threads; `tests/test_golden.py` checks the others."""
 
 import json
 import runpy
@@ -27,7 +27,7 @@ def test_block_sizes_cannot_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.variants
-def test_threads_do_not_disturb_each_other() -> None:
+def test_other_threads_cannot_change_a_bit() -> None:
     found = []
     threads = [threading.Thread(target=lambda: found.append(digests())) for _ in range(3)]
     for thread in threads:

@@ -118,7 +118,7 @@ def test_order_of_the_contracted_axis_changes_no_bit_even_where_the_exponent_cha
 
 
 def test_near_the_edge_a_sum_in_float64_would_choose_by_its_order():
-    """The fallback of the exponent is needed, and is used."""
+    """The fallback of the exponent is required, and is used."""
     sides, unsure = set(), 0
     for seed in range(20):
         x = near_the_edge(64, seed).astype(np.float64)
@@ -272,7 +272,7 @@ def test_error_is_within_the_documented_bound(spread):
 
 
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_non_finite_operands_are_refused_with_their_place(bad):
+def test_non_finite_operands_are_refused_with_their_index(bad):
     a, b = normal(2, 3, 4), normal(2, 4, 5)
     a[1, 2, 3] = a[1, 2, 1] = bad
     message = re.escape(f"matmul: a[1, 2, 1] must be finite, got {np.float32(bad)}")
@@ -346,7 +346,7 @@ def test_vectors_that_do_not_fit_are_named_and_so_are_those_that_are_too_long():
         matmul(long, long)
 
 
-def test_a_wrong_prepared_is_named():
+def test_prepare_refuses_what_is_not_a_matrix():
     a = np.ones((2, 2), np.float32)
     with pytest.raises(ValueError, match=re.escape("prepare: b must have 2 axes, got shape (2,)")):
         prepare(a[0])
@@ -367,7 +367,7 @@ def test_one_matrix_behind_axes_of_length_1_serves_every_batch():
         (np.broadcast_to(np.float32(0), (2, 2)), ValueError, "matmul: out must be writeable, got a read-only array"),
     ],
 )
-def test_an_out_that_will_not_do_is_named(out, error, message):
+def test_a_wrong_out_is_named(out, error, message):
     with pytest.raises(error, match=message):
         linalg.matmul(normal(2, 5), normal(5, 2), out=out)
 
@@ -379,6 +379,6 @@ def test_masks_are_not_lost_silently():
 
 
 @pytest.mark.parametrize("axis", [2, -3])
-def test_an_axis_that_vecdot_has_not_is_named(axis):
+def test_an_axis_out_of_range_is_named(axis):
     with pytest.raises(np.exceptions.AxisError, match=f"vecdot: axis must be from -2 to 1 for a with 2 axes, got {axis}"):
         linalg.vecdot(normal(2, 2), normal(2, 2), axis=axis)

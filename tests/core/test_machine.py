@@ -1,4 +1,4 @@
-"""`describe_machine` reads the running process: what it says changes with the environment that changes NumPy."""
+"""`describe_machine` reads the running process: its result changes with the environment variables that NumPy reads."""
 
 import ctypes
 import ctypes.util
@@ -59,7 +59,7 @@ def test_reads_as_a_table_of_five_lines() -> None:
     ]
 
 
-def test_what_the_library_does_not_tell_is_left_out() -> None:
+def test_what_the_library_does_not_report_is_left_out() -> None:
     assert str(BLAS("accelerate", None, None, None)) == "accelerate (version unknown)"
 
 

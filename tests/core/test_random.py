@@ -1,4 +1,4 @@
-"""Streams: the numbers have the right distribution, splits are independent, and a stream goes on where it was."""
+"""Streams: the numbers have the right distribution, splits are independent, and a stream continues from its state."""
 
 import json
 import math
@@ -53,8 +53,8 @@ def test_the_two_numbers_of_a_pair_are_uncorrelated() -> None:
 
 
 def test_mean_and_std_scale_in_float64_with_one_rounding() -> None:
-    stream, twin = Stream(4), Stream(4)
-    expected = (twin._standard_normal(1000) * 0.02 + 3.0).astype(np.float32)
+    stream, same = Stream(4), Stream(4)
+    expected = (same._standard_normal(1000) * 0.02 + 3.0).astype(np.float32)
     np.testing.assert_array_equal(stream.normal(1000, mean=3.0, std=0.02), expected)
 
 
@@ -101,7 +101,7 @@ def test_permutations_hold_every_element_once_and_are_equally_likely() -> None:
     assert sum((count - 1000) ** 2 / 1000 for count in counts.values()) < 20.5  # 5 degrees of freedom, 1 of 1000
 
 
-def test_permutation_of_an_array_moves_its_rows_and_leaves_it_alone() -> None:
+def test_permutation_of_an_array_reorders_its_rows_in_a_copy() -> None:
     rows = np.arange(12, dtype=np.float32).reshape(4, 3)
     before = rows.copy()
     mixed = Stream(10).permutation(rows)

@@ -38,7 +38,7 @@ def tree_by_definition(values):
     return terms[0] if terms else 0.0
 
 
-def numpy_twin(name):
+def numpy_counterpart(name):
     if name == "norm":
         return lambda x, **k: np.sqrt(np.sum(x * x, **k))
     if name == "logsumexp":
@@ -101,7 +101,7 @@ SHAPES = [(), (1,), (5,), (3, 4), (7, 1, 5), (2, 3, 4, 5), (0, 3), (3, 0, 2), (0
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_axes_and_shapes_are_those_of_numpy(name, shape):
-    ours, twin = getattr(reductions, name), numpy_twin(name)
+    ours, theirs = getattr(reductions, name), numpy_counterpart(name)
     for x in (normal(*shape), normal(*shape[::-1]).T, normal(*shape, 2)[..., 0]):
         all_axes = [c for k in range(x.ndim + 1) for c in itertools.combinations(range(x.ndim), k)]
         for axis in [None, *range(-x.ndim, x.ndim), *all_axes]:
@@ -109,7 +109,7 @@ def test_axes_and_shapes_are_those_of_numpy(name, shape):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     try:
-                        expected = twin(x.astype(np.float64), axis=axis, keepdims=keepdims)
+                        expected = theirs(x.astype(np.float64), axis=axis, keepdims=keepdims)
                     except ValueError:
                         expected = None
                 try:

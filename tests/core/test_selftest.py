@@ -1,4 +1,4 @@
-"""The self-test passes on every machine, and would tell where one is different."""
+"""The self-test passes on every machine, and names the case that differs."""
 
 import json
 from importlib.resources import files
