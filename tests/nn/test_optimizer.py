@@ -26,7 +26,7 @@ def make(kind, shapes=SHAPES, **options):
 
 def set_gradients(tensors, step):
     for i, x in enumerate(tensors):
-        x.grad = Tensor(normal(f"g{i}", *x.shape) * np.float32(0.1 + step % 3) + 0.3 * x.numpy())
+        x.grad = Tensor(normal(f"g{i}", *x.shape) * np.float32(0.1 + step % 3) + np.float32(0.3) * x.numpy())
 
 
 def train(tensors, one, steps, first=0):
