@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samebits.autograd import Tensor
-from samebits.core import Stream, numerics
+from samebits.core import Stream, blocks, numerics
 from samebits.nn import SGD, Adam, AdamW, Lion, Module, Muon, clip_gradient_norm, optimizer, parameter
 from samebits.nn.muon import COEFFICIENTS, orthogonalized
 
@@ -125,7 +125,7 @@ def test_blocks_layout_and_mode_cannot_change_a_bit(name, monkeypatch):
     for block, mode, order in ((32768, "exact", "C"), (7, "exact", "C"), (100, "exact", "F"), (32768, "fast", "C")):
         if kind is Muon and mode == "fast":
             continue  # its products are BLAS's
-        monkeypatch.setattr(optimizer, "BLOCK", block)
+        monkeypatch.setattr(blocks, "CACHE_BYTES", block * 8)
         tensors, one = make(kind, **options)
         for x in tensors:
             x.data = np.array(x.data, order=order)
