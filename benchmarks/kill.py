@@ -1,9 +1,9 @@
-"""A training run killed at random moments, with SIGKILL, and gone on with each time: it must end with the published bits.
+"""Training runs that are killed with SIGKILL at random moments and resumed; they must end with the published bits.
 
     ./nox -s benchmark -- kill [PRESET] [--kills 20] [--seed 0]
 
-The first run is left alone and timed. Then a run is started and killed after a random part of that time, which may be while it
-prepares its data or writes its checkpoint, and started again; where it came to its end, the next run begins.
+The first run is not interrupted, and timed. Then a run is started and killed after a random part of that time, perhaps while its
+data are prepared or a checkpoint is written, and started again. When it has finished, the next run begins.
 """
 
 import argparse
@@ -15,7 +15,8 @@ import time
 
 from samebits.core import Stream
 from samebits.lm import presets
-from samebits.lm.run import open_run, read_metrics
+from samebits.lm.metrics import read_metrics
+from samebits.lm.run import open_run
 
 TRAIN = """import sys
 from samebits.lm import presets
@@ -47,7 +48,7 @@ def main() -> None:
         begin(options.preset, f"{folder}/0").wait()
         seconds = time.perf_counter() - start
         wrong += not verdict(options.preset, f"{folder}/0")
-        print(f"left alone: {seconds:.1f} s, {'OTHER BITS' if wrong else 'the published bits'}", flush=True)
+        print(f"not interrupted: {seconds:.1f} s, {'OTHER BITS' if wrong else 'the published bits'}", flush=True)
         while killed < options.kills or runs_on:
             run = f"{folder}/{runs + 1}"
             moment = float(stream.uniform(high=seconds)) if killed < options.kills else None
@@ -65,7 +66,7 @@ def main() -> None:
 
 
 def ended(process: subprocess.Popen[bytes], moment: float | None) -> bool:
-    """Whether the process came to its end before that moment; it is killed if it did not."""
+    """Whether the process finished within so many seconds; it is killed if it did not."""
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:

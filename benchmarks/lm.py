@@ -1,11 +1,11 @@
-"""A language model beside PyTorch's: speed of training and of writing, memory, and what is learnt, in one run.
+"""A language model beside PyTorch's: speed of training and generation, memory, and validation loss, in one run.
 
     ./nox -s parity -- bench lm [--sizes 6x384 4x128] [--threads 1 2] [--seconds 20]
     ./nox -s parity -- bench lm --learn [TEXT] [--exact] [--steps N]
 
-The two sides have the same weights and the same batches and take turns; the figures are the best of the steps that fit in the
-time given, which a busy machine disturbs least. BLAS reads its settings when it is loaded, so each has a process of its own.
---learn trains the recipe nanogpt-cpu on both sides, which takes minutes, and prints both validation curves.
+Both sides have the same weights and the same batches and take turns. The figures are the best of the steps that fit in the time
+given, which other processes disturb least. BLAS reads its settings when it is loaded, so each side has its own process.
+--learn trains the preset nanogpt-cpu on both sides, which takes minutes, and prints both validation curves.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def config(size: str) -> Any:
 
 
 class Random:
-    """Batches of tokens that mean nothing."""
+    """Batches of random tokens."""
 
     def __init__(self, settings: Any) -> None:
         self.shape = settings.batch, settings.model.context + 1
@@ -48,7 +48,7 @@ class Random:
         return ids[:, :-1].copy(), ids[:, 1:].copy()
 
 
-# The two sides: a function that makes a step and gives its loss
+# The two sides: a function that does a step and returns its loss
 
 
 def ours(settings: Any, batches: Any, mode: Any) -> Callable[[], float]:
@@ -61,13 +61,13 @@ def ours(settings: Any, batches: Any, mode: Any) -> Callable[[], float]:
 
     def step() -> float:
         with numerics(mode):
-            return trainer._step()["loss"]  # noqa: SLF001 - a step alone is what is measured
+            return trainer._step()["loss"]  # noqa: SLF001 - only the step is measured
 
     return step
 
 
 def torch_model(settings: Any) -> Any:
-    """The same model of PyTorch's parts, with our weights."""
+    """The same model of PyTorch's modules, with our weights."""
     from torch import nn
     from torch.nn import functional as f
 
@@ -106,13 +106,13 @@ def torch_model(settings: Any) -> Any:
                 x = block(x, None if caches is None else caches[i], place)
             return f.linear(self.norm(x), self.embedding.weight)
 
-    twin = Gpt()
-    twin.load_state_dict(torch_weights(settings))
-    return twin
+    gpt = Gpt()
+    gpt.load_state_dict(torch_weights(settings))
+    return gpt
 
 
 def torch_weights(settings: Any) -> dict[str, Any]:
-    """Our weights by the names of the twin's parts."""
+    """Our weights by the names of PyTorch's modules."""
     import torch
 
     from samebits.core import Stream
@@ -168,7 +168,7 @@ def side(name: str, settings: Any, batches: Any) -> Callable[[], float]:
     return ours(settings, batches, name) if name in {"exact", "fast"} else theirs(settings, batches, name == "compiled")[0]
 
 
-# What is measured, in a process of its own
+# Measurements, each in its own process
 
 
 def training(size: str, name: str, seconds: float) -> dict[str, float]:
@@ -177,7 +177,7 @@ def training(size: str, name: str, seconds: float) -> dict[str, float]:
     step = side(name, settings, Random(settings))
     try:
         step(), step()
-    except Exception as error:  # noqa: BLE001 - torch.compile needs a compiler, and says in many ways that there is none
+    except Exception as error:  # noqa: BLE001 - torch.compile needs a compiler, and fails in many ways without one
         print(f"  {name} does not run here: {type(error).__name__}", file=sys.stderr)
         return {}
     taken: list[float] = []
@@ -190,7 +190,7 @@ def training(size: str, name: str, seconds: float) -> dict[str, float]:
 
 
 def writing(size: str, _: str, seconds: float) -> dict[str, float]:
-    """Tokens per second that each side writes, one prompt, with its cache."""
+    """Tokens per second that each side generates, from one prompt, with its cache."""
     import numpy as np
     import torch
 
@@ -201,7 +201,7 @@ def writing(size: str, _: str, seconds: float) -> dict[str, float]:
 
     settings = config(size)
     count = settings.model.context - 2
-    model, twin = LanguageModel(settings.model, stream=Stream(0).split("model")).eval(), torch_model(settings).eval()
+    model, reference = LanguageModel(settings.model, stream=Stream(0).split("model")).eval(), torch_model(settings).eval()
     prompt = np.array([1, 2], np.int64)
 
     def write(mode: Any) -> list[int]:
@@ -211,10 +211,10 @@ def writing(size: str, _: str, seconds: float) -> dict[str, float]:
     @torch.no_grad()
     def write_torch() -> list[int]:
         shape = 1, settings.model.heads, settings.model.context, settings.model.head_size
-        caches = [(torch.zeros(shape), torch.zeros(shape)) for _ in twin.blocks]
+        caches = [(torch.zeros(shape), torch.zeros(shape)) for _ in reference.blocks]
         ids, place, found = torch.from_numpy(prompt)[None], 0, []
         while len(found) < count:
-            logits = twin(ids, caches, place)[0, -1]
+            logits = reference(ids, caches, place)[0, -1]
             place += ids.shape[1]
             found.append(int(logits.argmax()))
             ids = torch.tensor([found[-1:]])
@@ -223,7 +223,7 @@ def writing(size: str, _: str, seconds: float) -> dict[str, float]:
     calls = {"exact": lambda: write("exact"), "fast": lambda: write("fast"), "torch": write_torch}
     texts = {name: call() for name, call in calls.items()}
     if texts["exact"] != texts["torch"]:
-        print("  the two sides write other tokens", file=sys.stderr)
+        print("  the two sides generate different tokens", file=sys.stderr)
     taken: dict[str, list[float]] = {name: [] for name in calls}
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or min(map(len, taken.values())) < 3:
@@ -235,7 +235,7 @@ def writing(size: str, _: str, seconds: float) -> dict[str, float]:
 
 
 def memory(size: str, name: str, _: float) -> dict[str, float]:
-    """The most memory that training takes, in MB, beyond what is there once all is imported."""
+    """The peak memory of training in MB, beyond that of the imports."""
     import samebits.lm
 
     if name in {"torch", "compiled"}:
@@ -268,7 +268,7 @@ def table(options: argparse.Namespace) -> None:
     for what, size, threads, kind in itertools.product(("training", "writing"), options.sizes, options.threads, kinds):
         blas = {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "OPENBLAS_CORETYPE": kind}
         found: dict[str, float] = {}
-        # a side's memory would serve the others, so in training each has a process of its own, twice, in turns
+        # memory freed by one side would serve the next, so in training each has its own process, twice, in turns
         for name in [*SIDES, *SIDES[:3]] if what == "training" else ["all"]:
             for one, speed in child(["--measure", what, size, name, str(options.seconds)], **blas).items():
                 found[one] = max(speed, found.get(one, 0.0))
@@ -286,11 +286,11 @@ def row(found: dict[str, float]) -> str:
     return " | ".join(figures + [f"{found[name] / found['torch']:.2f}" for name in ("exact", "fast")])
 
 
-# What is learnt
+# Validation loss
 
 
 def learn(options: argparse.Namespace) -> None:
-    """Train the same recipe on both sides, on the same batches from the same weights, and compare validation losses."""
+    """Train the same preset on both sides, with the same initial weights and batches, and compare validation losses."""
     import torch
     from torch.nn import functional as f
 
@@ -298,6 +298,7 @@ def learn(options: argparse.Namespace) -> None:
     from samebits.core import numerics
     from samebits.lm import presets
     from samebits.lm.run import start
+    from samebits.lm.training import evaluation_due
 
     recipe = replace(presets.preset("nanogpt-cpu"), data=options.learn, checkpoint_every=10**6)
     if options.steps:
@@ -330,7 +331,7 @@ def learn(options: argparse.Namespace) -> None:
             return math.fsum(every.tolist()) / len(every)
 
         for number in range(run.config.steps + 1):
-            if number % run.config.evaluate_every == 0 or number == run.config.steps:
+            if evaluation_due(run.config, number):
                 curves["torch"].append((number, validation()))
             if number < run.config.steps:
                 step()
@@ -346,7 +347,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="*", choices=[*SIZES], default=[*SIZES])
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=8.0, help="for each side, once or twice")
-    parser.add_argument("--learn", nargs="?", const="shakespeare", metavar="TEXT", help="compare what is learnt from this file")
+    parser.add_argument("--learn", nargs="?", const="shakespeare", metavar="TEXT", help="compare validation losses on this text")
     parser.add_argument("--exact", action="store_true", help="with --learn, in exact arithmetic too")
     parser.add_argument("--steps", type=int, help="with --learn, fewer steps than the recipe's 2000")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)

@@ -184,7 +184,7 @@ def test_ctrl_c_saves_and_prints_how_to_continue() -> None:
         (["train", "none.toml"], "none.toml"),
         (["train", "--preset", "tinny"], "did you mean 'tiny'?"),
         (["train", "small.toml", "--preset", "tiny"], "CONFIG and --preset exclude each other"),
-        (["train", "wrong.toml"], "wrong.toml: there is no setting 'stepps': did you mean 'steps'?"),
+        (["train", "wrong.toml"], "wrong.toml: unknown setting 'stepps': did you mean 'steps'?"),
         (["train", "--resume", "--out", "nothing"], "--resume requires a run, but nothing has none"),
         (["generate", "nothing"], "nothing does not exist"),
         (["generate", "text.txt"], "text.txt"),

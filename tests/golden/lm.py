@@ -1,4 +1,4 @@
-"""Golden cases of samebits.lm: micro models of both flavours, their logits, gradients and ten steps of training, cut and whole.
+"""Golden cases of samebits.lm: micro models of both architectures, their logits, gradients and ten steps of training, interrupted and not.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes lm.json from it, on purpose only.
@@ -17,15 +17,15 @@ from samebits.core import Stream
 from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
 from samebits.text import Batches, evaluation_windows
 
-FLAVOURS = ("gpt2", "llama")
+ARCHITECTURES = ("gpt2", "llama")
 IDS = Stream(0).split("ids").integers(23, size=(3, 17))
 TOKENS = np.arange(2000, dtype=np.int64) ** 2 // 7 % 23
 
 
-def model(flavour: str, **options: Any) -> LanguageModel:
+def model(architecture: str, **options: Any) -> LanguageModel:
     sizes = {"vocabulary_size": 23, "context": 16, "layers": 2, "heads": 4, "channels": 16}
-    groups = 2 if flavour == "llama" else 4
-    return LanguageModel(ModelConfig(flavour=flavour, key_value_heads=groups, **{**sizes, **options}), stream=Stream(0))
+    groups = 2 if architecture == "llama" else 4
+    return LanguageModel(ModelConfig(architecture=architecture, key_value_heads=groups, **{**sizes, **options}), stream=Stream(0))
 
 
 def gradients(one: LanguageModel) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def gradients(one: LanguageModel) -> dict[str, Any]:
 
 
 class CutError(Exception):
-    """What ends a run in the middle."""
+    """Ends a run in the middle."""
 
 
 def cut(trainer: Trainer, _: Mapping[str, float]) -> None:
@@ -42,9 +42,9 @@ def cut(trainer: Trainer, _: Mapping[str, float]) -> None:
         raise CutError
 
 
-def trained(flavour: str, folder: Path, *callbacks: Any) -> dict[str, Any]:
-    """The weights and the last metrics of ten steps with everything that training has."""
-    one = model(flavour, dropout=0.1, tied=flavour == "gpt2")
+def trained(architecture: str, folder: Path, *callbacks: Any) -> dict[str, Any]:
+    """The weights and the last metrics of ten steps with every feature of training."""
+    one = model(architecture, dropout=0.1, tied=architecture == "gpt2")
     config = TrainConfig(
         steps=10, warmup=2, batch=4, micro_batches=2, evaluate_every=5, checkpoint_every=3, learning_rate=0.01, model=one.config
     )
@@ -57,21 +57,21 @@ def trained(flavour: str, folder: Path, *callbacks: Any) -> dict[str, Any]:
 
 def digests() -> dict[str, str]:
     found = {}
-    for flavour in FLAVOURS:
-        one = model(flavour)
-        found[f"{flavour}: logits"] = checkpoint.digest({"logits": one(IDS[:, :-1]).numpy()})
-        found[f"{flavour}: gradients"] = checkpoint.digest(gradients(one))
-        found[f"{flavour}: gradients with dropout, untied"] = checkpoint.digest(
-            gradients(model(flavour, dropout=0.2, tied=False))
+    for architecture in ARCHITECTURES:
+        one = model(architecture)
+        found[f"{architecture}: logits"] = checkpoint.digest({"logits": one(IDS[:, :-1]).numpy()})
+        found[f"{architecture}: gradients"] = checkpoint.digest(gradients(one))
+        found[f"{architecture}: gradients with dropout, untied"] = checkpoint.digest(
+            gradients(model(architecture, dropout=0.2, tied=False))
         )
         with tempfile.TemporaryDirectory() as folder:
-            whole = trained(flavour, Path(folder, "whole"))
+            whole = trained(architecture, Path(folder, "whole"))
             try:
-                trained(flavour, Path(folder, "cut"), cut)
+                trained(architecture, Path(folder, "cut"), cut)
             except CutError:
-                resumed = trained(flavour, Path(folder, "cut"))
-            found[f"{flavour}: ten steps"] = checkpoint.digest(whole)
-            found[f"{flavour}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
+                resumed = trained(architecture, Path(folder, "cut"))
+            found[f"{architecture}: ten steps"] = checkpoint.digest(whole)
+            found[f"{architecture}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
     return found
 
 

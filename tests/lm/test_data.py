@@ -1,4 +1,4 @@
-"""The data of a run: made once, kept while it fits, made anew when it does not."""
+"""The data of a run: prepared once, kept while the text and the settings are the same, prepared again otherwise."""
 
 import importlib.util
 import os
@@ -44,7 +44,7 @@ def test_the_tokens_of_both_parts_are_the_text(kind: str, write: Write, tmp_path
     assert Data.open(tmp_path / "run").digest == data.digest
 
 
-def test_what_was_made_from_the_same_is_kept_and_from_other_is_made_anew(write: Write, tmp_path: Path) -> None:
+def test_data_of_the_same_text_and_settings_are_kept_and_others_are_prepared_again(write: Write, tmp_path: Path) -> None:
     folder = tmp_path / "run"
 
     def made(config: TrainConfig) -> tuple[str, int]:
@@ -63,19 +63,19 @@ def test_data_that_a_model_was_trained_on_are_kept(write: Write, tmp_path: Path)
     prepare(write(), tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     for other in (write(tokenizer="byte"), write("another text\n" * 90)):
-        with pytest.raises(ConfigError, match=r"trained on other data: .* was .* and is .*; take another folder"):
+        with pytest.raises(ConfigError, match=r"trained on other data: .* was .* and is .*; use another folder"):
             prepare(other, tmp_path / "run", keep=True)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
-def test_data_half_made_are_made_again(write: Write, tmp_path: Path) -> None:
+def test_incomplete_data_are_prepared_again(write: Write, tmp_path: Path) -> None:
     whole = prepare(write(), tmp_path / "run").digest
     (tmp_path / "run" / "data.json").unlink()
     (tmp_path / "run" / "validation.tokens").unlink()
     assert prepare(write(), tmp_path / "run").digest == whole
 
 
-def test_damage_is_found(write: Write, tmp_path: Path) -> None:
+def test_damaged_data_are_refused(write: Write, tmp_path: Path) -> None:
     prepare(write(), tmp_path / "run")
     path = tmp_path / "run" / "training.tokens"
     raw = bytearray(path.read_bytes())
@@ -85,7 +85,7 @@ def test_damage_is_found(write: Write, tmp_path: Path) -> None:
         Data.open(tmp_path / "run")
     prepare(write(tokenizer="byte"), tmp_path / "other")
     (tmp_path / "other" / "training.tokens").replace(path)
-    with pytest.raises(ValueError, match="was made by another tokenizer than"):
+    with pytest.raises(ValueError, match="was made with another tokenizer than"):
         Data.open(tmp_path / "run")
 
 
@@ -115,12 +115,15 @@ def test_batches_and_windows_have_the_shapes_of_the_configuration(write: Write, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": "shakspeare"}, "data is 'shakspeare': one of 'shakespeare', 'python', or the path"),
-        ({"data": ""}, "data is '': one of 'shakespeare'"),
-        ({"tokenizer": "caracter"}, "tokenizer is 'caracter': 'character', 'byte', 'bytepair' or the path"),
+        ({"data": "shakspeare"}, "data must be 'shakespeare', 'python', or the path of a file or folder, got 'shakspeare'"),
+        ({"data": ""}, "data must be 'shakespeare', 'python', or the path of a file or folder, got ''"),
+        (
+            {"tokenizer": "caracter"},
+            "tokenizer must be 'character', 'byte', 'bytepair' or the path of a saved tokenizer, got 'caracter'",
+        ),
     ],
 )
-def test_a_name_that_is_none_is_refused(change: dict[str, str], message: str, write: Write, tmp_path: Path) -> None:
+def test_an_unknown_name_is_refused(change: dict[str, str], message: str, write: Write, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=message):
         prepare(replace(write(), **change), tmp_path / "run")
     assert not (tmp_path / "run" / "training.tokens").exists()
@@ -130,12 +133,12 @@ def test_a_text_shorter_than_the_context_is_refused(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("to be or not")
     config = replace(CONFIG, data=str(tmp_path / "short.txt"))
     data = prepare(config, tmp_path / "run")
-    with pytest.raises(ConfigError, match="data has 11 tokens to train on: more than the context is needed, which is 16"):
+    with pytest.raises(ConfigError, match="data must have more tokens for training than the context, which is 16, got 11"):
         data.batches(config)
 
 
 @pytest.mark.filterwarnings("ignore:.*notes, see Corpus.notes")
-def test_bytes_that_are_no_text_need_a_tokenizer_of_bytes(write: Write, tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_need_a_byte_tokenizer(write: Write, tmp_path: Path) -> None:
     raw = b"\xff\xfe\x00" * 50
     with pytest.raises(ValueError, match=r"must be UTF-8, got b'.xff' at byte 0"):
         prepare(write(raw), tmp_path / "run")

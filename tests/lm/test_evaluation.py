@@ -1,4 +1,4 @@
-"""Evaluation: three numbers that follow from the losses of the tokens, however these are grouped."""
+"""Evaluation: three measures computed from the tokens' losses, independent of how the windows are grouped."""
 
 import math
 
@@ -28,12 +28,12 @@ def test_the_three_numbers_follow_from_each_other() -> None:
     assert evaluate(MODEL, windows).bits_per_byte is None
 
 
-def test_how_windows_are_grouped_cannot_change_a_bit() -> None:
+def test_grouping_of_windows_does_not_change_a_bit() -> None:
     results = [evaluate(MODEL, evaluation_windows(TOKENS, time=8, batch=batch)) for batch in (1, 2, 5, 100)]
     assert results == [results[0]] * 4
 
 
-def test_the_mean_is_that_of_the_loss_that_is_trained() -> None:
+def test_the_loss_is_the_training_loss() -> None:
     inputs, targets = next(evaluation_windows(TOKENS, time=8, batch=100))
     for mode in ("exact", "fast"):
         with numerics(mode):  # type: ignore[arg-type]
@@ -41,25 +41,34 @@ def test_the_mean_is_that_of_the_loss_that_is_trained() -> None:
             assert abs(evaluate(MODEL, [(inputs, targets)]).loss - trained) < 1e-6  # the loss is rounded to float32
 
 
-def test_the_mode_stays_what_it_was() -> None:
+def test_the_mode_of_the_model_is_restored() -> None:
     for mode in (True, False):
         MODEL.train(mode)
         evaluate(MODEL, evaluation_windows(TOKENS[:17], time=8, batch=4))
         assert MODEL.training is mode
 
 
-def test_tokens_have_the_bytes_of_their_text() -> None:
+def test_byte_lengths_are_those_of_the_text() -> None:
     assert byte_lengths(CharacterTokenizer("aé€")).tolist() == [1, 2, 3]
     tokenizer = BytePairTokenizer.train(["low lower lowest"], 258)
     text = "lower still"
     assert byte_lengths(tokenizer)[tokenizer.encode(text)].sum() == len(text)
 
 
-def test_what_cannot_be_evaluated_is_refused() -> None:
-    with pytest.raises(ValueError, match="windows are none"):
+def test_wrong_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match="evaluate: windows must not be empty"):
         evaluate(MODEL, [])
-    with pytest.raises(IndexError, match="targets are from -1 to 0: 0 to 3 is possible"):
+    with pytest.raises(ValueError, match=r"evaluate: lengths must have shape \(7,\), got \(3,\)"):
+        evaluate(MODEL, [([[1]], [[2]])], [1, 1, 1])
+    with pytest.raises(IndexError, match="token_losses: targets must be from 0 to 3, got -1 to 0"):
         token_losses(np.zeros((2, 4), np.float32), np.array([0, -1]))
+
+
+def test_lists_and_narrow_integers_are_accepted() -> None:
+    expected = evaluate(MODEL, [(np.array([[1, 2, 3]]), np.array([[2, 3, 4]]))], np.ones(7, np.int64))
+    assert evaluate(MODEL, [([[1, 2, 3]], [[2, 3, 4]])], [1] * 7) == expected
+    narrow = np.array([[1, 2, 3]], np.int32), np.array([[2, 3, 4]], np.uint16)
+    assert evaluate(MODEL, [narrow], np.ones(7, np.int32)) == expected
 
 
 def test_a_loss_that_is_not_finite_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Generation: the same text with and without a cache, alone and in a batch, in pieces and whole."""
+"""Generation: the text is the same with and without a cache, alone and in a batch, in pieces and as a whole."""
 
 import numpy as np
 import pytest
@@ -14,58 +14,64 @@ from samebits.text import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 pytestmark = pytest.mark.once
 
 LETTERS = CharacterTokenizer("\n abcdefgh")
-FLAVOURS = ("gpt2", "llama")
+ARCHITECTURES = ("gpt2", "llama")
 
 
-def micro(flavour: str = "gpt2", vocabulary: int = 10, context: int = 12) -> LanguageModel:
-    groups = 1 if flavour == "llama" else 0
+def micro(architecture: str = "gpt2", vocabulary: int = 10, context: int = 12) -> LanguageModel:
+    groups = 1 if architecture == "llama" else 0
     config = ModelConfig(
-        flavour=flavour, vocabulary_size=vocabulary, context=context, layers=2, heads=2, key_value_heads=groups, channels=16
+        architecture=architecture,
+        vocabulary_size=vocabulary,
+        context=context,
+        layers=2,
+        heads=2,
+        key_value_heads=groups,
+        channels=16,
     )
-    model = LanguageModel(config, stream=Stream(0).split(flavour))
+    model = LanguageModel(config, stream=Stream(0).split(architecture))
     with model.embedding.weight.edit() as weight:
         weight[...] *= np.float32(6)  # far from the same probability for all
     return model
 
 
-MODELS = {flavour: micro(flavour) for flavour in FLAVOURS}
+MODELS = {architecture: micro(architecture) for architecture in ARCHITECTURES}
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @settings(max_examples=6)
 @given(length=st.integers(1, 30), tokens=st.integers(0, 20), seed=st.integers(0, 99))
-def test_a_cache_changes_no_bit_however_often_the_context_is_full(flavour: str, length: int, tokens: int, seed: int) -> None:
+def test_a_cache_changes_no_bit_however_often_the_context_is_full(architecture: str, length: int, tokens: int, seed: int) -> None:
     prompt = Stream(seed).split("prompt").integers(10, size=length)
-    cached, anew = (
-        generate_ids(MODELS[flavour], prompt, tokens=tokens, stream=Stream(seed), cached=cached) for cached in (True, False)
+    cached, uncached = (
+        generate_ids(MODELS[architecture], prompt, tokens=tokens, stream=Stream(seed), cached=cached) for cached in (True, False)
     )
-    assert cached.dtype == np.int64 and cached.tolist() == anew.tolist() and len(cached) == tokens
+    assert cached.dtype == np.int64 and cached.tolist() == uncached.tolist() and len(cached) == tokens
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_logits_from_a_cache_are_those_without_to_the_last_bit(flavour: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_from_a_cache_are_those_without_to_the_last_bit(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[bytes] = []
     choose = Sampling.choose
     monkeypatch.setattr(Sampling, "choose", lambda *args: (seen.append(args[1].tobytes()), choose(*args))[1])
     for cached in (True, False):
-        generate_ids(MODELS[flavour], np.array([1, 2, 3]), tokens=20, stream=Stream(0), cached=cached)
+        generate_ids(MODELS[architecture], np.array([1, 2, 3]), tokens=20, stream=Stream(0), cached=cached)
     assert seen[:20] == seen[20:]
 
 
-@pytest.mark.parametrize("flavour", FLAVOURS)
-def test_a_prompt_alone_writes_what_it_writes_in_a_batch(flavour: str) -> None:
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_prompt_gives_the_same_text_alone_and_in_a_batch(architecture: str) -> None:
     prompts = ["a", "bad cafe bad cafe bad cafe", "hag\n\n", "abcdefgh"]
-    together = generate_batch(MODELS[flavour], LETTERS, prompts, tokens=15, stream=Stream(5))
+    together = generate_batch(MODELS[architecture], LETTERS, prompts, tokens=15, stream=Stream(5))
     alone = [
-        "".join(generate(MODELS[flavour], LETTERS, prompt, tokens=15, stream=Stream(5).split(i)))
+        "".join(generate(MODELS[architecture], LETTERS, prompt, tokens=15, stream=Stream(5).split(i)))
         for i, prompt in enumerate(prompts)
     ]
     assert together == alone and all(len(text) == 15 for text in together)
     streams = [Stream(5).split(i) for i in range(4)]
-    assert generate_batch(MODELS[flavour], LETTERS, prompts, tokens=15, stream=streams) == together
+    assert generate_batch(MODELS[architecture], LETTERS, prompts, tokens=15, stream=streams) == together
 
 
-def test_stops_end_each_text_of_a_batch_for_itself() -> None:
+def test_stop_strings_end_each_text_of_a_batch_separately() -> None:
     prompts = ["a", "b", "c", "d"]
     whole = generate_batch(MODELS["gpt2"], LETTERS, prompts, tokens=30, stream=Stream(1))
     stopped = generate_batch(MODELS["gpt2"], LETTERS, prompts, tokens=30, stream=Stream(1), stop=["ab", "h"])
@@ -75,8 +81,8 @@ def test_stops_end_each_text_of_a_batch_for_itself() -> None:
 
 
 @given(st.lists(st.sampled_from("ab\n"), max_size=12), st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab"]), max_size=3))
-def test_pieces_never_show_what_a_stop_takes_back(letters: list[str], stops: list[str]) -> None:
-    text, whole = _Text(LETTERS, stops), "".join(letters)
+def test_pieces_never_contain_a_part_of_a_stop_string(letters: list[str], stops: list[str]) -> None:
+    text, whole = _Text("generate", LETTERS, stops), "".join(letters)
     pieces = []
     for token in LETTERS.encode(whole):
         pieces.append(text.add(int(token)))
@@ -106,7 +112,7 @@ def test_no_character_is_split() -> None:
     assert pieces == ["a", "€", "😀", "a", "�"]
 
 
-def test_dropout_is_off_and_the_mode_stays() -> None:
+def test_dropout_is_off_and_the_mode_is_restored() -> None:
     config = ModelConfig(vocabulary_size=10, context=8, layers=1, heads=1, channels=8, dropout=0.5)
     model = LanguageModel(config, stream=Stream(0))
     texts = {"".join(generate(model, LETTERS, "a", tokens=12, stream=Stream(0))) for _ in range(2)}
@@ -114,31 +120,45 @@ def test_dropout_is_off_and_the_mode_stays() -> None:
     assert "".join(generate(model.eval(), LETTERS, "a", tokens=12, stream=Stream(0))) in texts and not model.training
 
 
-def test_the_arithmetic_is_that_of_the_call_wherever_pieces_are_taken() -> None:
+def test_the_arithmetic_is_the_one_active_at_the_call() -> None:
     with numerics("fast"):
         pieces = generate(MODELS["gpt2"], LETTERS, "a", tokens=5, stream=Stream(0))
     assert len("".join(pieces)) == 5
 
 
-def test_what_cannot_be_done_is_refused_before_the_first_piece() -> None:
+def test_wrong_arguments_are_refused_before_the_first_piece() -> None:
     model = MODELS["gpt2"]
-    with pytest.raises(ValueError, match="a prompt is empty: at least one token is needed"):
+    with pytest.raises(ValueError, match="generate: prompt must have at least one token, got none"):
         generate(model, LETTERS, "", tokens=5, stream=Stream(0))
     with pytest.raises(
         ValueError, match="encode: text must contain only the 10 characters of the vocabulary, got 'z' at character 1"
     ):
         generate(model, LETTERS, "az", tokens=5, stream=Stream(0))
-    with pytest.raises(ValueError, match="tokens is -1"):
+    with pytest.raises(ValueError, match="generate: tokens must be at least 0, got -1"):
         generate(model, LETTERS, "a", tokens=-1, stream=Stream(0))
     for stop in ("ab", [""]):
-        with pytest.raises(ValueError, match=r"stop is .*a list of texts is needed, none of them empty"):
+        with pytest.raises(ValueError, match=r"generate: stop must be a list of strings that are not empty, got "):
             generate(model, LETTERS, "a", tokens=5, stream=Stream(0), stop=stop)
-    with pytest.raises(ValueError, match="stream has 1 streams: one, or 2 are needed"):
+    with pytest.raises(ValueError, match="generate_batch: stream must be one Stream or one per prompt, 2, got 1"):
         generate_batch(model, LETTERS, ["a", "b"], tokens=5, stream=[Stream(0)])
-    with pytest.raises(ValueError, match="the tokenizer has 256 tokens, the model 10"):
+    with pytest.raises(ValueError, match="generate: tokenizer must have 10 tokens, as the model, got 256"):
         generate(model, ByteTokenizer(), "a", tokens=5, stream=Stream(0))
+    with pytest.raises(TypeError, match=r"generate: stream must be a Stream, got 0"):
+        generate(model, LETTERS, "a", tokens=5, stream=0)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"generate_ids: prompt must have shape \(T,\), got \(1, 2\)"):
+        generate_ids(model, [[1, 2]], tokens=5, stream=Stream(0))
     assert generate_batch(model, LETTERS, [], tokens=5, stream=Stream(0)) == []
     assert list(generate(model, LETTERS, "a", tokens=0, stream=Stream(0))) == []
+
+
+def test_lists_and_numpy_numbers_are_accepted() -> None:
+    model = MODELS["llama"]
+    sampling = Sampling(temperature=np.float32(0.5), top_k=np.int64(3))
+    expected = generate_ids(model, np.array([1, 2]), tokens=6, stream=Stream(0), sampling=Sampling(temperature=0.5, top_k=3))
+    for prompt in ([1, 2], np.array([1, 2], np.int32)):
+        found = generate_ids(model, prompt, tokens=np.int64(6), stream=Stream(0), sampling=sampling)
+        assert found.tolist() == expected.tolist()
+    assert len(generate_batch(model, LETTERS, ["a"], tokens=np.int32(4), stream=Stream(0))[0]) == 4
 
 
 def test_a_context_of_one_token_is_enough() -> None:

@@ -1,4 +1,4 @@
-"""A run in a folder: started, gone on with, opened, and what does not belong together refused."""
+"""A run in a folder: started, continued and opened; files of other runs are refused."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from samebits.lm import ConfigError, ModelConfig, TrainConfig, open_run, start
-from samebits.lm.run import checkpoint_of, read_metrics
+from samebits.lm.metrics import read_metrics
+from samebits.lm.run import checkpoint_of
 from samebits.text import CharacterTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.once
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.once
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
     (tmp_path / "text.txt").write_text("the cat sat on the mat. " * 40, newline="\n")
-    model = ModelConfig(flavour="llama", context=8, layers=1, heads=2, channels=16)
+    model = ModelConfig(architecture="llama", context=8, layers=1, heads=2, channels=16)
     return TrainConfig(data=str(tmp_path / "text.txt"), steps=4, warmup=1, batch=2, model=model)
 
 
@@ -32,14 +33,14 @@ def test_a_run_is_started_trained_and_opened(config: TrainConfig, tmp_path: Path
 
 
 def test_a_vocabulary_that_is_not_the_tokenizers_is_refused(config: TrainConfig, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="vocabulary_size is 99: 0 or 1"):
+    with pytest.raises(ConfigError, match=r"vocabulary_size must be that of the tokenizer, 1\d, or 0, got 99"):
         start(replace(config, model=replace(config.model, vocabulary_size=99)), tmp_path / "run")
 
 
 def test_a_tokenizer_of_another_size_is_refused(config: TrainConfig, tmp_path: Path) -> None:
     start(config, tmp_path / "run").trainer.train()
     save_tokenizer(CharacterTokenizer("abc"), tmp_path / "run/tokenizer.json")
-    with pytest.raises(ValueError, match=r"tokenizer\.json has 3 tokens, the model has"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json must have \d+ tokens, as the model, got 3"):
         open_run(tmp_path / "run")
 
 

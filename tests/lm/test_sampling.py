@@ -111,9 +111,10 @@ def test_what_is_masked_is_never_drawn() -> None:
         ("min_p", -0.1),
         ("repetition_penalty", 0.0),
         ("temperature", True),
+        ("temperature", None),
         ("temperature", "hot"),
     ],
 )
 def test_a_field_out_of_its_range_is_named(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"{field} is {value!r}: .* is needed"):
+    with pytest.raises(ValueError, match=f"Sampling: {field} must be .*, got {value!r}"):
         Sampling(**{field: value})

@@ -1,6 +1,6 @@
-"""Language models beside a twin written with PyTorch, and checkpoints beside the `safetensors` package.
+"""Language models beside a reference written with PyTorch, and checkpoints beside the `safetensors` package.
 
-Run by `nox -s parity` alone, which installs both. The twin computes in float64 with our weights, so what differs is our rounding:
+Run by `nox -s parity` alone, which installs both. The reference computes in float64 with our weights, so what differs is our rounding:
 some dozen roundings of 6e-8 each on the way through two blocks, relative to the largest element of each array: 5e-6.
 """
 
@@ -52,22 +52,22 @@ def attended(x: Any, w: dict[str, Any], name: str, config: ModelConfig) -> Any:
     heads = [
         layer(x, w, f"{name}.{part}").unflatten(-1, (-1, config.head_size)).transpose(1, 2) for part in ("query", "key", "value")
     ]
-    if config.flavour == "llama":
+    if config.architecture == "llama":
         heads[:2] = map(rotated, heads[:2])
     joined = functional.scaled_dot_product_attention(*heads, is_causal=True, enable_gqa=True).transpose(1, 2).flatten(2)
     return layer(joined, w, f"{name}.output")
 
 
-def twin(ids: Any, w: dict[str, Any], config: ModelConfig) -> Any:
+def reference_logits(ids: Any, w: dict[str, Any], config: ModelConfig) -> Any:
     x = w["embedding.weight"][ids]
-    if config.flavour == "gpt2":
+    if config.architecture == "gpt2":
         x = x + w["positions.weight"][: ids.shape[1]]
     for i in range(config.layers):
         x = x + attended(norm(x, w, f"blocks.{i}.norm_1"), w, f"blocks.{i}.attention", config)
         h, mlp = norm(x, w, f"blocks.{i}.norm_2"), f"blocks.{i}.mlp"
         h = (
             functional.gelu(layer(h, w, f"{mlp}.up"), approximate="tanh")
-            if config.flavour == "gpt2"
+            if config.architecture == "gpt2"
             else functional.silu(layer(h, w, f"{mlp}.gate")) * layer(h, w, f"{mlp}.up")
         )
         x = x + layer(h, w, f"{mlp}.down")
@@ -75,11 +75,18 @@ def twin(ids: Any, w: dict[str, Any], config: ModelConfig) -> Any:
 
 
 @pytest.mark.parametrize("tied", [True, False])
-@pytest.mark.parametrize("flavour", ["gpt2", "llama"])
-def test_logits_and_gradients_are_those_of_the_twin(flavour: str, tied: bool) -> None:
-    groups = 2 if flavour == "llama" else 0
+@pytest.mark.parametrize("architecture", ["gpt2", "llama"])
+def test_logits_and_gradients_are_those_of_the_reference(architecture: str, tied: bool) -> None:
+    groups = 2 if architecture == "llama" else 0
     config = ModelConfig(
-        flavour=flavour, vocabulary_size=61, context=32, layers=2, heads=4, key_value_heads=groups, channels=32, tied=tied
+        architecture=architecture,
+        vocabulary_size=61,
+        context=32,
+        layers=2,
+        heads=4,
+        key_value_heads=groups,
+        channels=32,
+        tied=tied,
     )
     ours = LanguageModel(config, stream=Stream(1))
     for name, p in ours.named_parameters():  # larger than a new model's, so that attention and the perceptrons matter
@@ -89,7 +96,7 @@ def test_logits_and_gradients_are_those_of_the_twin(flavour: str, tied: bool) ->
     inputs, targets = IDS[:, :-1].copy(), IDS[:, 1:].copy()
 
     logits = ours(inputs)
-    wanted = twin(torch.tensor(inputs), weights, config)
+    wanted = reference_logits(torch.tensor(inputs), weights, config)
     assert abs(logits.numpy() - wanted.detach().numpy()).max() <= 5e-6 * abs(wanted).max().item()
 
     loss = ours.loss(inputs, targets)
@@ -130,7 +137,7 @@ def test_we_write_the_bytes_that_the_reference_writes(tmp_path: Path) -> None:
     assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
-def test_training_goes_as_that_of_the_twin() -> None:
+def test_training_goes_as_that_of_the_reference() -> None:
     model = ModelConfig(vocabulary_size=61, context=32, layers=1, heads=2, channels=32)
     config = TrainConfig(steps=20, warmup=5, learning_rate=0.01, batch=4, micro_batches=2, model=model)
     ours = LanguageModel(model, stream=Stream(1))
@@ -146,7 +153,7 @@ def test_training_goes_as_that_of_the_twin() -> None:
     Trainer(config, ours, batches, callbacks=[lambda _, record: losses.append(record["loss"])]).train()
     for step, found in enumerate(losses):
         inputs, targets = map(torch.tensor, batches.batch(step))
-        loss = functional.cross_entropy(twin(inputs, weights, model).flatten(0, 1), targets.flatten())
+        loss = functional.cross_entropy(reference_logits(inputs, weights, model).flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)

@@ -1,4 +1,4 @@
-"""Train presets to the end and publish their digests, on purpose: another digest is a breaking change.
+"""Train presets and publish their digests; a changed digest is a breaking change.
 
 python packages/lm/scripts/publish.py micro tiny
 """
@@ -21,7 +21,7 @@ def main() -> None:
             run = start(presets.preset(name), folder)
             run.trainer.train()
             found = presets.digests(run.trainer.model, presets.sample(run.trainer.model, run.data.tokenizer))
-            del run  # the token files are mapped, which keeps Windows from removing them
+            del run  # Windows cannot remove the token files while they are mapped
         known = json.loads(PUBLISHED.read_text("utf-8"))
         print(f"{name}: {'the same' if known.get(name) == found else 'CHANGED' if name in known else 'new'} {found}")
         with replace_file(PUBLISHED) as file:

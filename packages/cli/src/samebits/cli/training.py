@@ -16,7 +16,8 @@ from samebits.cli.terminal import console, noted_warnings, write_text
 from samebits.cli.training_progress import shown_progress
 from samebits.core import numerics
 from samebits.lm import Interrupted, presets, start
-from samebits.lm.run import Run, read_metrics
+from samebits.lm.metrics import read_metrics
+from samebits.lm.run import Run
 
 __all__ = ["train_model"]
 
@@ -55,7 +56,7 @@ def _introduce(run: Run) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"{model.flavour}, {model.layers} layers, {model.channels} channels, {run.trainer.model.parameter_count():,} parameters; "
+        f"{model.architecture}, {model.layers} layers, {model.channels} channels, {run.trainer.model.parameter_count():,} parameters; "
         f"{config.steps:,} steps of {config.batch} × {model.context} tokens, {config.numerics} arithmetic",
         soft_wrap=True,
     )

@@ -1,13 +1,16 @@
 """Small language models: trained, saved, resumed and evaluated with the same bits everywhere."""
 
 from samebits.lm.checkpoint import Checkpoint, CheckpointError
-from samebits.lm.config import ConfigError, ModelConfig, TrainConfig
+from samebits.lm.config import ModelConfig, TrainConfig
 from samebits.lm.evaluation import Evaluation, byte_lengths, evaluate
 from samebits.lm.generation import generate, generate_batch
+from samebits.lm.interruption import Interrupted
 from samebits.lm.model import LanguageModel, flops_per_token, load_model, parameter_count
+from samebits.lm.optimization import learning_rate
 from samebits.lm.run import open_run, start
 from samebits.lm.sampling import Sampling
-from samebits.lm.training import Callback, Interrupted, Trainer, TrainingError, learning_rate
+from samebits.lm.schema import ConfigError
+from samebits.lm.training import Callback, Trainer, TrainingError
 
 __all__ = [
     "Callback",

@@ -1,10 +1,10 @@
-"""Data of a run: from a corpus to the token files a model is trained on, made once and kept in the run's folder.
+"""Data of a run: from a corpus to the token files that a model is trained on, made once per folder.
 
     corpus  ->  split by position  ->  tokenizer  ->  tokenizer.json, training.tokens, validation.tokens
 
-`prepare` collects the corpus every time, which is quick, and tokenises it only if what is in the folder was made from another
-text or in another way: data.json beside the files says what they were made from. A vocabulary is trained on the training part;
-characters are those of the whole text, since one that no token stands for could not be evaluated.
+`prepare` collects the corpus every time, which is fast, and tokenizes it only if the files in the folder were made from another
+text or with other settings; data.json records both. A byte pair vocabulary is trained on the training part. A character vocabulary
+is that of the whole text, as validation text with an unknown character could not be encoded.
 """
 
 import hashlib
@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from samebits.core import Stream
 from samebits.core.files import replace_file
-from samebits.lm.config import ConfigError, TrainConfig
+from samebits.lm.config import TrainConfig
+from samebits.lm.schema import ConfigError
 from samebits.text import batches, bytepair_tokenizer, plain_tokenizers, sources, tokenizer, tokenizer_file, tokens
 from samebits.text.corpus import BOUNDARY, Corpus
 
@@ -29,16 +30,18 @@ __all__ = ["CORPORA", "TOKENIZER", "Data", "collect", "encoded", "prepare", "win
 Int64 = npt.NDArray[np.int64]
 
 CORPORA = {"shakespeare": sources.shakespeare, "python": sources.python_code}
-"""The corpora that have a name."""
+"""The corpora by name."""
 
 TOKENIZER = "tokenizer.json"
-_RECORD = "data.json"
+"""The name of the tokenizer's file in a run's folder."""
+
+_ORIGIN = "data.json"
 _PARTS = ("training.tokens", "validation.tokens")
 
 
 @dataclass(frozen=True)
 class Data:
-    """A tokenizer, and the tokens to train on and to evaluate on."""
+    """A tokenizer, and the tokens for training and for validation."""
 
     tokenizer: tokenizer.Tokenizer
     training: tokens.Tokens
@@ -46,17 +49,17 @@ class Data:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> "Data":
-        """What `prepare` left in a folder.
+        """Open the files that `prepare` made in a folder.
 
         Raises:
-            ValueError: A file is damaged, or the files do not belong together.
+            ValueError: A file is damaged, or the token files were made with another tokenizer.
             OSError: A file is missing.
         """
         folder = Path(folder)
         found = cls(tokenizer_file.load_tokenizer(folder / TOKENIZER), *[tokens.open_tokens(folder / name) for name in _PARTS])
         for part in (found.training, found.validation):
             if part.tokenizer != found.tokenizer.digest:
-                raise ValueError(f"{part.path} was made by another tokenizer than {folder / TOKENIZER}")
+                raise ValueError(f"{part.path} was made with another tokenizer than {folder / TOKENIZER}")
             part.verify()
         return found
 
@@ -66,7 +69,7 @@ class Data:
         return hashlib.sha256(f"{self.tokenizer.digest}\n{self.training.digest}\n{self.validation.digest}\n".encode()).hexdigest()
 
     def batches(self, config: TrainConfig) -> batches.Batches:
-        """The batches that a run of this configuration learns from.
+        """The training batches of a configuration.
 
         Raises:
             ConfigError: The training text is shorter than the context.
@@ -74,17 +77,17 @@ class Data:
         stream, time = Stream(config.seed).split("batches"), config.model.context
         if len(self.training) <= time:
             raise ConfigError(
-                f"data has {len(self.training)} tokens to train on: more than the context is needed, which is {time}"
+                f"data must have more tokens for training than the context, which is {time}, got {len(self.training)}"
             )
         return batches.Batches(self.training.ids, batch=config.batch, time=time, stream=stream)
 
     def windows(self, config: TrainConfig) -> list[tuple[Int64, Int64]]:
-        """The windows that such a run is evaluated on, see `windows`."""
+        """The evaluation windows of a configuration; see `windows`."""
         return windows(self.validation.ids, config)
 
 
 def windows(ids: npt.NDArray[Any], config: TrainConfig) -> list[tuple[Int64, Int64]]:
-    """Windows of tokens to evaluate on, in batches: evenly spread, or all with ``evaluation_windows = 0``.
+    """Batches of windows to evaluate on, evenly spread over the tokens; all windows if ``evaluation_windows`` is 0.
 
     Raises:
         ValueError: There are fewer than two tokens.
@@ -98,34 +101,34 @@ def windows(ids: npt.NDArray[Any], config: TrainConfig) -> list[tuple[Int64, Int
 
 
 def collect(name: str) -> Corpus:
-    """The corpus of a name, or the texts of a file or a folder.
+    """Collect a corpus by name, or from a text file or a folder of text files.
 
     Raises:
-        ConfigError: There is neither a corpus nor a file of that name.
-        CorpusError: The package that a corpus comes from is missing, has another version, or was changed.
+        ConfigError: The name is neither that of a corpus nor a path.
+        CorpusError: The package of a corpus is missing, has another version, or was changed.
         OSError: A file cannot be read.
-        ValueError: There is no text in it.
+        ValueError: There is no text.
     """
     if name in CORPORA:
         return CORPORA[name]()
-    if not name or not Path(name).exists():  # the path of no name is the folder one is in
-        raise ConfigError(f"data is {name!r}: one of {', '.join(map(repr, CORPORA))}, or the path of a file or folder, is needed")
+    if not name or not Path(name).exists():  # Path("") is the current folder
+        raise ConfigError(f"data must be {', '.join(map(repr, CORPORA))}, or the path of a file or folder, got {name!r}")
     return sources.read(name)
 
 
 def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool = False) -> Data:
-    """The data that a configuration asks for, in files of a folder, which is made if it is not there.
+    """Prepare the data of a configuration in a folder, or open them if they are there.
 
     Args:
-        config: What asks for them.
-        folder: Where they are kept.
-        keep: Whether data of another kind that are there are refused instead of replaced: a model was trained on them.
+        config: The configuration.
+        folder: The folder of the files; it is created if needed.
+        keep: Whether to refuse to replace other data in the folder, because a model was trained on them.
 
     Raises:
-        ConfigError: ``data`` or ``tokenizer`` names nothing that there is, or there are data to keep.
-        CorpusError: The package that the corpus comes from is missing, has another version, or was changed.
+        ConfigError: ``data`` or ``tokenizer`` does not exist, or there are other data and ``keep`` is set.
+        CorpusError: The package of the corpus is missing, has another version, or was changed.
         OSError: A file cannot be read or written.
-        ValueError: The text is too short to be split, is not UTF-8 where characters are wanted, or a file is damaged.
+        ValueError: The text is too short to be split, or not UTF-8 though the tokenizer needs it, or a file is damaged.
     """
     folder = Path(folder)
     found = collect(config.data)
@@ -135,22 +138,22 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool =
         "merged_vocabulary": config.merged_vocabulary if config.tokenizer == "bytepair" else 0,
         "validation": config.validation,
     }
-    recorded = _recorded(folder / _RECORD)
+    recorded = _recorded(folder / _ORIGIN)
     if keep and isinstance(recorded, dict) and recorded != origin:
         differ = [
             f"{name} was {recorded.get(name)!r} and is {origin[name]!r}" for name in origin if recorded.get(name) != origin[name]
         ]
-        raise ConfigError(f"{folder} has a model that was trained on other data: {'; '.join(differ)}; take another folder")
+        raise ConfigError(f"{folder} has a model that was trained on other data: {'; '.join(differ)}; use another folder")
     if recorded != origin:
         folder.mkdir(parents=True, exist_ok=True)
         _write(found, config, folder)
-        with replace_file(folder / _RECORD) as file:
+        with replace_file(folder / _ORIGIN) as file:
             file.write(json.dumps(origin, indent=1).encode() + b"\n")
     return Data.open(folder)
 
 
 def _recorded(path: Path) -> Any:
-    """What the files of a folder were made from, None if nobody knows."""
+    """The text and the settings that the files of a folder were made from; None if that is not recorded."""
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError):
@@ -160,7 +163,7 @@ def _recorded(path: Path) -> Any:
 def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:
     training, validation = found.split(config.validation, by="position")
     chosen = _tokenizer(config, found, training)
-    (folder / _RECORD).unlink(missing_ok=True)
+    (folder / _ORIGIN).unlink(missing_ok=True)
     tokenizer_file.save_tokenizer(chosen, folder / TOKENIZER)
     for name, part in zip(_PARTS, (training, validation), strict=True):
         tokens.write_tokens(folder / name, encoded(chosen, part), vocabulary_size=chosen.vocabulary_size, tokenizer=chosen.digest)
@@ -175,12 +178,12 @@ def _tokenizer(config: TrainConfig, whole: Corpus, training: Corpus) -> tokenize
     if kind == "bytepair":
         return bytepair_tokenizer.BytePairTokenizer.train([document.content for document in training], config.merged_vocabulary)
     if not Path(kind).is_file():
-        raise ConfigError(f"tokenizer is {kind!r}: 'character', 'byte', 'bytepair' or the path of a saved one is needed")
+        raise ConfigError(f"tokenizer must be 'character', 'byte', 'bytepair' or the path of a saved tokenizer, got {kind!r}")
     return tokenizer_file.load_tokenizer(kind)
 
 
 def encoded(chosen: tokenizer.Tokenizer, part: Corpus) -> Iterator[Int64]:
-    """The tokens of each document, and of the boundary between two."""
+    """The tokens of each document, and of the boundary between each two."""
     for number, document in enumerate(part):
         if number:
             yield chosen.encode_ordinary(BOUNDARY)

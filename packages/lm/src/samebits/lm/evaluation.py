@@ -1,12 +1,12 @@
-"""Evaluation: how well a model foretells text that it was not trained on.
+"""Evaluation: how well a model predicts text that it was not trained on.
 
-Three numbers that say the same thing: the loss, in nats a token; its exponential, the perplexity, as how many equally likely
-tokens the next one looks; and the bits per byte, which does not depend on the tokenizer:
+Three measures of the same thing: the loss, in nats per token; the perplexity, exp(loss); and the bits per byte, which can be
+compared between tokenizers:
 
-    bits per byte = sum of the losses / (ln 2 * bytes of the text of the foretold tokens)
+    bits per byte = sum of the losses / (ln 2 * bytes of text that the target tokens stand for)
 
-Windows are fixed, each token's loss is computed from its own row, and the sum is exact, so the result is a matter of the
-weights and the text alone: how windows are grouped into batches cannot change a bit of it.
+Each token's loss is computed from its own row, and the sum is exact. So the result depends only on the weights and the text, not
+on how the windows are grouped into batches.
 """
 
 import math
@@ -20,7 +20,8 @@ import numpy.typing as npt
 from samebits import core
 from samebits.autograd import no_grad
 from samebits.core import current
-from samebits.lm.model import LanguageModel
+from samebits.lm.model import Ids, LanguageModel
+from samebits.nn.arguments import integers
 from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["Evaluation", "byte_lengths", "evaluate", "token_losses"]
@@ -33,30 +34,43 @@ _LN2 = 0.6931471805599453
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model did on a number of tokens."""
+    """The result of `evaluate`.
+
+    Example:
+        >>> Evaluation(loss=1.5, perplexity=4.48, bits_per_byte=None, tokens=1000).loss
+        1.5
+    """
 
     loss: float
-    """Nats a token: the mean of -log p(token | those before it in its window)."""
+    """The mean of -log p(token | earlier tokens of its window), in nats per token."""
     perplexity: float
+    """exp(loss)."""
     bits_per_byte: float | None
-    """None if the bytes of the tokens were not given."""
+    """The loss in bits per byte of text; None if the bytes of the tokens were not given."""
     tokens: int
+    """The number of tokens that were predicted."""
 
 
 def byte_lengths(tokenizer: Tokenizer) -> Int64:
-    """How many bytes of text each token stands for, int64 of shape (V,)."""
+    """The number of bytes of text that each token stands for, int64 (V,).
+
+    Example:
+        >>> from samebits.text import CharacterTokenizer
+        >>> byte_lengths(CharacterTokenizer("aé€"))
+        array([1, 2, 3])
+    """
     return np.array([len(token) for token in tokenizer.tokens], np.int64)
 
 
-def token_losses(logits: npt.NDArray[Any], targets: Int64) -> Float64:
-    """The loss of every token: ``logsumexp(logits) - logits[target]``.
+def token_losses(logits: npt.NDArray[Any], targets: Ids) -> Float64:
+    """The cross entropy of every token: ``logsumexp(logits) - logits[target]``.
 
     Args:
         logits: float32 (..., V).
-        targets: int64 (...), each from 0 to V - 1.
+        targets: Token ids (...), each from 0 to V - 1.
 
     Returns:
-        float64 (...), of which exact sums can be taken.
+        float64 (...).
 
     Raises:
         IndexError: A target is out of range.
@@ -65,24 +79,39 @@ def token_losses(logits: npt.NDArray[Any], targets: Int64) -> Float64:
         >>> token_losses(np.zeros((1, 4), np.float32), np.array([2])).round(6)
         array([1.386294])
     """
+    targets = integers("token_losses", "targets", targets)
     if targets.size and not 0 <= targets.min() <= targets.max() < logits.shape[-1]:
-        raise IndexError(f"targets are from {targets.min()} to {targets.max()}: 0 to {logits.shape[-1] - 1} is possible")
-    foretold = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
-    return np.asarray(current().logsumexp(logits, -1)).astype(np.float64) - foretold.astype(np.float64)
+        raise IndexError(
+            f"token_losses: targets must be from 0 to {logits.shape[-1] - 1}, got {targets.min()} to {targets.max()}"
+        )
+    chosen = np.take_along_axis(logits, targets[..., None], -1)[..., 0]
+    return np.asarray(current().logsumexp(logits, -1)).astype(np.float64) - chosen.astype(np.float64)
 
 
-def evaluate(model: LanguageModel, windows: Iterable[tuple[Int64, Int64]], lengths: Int64 | None = None) -> Evaluation:
-    """Evaluate a model on batches of windows, in the arithmetic of the moment and without dropout.
+def evaluate(model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: Ids | None = None) -> Evaluation:
+    """Evaluate a model on batches of windows, in the active arithmetic and without dropout.
 
     Args:
-        model: The model; it is in the mode it was in afterwards.
-        windows: Inputs and targets, int64 (B, T), as many batches as there are.
-        lengths: The bytes of each token, int64 (V,), as `byte_lengths` gives them.
+        model: The model; its mode is restored afterwards.
+        windows: Batches of inputs and targets, token ids (B, T).
+        lengths: The bytes of each token (V,), as from `byte_lengths`.
 
     Raises:
-        ValueError: There are no windows.
-        FloatingPointError: A loss is not a finite number.
+        ValueError: There are no windows, or ``lengths`` does not have one number per token.
+        FloatingPointError: A loss is not finite.
+
+    Example:
+        >>> from samebits.core import Stream
+        >>> from samebits.lm import ModelConfig
+        >>> config = ModelConfig(vocabulary_size=5, context=8, layers=1, heads=2, channels=16)
+        >>> found = evaluate(LanguageModel(config, stream=Stream(0)), [([[1, 2, 3]], [[2, 3, 4]])])
+        >>> abs(found.loss - 1.609) < 0.05, found.tokens  # ln 5: the model has learned nothing yet
+        (True, 3)
     """
+    if lengths is not None:
+        lengths = integers("evaluate", "lengths", lengths)
+        if lengths.shape != (model.config.vocabulary_size,):
+            raise ValueError(f"evaluate: lengths must have shape ({model.config.vocabulary_size},), got {lengths.shape}")
     training = model.training
     losses: list[float] = []
     size = 0
@@ -95,11 +124,11 @@ def evaluate(model: LanguageModel, windows: Iterable[tuple[Int64, Int64]], lengt
     finally:
         model.train(training)
     if not losses:
-        raise ValueError("windows are none: at least one is needed to evaluate a model")
-    total = math.fsum(losses)  # exactly rounded, so in any order
+        raise ValueError("evaluate: windows must not be empty")
+    total = math.fsum(losses)  # exactly rounded, so the order does not matter
     if not math.isfinite(total):
         raise FloatingPointError(
-            f"the loss of token {next(i for i, x in enumerate(losses) if not math.isfinite(x))} is not finite"
+            f"evaluate: the loss of token {next(i for i, x in enumerate(losses) if not math.isfinite(x))} is not finite"
         )
     loss = total / len(losses)
     perplexity = float(core.exp(np.float32(loss)))

@@ -1,10 +1,10 @@
-"""Generation: a language model writes, one token after the other.
+"""Generation: text from a language model, one token after the other.
 
-    prompt -> logits of the next token -> `Sampling` draws it from the sequence's own stream -> it joins the prompt -> ...
+    prompt -> logits of the next token -> `Sampling` chooses one -> it is appended to the prompt -> ...
 
-Keys and values of what was read are kept, so that each token costs one row. The text may grow beyond the model's context: where a
-token would be one too many, the model goes on from the newest half of what it sees, read anew. That is the same rule with and
-without a cache. In exact arithmetic so are the bits, and those of a prompt alone and in a batch.
+Keys and values of earlier tokens are cached, so a token costs one row. The text may be longer than the model's context: when the
+window is full, the model continues from its newest half. That rule does not depend on the cache. In exact arithmetic the text has
+the same bits with and without a cache, and for a prompt alone and in a batch.
 """
 
 import codecs
@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from samebits.autograd import no_grad
 from samebits.core import Stream, current, numerics
-from samebits.lm.model import LanguageModel
+from samebits.core.arguments import integer
+from samebits.core.random import require_stream
+from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.sampling import Sampling
+from samebits.nn.arguments import integers
 from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["generate", "generate_batch", "generate_ids"]
@@ -36,24 +39,36 @@ def generate(
     stop: Sequence[str] = (),
     cached: bool = True,
 ) -> Iterator[str]:
-    """What a model writes after a prompt, in pieces of whole characters, as they come.
+    """Continue a prompt; yield the text as it is generated, in pieces of whole characters.
 
     Args:
-        model: The model; it is used without dropout, whatever its mode.
-        tokenizer: The one it was trained with.
-        prompt: At least one token.
-        tokens: How many to write at most.
-        stream: What tokens are drawn from.
-        sampling: How they are chosen; by default each with its probability.
-        stop: Texts that end it: what is yielded ends before the first of them that comes.
-        cached: Whether to keep keys and values; without, every token costs the whole text.
+        model: The model; dropout is off, whatever its mode.
+        tokenizer: The tokenizer that it was trained with.
+        prompt: The text to continue, at least one token.
+        tokens: The largest number of tokens to generate.
+        stream: The source of random draws.
+        sampling: How tokens are chosen; by default each with its probability.
+        stop: Strings that end the text. It ends before the first one that occurs.
+        cached: Whether to cache keys and values; without, each token costs a pass over the whole window.
 
     Raises:
         FloatingPointError: A logit is not finite.
-        ValueError: The prompt is empty or has what the tokenizer does not know, ``tokens`` is negative, or a stop is empty.
+        TypeError: ``tokens`` is not an int, or ``stream`` is not a `Stream`.
+        ValueError: The prompt is empty, or has a character that the tokenizer does not know; ``tokens`` is negative; a stop
+            string is empty; or the vocabulary sizes of model and tokenizer differ.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.text import CharacterTokenizer
+        >>> config = ModelConfig(vocabulary_size=3, context=8, layers=1, heads=2, channels=16)
+        >>> model = LanguageModel(config, stream=Stream(0))
+        >>> pieces = list(generate(model, CharacterTokenizer("abc"), "ab", tokens=5, stream=Stream(1)))
+        >>> len(pieces), set(pieces) <= set("abc")
+        (5, True)
     """
-    writer = _writer(model, tokenizer, [prompt], [stream], tokens=tokens, sampling=sampling, cached=cached)
-    texts = [_Text(tokenizer, stop)]
+    tokens = integer("generate", "tokens", tokens, least=0)
+    writer = _writer("generate", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached)
+    texts = [_Text("generate", tokenizer, stop)]
     return (piece for _, piece in _pieces(writer, texts, tokens))
 
 
@@ -68,7 +83,7 @@ def generate_batch(
     stop: Sequence[str] = (),
     cached: bool = True,
 ) -> list[str]:
-    """What a model writes after each prompt, all at once: what `generate` yields for it alone with its stream, joined.
+    """Continue several prompts at once; each text is the one that `generate` yields for its prompt and stream.
 
     Args:
         model: As in `generate`.
@@ -78,42 +93,56 @@ def generate_batch(
         sampling: As in `generate`.
         stop: As in `generate`.
         cached: As in `generate`.
-        stream: A stream for each prompt, or one, of which prompt i gets ``stream.split(i)``.
+        stream: One stream per prompt; or a single one, of which prompt i gets ``stream.split(i)``.
 
     Raises:
-        FloatingPointError, ValueError: As `generate`; or there are not as many streams as prompts.
+        FloatingPointError, TypeError, ValueError: As in `generate`; or the number of streams is not that of prompts.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.text import CharacterTokenizer
+        >>> config = ModelConfig(vocabulary_size=3, context=8, layers=1, heads=2, channels=16)
+        >>> model, tokenizer = LanguageModel(config, stream=Stream(0)), CharacterTokenizer("abc")
+        >>> both = generate_batch(model, tokenizer, ["a", "bbcc"], tokens=5, stream=Stream(1))
+        >>> both[1] == "".join(generate(model, tokenizer, "bbcc", tokens=5, stream=Stream(1).split(1)))
+        True
     """
+    tokens = integer("generate_batch", "tokens", tokens, least=0)
     streams = [stream.split(i) for i in range(len(prompts))] if isinstance(stream, Stream) else list(stream)
     if len(streams) != len(prompts):
-        raise ValueError(f"stream has {len(streams)} streams: one, or {len(prompts)} are needed, one for each prompt")
+        raise ValueError(f"generate_batch: stream must be one Stream or one per prompt, {len(prompts)}, got {len(streams)}")
     found = [""] * len(prompts)
     if prompts:
-        writer = _writer(model, tokenizer, prompts, streams, tokens=tokens, sampling=sampling, cached=cached)
-        for i, piece in _pieces(writer, [_Text(tokenizer, stop) for _ in prompts], tokens):
+        writer = _writer("generate_batch", model, tokenizer, prompts, streams, sampling=sampling, cached=cached)
+        for i, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop) for _ in prompts], tokens):
             found[i] += piece
     return found
 
 
 def generate_ids(
     model: LanguageModel,
-    prompt: Int64,
+    prompt: Ids,
     *,
     tokens: int,
     stream: Stream,
     sampling: Sampling | None = None,
     cached: bool = True,
 ) -> Int64:
-    """The ids that a model writes after those of a prompt, int64 (tokens,); see `generate`.
+    """Continue the token ids of a prompt (T,) with exactly ``tokens`` others, int64 (tokens,); see `generate`.
 
     Example:
         >>> from samebits.lm import ModelConfig
         >>> config = ModelConfig(vocabulary_size=5, context=8, layers=1, heads=2, channels=16)
         >>> model = LanguageModel(config, stream=Stream(0))
-        >>> written = [generate_ids(model, np.array([1, 2]), tokens=20, stream=Stream(3), cached=c) for c in (True, False)]
-        >>> written[0].shape, bool((written[0] == written[1]).all())
+        >>> texts = [generate_ids(model, [1, 2], tokens=20, stream=Stream(3), cached=cached) for cached in (True, False)]
+        >>> texts[0].shape, bool((texts[0] == texts[1]).all())
         ((20,), True)
     """
-    writer = _Writer(model, [prompt], [stream], sampling or Sampling(), cached)
+    tokens = integer("generate_ids", "tokens", tokens, least=0)
+    ids = integers("generate_ids", "prompt", prompt)
+    if ids.ndim != 1:
+        raise ValueError(f"generate_ids: prompt must have shape (T,), got {ids.shape}")
+    writer = _Writer(model, [_Sequence("generate_ids", ids, stream, model.config.context)], sampling, cached)
     found: list[int] = []
     while len(found) < tokens:
         found += [token for _, token in writer.step()]
@@ -121,24 +150,25 @@ def generate_ids(
 
 
 def _writer(
+    function: str,
     model: LanguageModel,
     tokenizer: Tokenizer,
     prompts: Sequence[str],
     streams: Sequence[Stream],
     *,
-    tokens: int,
     sampling: Sampling | None,
     cached: bool,
 ) -> "_Writer":
-    if tokens < 0:
-        raise ValueError(f"tokens is {tokens}: a number from 0 up is needed")
-    if tokenizer.vocabulary_size != model.config.vocabulary_size:
-        raise ValueError(f"the tokenizer has {tokenizer.vocabulary_size} tokens, the model {model.config.vocabulary_size}")
-    return _Writer(model, [tokenizer.encode(prompt) for prompt in prompts], streams, sampling or Sampling(), cached)
+    size = model.config.vocabulary_size
+    if tokenizer.vocabulary_size != size:
+        raise ValueError(f"{function}: tokenizer must have {size} tokens, as the model, got {tokenizer.vocabulary_size}")
+    pairs = zip(prompts, streams, strict=True)
+    sequences = [_Sequence(function, tokenizer.encode(prompt), stream, model.config.context) for prompt, stream in pairs]
+    return _Writer(model, sequences, sampling, cached)
 
 
 def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> Iterator[tuple[int, str]]:
-    """The pieces of all texts with their numbers, as they come, until each has its tokens or its stop."""
+    """The pieces of all texts with the texts' numbers, until each has ``tokens`` tokens or a stop string."""
     left = [tokens] * len(texts)
     while tokens and writer.active:
         for i, token in writer.step():
@@ -155,22 +185,22 @@ def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> Iterato
 
 
 class _Text:
-    """Text from tokens: whole characters, without what may turn out to be the beginning of a stop."""
+    """Text from tokens: whole characters, without a suffix that may be the beginning of a stop string."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, function: str, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
         if isinstance(stop, str) or not all(stop):
-            raise ValueError(f"stop is {stop!r}: a list of texts is needed, none of them empty")
+            raise ValueError(f"{function}: stop must be a list of strings that are not empty, got {stop!r}")
         self._tokens, self._stop = tokenizer.tokens, tuple(stop)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
 
     def add(self, token: int) -> str:
-        """What is certain now."""
+        """The text that is certain after one more token."""
         return self._take(self._decoder.decode(self._tokens[token]), final=False)
 
     def rest(self) -> str:
-        """What was held back, at the end."""
+        """The text that was held back, at the end."""
         return "" if self.stopped else self._take(self._decoder.decode(b"", final=True), final=True)
 
     def _take(self, new: str, *, final: bool) -> str:
@@ -185,7 +215,7 @@ class _Text:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text are the beginning of a stop."""
+    """The number of characters at the end of ``text`` that are the beginning of ``stop``."""
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
@@ -193,12 +223,12 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class _Sequence:
-    """The tokens that the model sees, how many of them it has not read yet, and all that ever were."""
+    """The window of tokens that the model sees, how many of them are not in the cache yet, and the set of all tokens."""
 
-    def __init__(self, prompt: Int64, stream: Stream, context: int) -> None:
+    def __init__(self, function: str, prompt: Int64, stream: Stream, context: int) -> None:
         if not len(prompt):
-            raise ValueError("a prompt is empty: at least one token is needed to go on from")
-        self.stream, self.context = stream, context
+            raise ValueError(f"{function}: prompt must have at least one token, got none")
+        self.stream, self.context = require_stream(function, stream), context
         self.window: list[int] = []
         self.unread = 0
         self.seen: set[int] = set()
@@ -219,34 +249,30 @@ class _Sequence:
 
 
 class _Writer:
-    """Sequences that a model writes on, side by side, in the arithmetic of the moment it was made."""
+    """Sequences that a model continues side by side, in the arithmetic that is active when it is made."""
 
-    def __init__(
-        self, model: LanguageModel, prompts: Sequence[Int64], streams: Sequence[Stream], sampling: Sampling, cached: bool
-    ) -> None:
-        context = model.config.context
-        self._model, self._sampling, self._mode = model, sampling, current().name
-        self._sequences = [_Sequence(prompt, stream, context) for prompt, stream in zip(prompts, streams, strict=True)]
-        rows = len(prompts)
-        self._caches = [block.cache(rows, context) for block in model.blocks] if cached else None
+    def __init__(self, model: LanguageModel, sequences: list[_Sequence], sampling: Sampling | None, cached: bool) -> None:
+        self._model, self._sampling, self._mode = model, sampling or Sampling(), current().name
+        self._sequences, context = sequences, model.config.context
+        self._caches = [block.cache(len(sequences), context) for block in model.blocks] if cached else None
 
     @property
     def active(self) -> bool:
-        """Whether a sequence is not finished."""
+        """Whether any sequence is not finished."""
         return not all(one.finished for one in self._sequences)
 
     def finish(self, number: int) -> None:
-        """Write no more on a sequence."""
+        """Generate no more for a sequence."""
         self._sequences[number].finished = True
 
     def step(self) -> list[tuple[int, int]]:
-        """Go on by a token in each sequence that has been read, and give these with the sequences' numbers."""
+        """One token for each sequence that has been read to its end, with the sequences' numbers."""
         training = self._model.training
         if training:
             self._model.eval()
         try:
             with numerics(self._mode), no_grad():
-                rows = self._cached() if self._caches is not None else self._anew()
+                rows = self._cached() if self._caches is not None else self._uncached()
                 found = [(i, self._sampling.choose(x, one.stream, one.seen)) for i, one, x in rows]
         finally:
             if training:
@@ -255,8 +281,8 @@ class _Writer:
             self._sequences[i].add([token])
         return found
 
-    def _anew(self) -> list[tuple[int, _Sequence, Float32]]:
-        """The logits after each sequence, from all that it sees."""
+    def _uncached(self) -> list[tuple[int, _Sequence, Float32]]:
+        """The logits after each sequence, from its whole window."""
         return [
             (i, one, self._model(np.array([one.window], np.int64)).data[0, -1])
             for i, one in enumerate(self._sequences)
@@ -264,10 +290,10 @@ class _Writer:
         ]
 
     def _cached(self) -> list[tuple[int, _Sequence, Float32]]:
-        """The logits after each sequence that is read to its end now.
+        """The logits after each sequence that is read to its end by this call.
 
-        All read equally many tokens at a time, as many as have room in every sequence's cache; those with fewer to read
-        are padded, and what is kept of the padding is written over the next time.
+        All sequences read equally many tokens, as many as fit every cache. Shorter ones are padded; the cached
+        padding is overwritten by the next call.
         """
         active = [one for one in self._sequences if not one.finished]
         width = min(max(one.unread for one in active), *(one.context - one.read for one in active))

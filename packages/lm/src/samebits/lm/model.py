@@ -1,11 +1,11 @@
-"""Language model: tokens in, a score for every next token out, by transformer blocks (Vaswani et al., 2017; Radford et al., 2019).
+"""Language model: a decoder-only transformer, from token ids to logits (Vaswani et al., 2017; Radford et al., 2019).
 
-    ids (B, T) -> embedding -> [+ positions] -> block -> ... -> block -> normalisation -> logits (B, T, V)
+    ids (B, T) -> embedding -> [+ positions] -> block -> ... -> block -> normalization -> logits (B, T, V)
 
-One class has both flavours, made of the same parts: `ModelConfig` says which. Row t of the logits is computed from tokens
-0..t alone, with bits that depend on nothing else: not on later tokens, on the other rows of the batch, or on a cache.
+One class has both architectures, GPT-2's and Llama's; `ModelConfig` chooses. Row t of the logits is computed from tokens 0..t
+alone. Its bits do not depend on later tokens, on the other rows of the batch, or on whether a cache is used.
 
-Also here: what a model of some configuration costs, in parameters and in operations.
+`parameter_count` and `flops_per_token` compute the cost of a model without making it.
 """
 
 import os
@@ -18,9 +18,12 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor
 from samebits.core import Stream
+from samebits.core.random import require_stream
 from samebits.lm.checkpoint import CheckpointError, load
-from samebits.lm.config import ConfigError, ModelConfig, TrainConfig
+from samebits.lm.config import ModelConfig, TrainConfig
+from samebits.lm.schema import ConfigError
 from samebits.nn import initializer
+from samebits.nn.arguments import integers
 from samebits.nn.block import TransformerBlock
 from samebits.nn.cache import KeyValueCache
 from samebits.nn.dense import Linear, linear
@@ -33,21 +36,23 @@ from samebits.nn.regularization import Dropout
 
 __all__ = ["LanguageModel", "flops_per_token", "load_model", "parameter_count"]
 
-Int64 = npt.NDArray[np.int64]
+Ids = npt.NDArray[np.integer[Any]] | Sequence[Any]
+"""Token ids: an array of integers of any width, or nested lists of ints."""
 
 
 class LanguageModel(Module):
-    """A transformer that gives a score to every next token.
+    """A decoder-only transformer.
 
-    Weights are drawn as GPT-2's: normal with standard deviation 0.02, the two projections of each block that end in a sum
-    0.02 / sqrt(2 layers), biases 0 (Radford et al., 2019, section 2.3).
+    Weights are initialized as in GPT-2: normal with standard deviation 0.02, and 0.02 / sqrt(2 layers) for the two projections
+    of each block that are added to the residual stream; biases are 0 (Radford et al., 2019, section 2.3).
 
     Args:
-        config: What the model is; its ``vocabulary_size`` must be known.
-        stream: Where weights are drawn from, each from the sub-stream of its name.
+        config: The architecture and the sizes; ``vocabulary_size`` must be above 0.
+        stream: The source of the weights; each is drawn from the sub-stream of its name.
 
     Raises:
-        ConfigError: The vocabulary is empty.
+        ConfigError: ``vocabulary_size`` is 0.
+        TypeError: ``stream`` is not a `Stream`.
 
     Example:
         >>> config = ModelConfig(vocabulary_size=5, context=8, layers=1, heads=2, channels=16)
@@ -59,12 +64,13 @@ class LanguageModel(Module):
 
     def __init__(self, config: ModelConfig, *, stream: Stream) -> None:
         if config.vocabulary_size < 1:
-            raise ConfigError("vocabulary_size is 0: at least 1 is needed to make a model, as the tokenizer has")
+            raise ConfigError("vocabulary_size must be above 0 to make a model: set it to the tokenizer's")
+        require_stream("LanguageModel", stream)
         self.config = config
         channels, size = config.channels, config.vocabulary_size
         small = initializer.normal(std=0.02)
         self.embedding = Embedding(size, channels, stream=stream.split("embedding"), initialize=small)
-        gpt2 = config.flavour == "gpt2"
+        gpt2 = config.architecture == "gpt2"
         self.positions = (
             LearnedPositions(config.context, channels, stream=stream.split("positions"), initialize=small) if gpt2 else None
         )
@@ -75,28 +81,30 @@ class LanguageModel(Module):
 
     def __call__(
         self,
-        ids: Int64,
+        ids: Ids,
         cache: Sequence[KeyValueCache] | None = None,
         stream: Stream | None = None,
     ) -> Tensor:
-        """The logits of the token after each.
+        """The logits of the next token at every position.
 
         Args:
-            ids: Tokens, int64 (B, T), T at most the context less what the cache has.
-            cache: That of each block, with what came before; the tokens are added. It has no gradients: use `no_grad`.
-            stream: What dropout draws from, needed in training if there is any.
+            ids: Token ids (B, T): an array of integers or nested lists. T is at most the context minus the length of the cache.
+            cache: One `KeyValueCache` per block with the keys and values of earlier tokens; those of ``ids`` are appended.
+                Gradients do not flow through it: use it in `no_grad`.
+            stream: The source of dropout; required in training if dropout is above 0.
 
         Returns:
             float32 (B, T, V).
 
         Raises:
-            FloatingPointError: In exact arithmetic, something is not finite; the message has the block and the operation.
-            IndexError: A token is out of range; the message has its position and value.
-            TypeError: ``ids`` is not int64.
-            ValueError: ``ids`` has not two axes, or there are more tokens than the context has room for.
+            FloatingPointError: In exact arithmetic, a value is not finite; the message names the block and the operation.
+            IndexError: A token id is out of range; the message has its position and value.
+            TypeError: ``ids`` is not made of integers.
+            ValueError: ``ids`` does not have the shape (B, T), or T exceeds the context.
         """
-        if ids.ndim != 2 or not ids.shape[1] <= self.config.context:
-            raise ValueError(f"ids has shape {ids.shape}: (B, T) is needed, T at most the context, {self.config.context}")
+        ids = integers("LanguageModel", "ids", ids)
+        if ids.ndim != 2 or ids.shape[1] > self.config.context:
+            raise ValueError(f"LanguageModel: ids must have shape (B, T), T at most {self.config.context}, got {ids.shape}")
         x = self.embedding(ids)
         if self.positions is not None:
             x = self.positions(x, 0 if cache is None else cache[0].lengths)
@@ -109,54 +117,74 @@ class LanguageModel(Module):
         x = self.norm(x)
         return self.head(x) if self.head is not None else linear(x, self.embedding.weight)
 
-    def loss(self, inputs: Int64, targets: Int64, stream: Stream | None = None) -> Tensor:
-        """The mean over all tokens of ``-log p(target)``, in nats; inputs and targets int64 (B, T)."""
+    def loss(self, inputs: Ids, targets: Ids, stream: Stream | None = None) -> Tensor:
+        """The mean over all tokens of ``-log p(target)``, in nats.
+
+        Args:
+            inputs: Token ids (B, T), as in `__call__`.
+            targets: The token id that follows each, (B, T).
+            stream: As in `__call__`.
+        """
         return cross_entropy(self(inputs, stream=stream), targets)
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[LanguageModel, TrainConfig]:
-    """The model of a checkpoint, ready for use, and the configuration it was trained with.
+    """Load the model of a training run's checkpoint, in evaluation mode, and its configuration.
 
     Raises:
-        CheckpointError: The file is damaged, or is no checkpoint of a model.
+        CheckpointError: The file is damaged, or is not a checkpoint of a training run.
         OSError: The file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from samebits.lm import Trainer
+        >>> from samebits.text import Batches
+        >>> config = TrainConfig(steps=1, warmup=0, model=ModelConfig(vocabulary_size=3, context=4, channels=8))
+        >>> batches = Batches(np.arange(60) % 3, batch=12, time=4, stream=Stream(1))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Trainer(config, LanguageModel(config.model, stream=Stream(0)), batches, folder=folder).train()
+        ...     model, found = load_model(f"{folder}/checkpoint.safetensors")
+        >>> model([[0, 1]]).shape, found == config
+        ((1, 2, 3), True)
     """
     tensors, metadata, _ = load(path)
     try:
         config = TrainConfig.from_toml(metadata["config"])
         prefix = "model."
         state = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
-        _check_size(config.model, sum(x.size for x in state.values()))  # before room is made for what is not there
+        _check_size(config.model, sum(x.size for x in state.values()))  # before memory is allocated
         model = LanguageModel(config.model, stream=Stream(0))
         model.load_state_dict(state)
     except KeyError:
-        raise CheckpointError(f"{path}: there is no config in the metadata: this is no checkpoint of a training run") from None
+        raise CheckpointError(f"{path}: not a checkpoint of a training run: its metadata have no config") from None
     except ValueError as error:
         raise CheckpointError(f"{path}: {error}") from error
     return model.eval(), config
 
 
 def parameter_count(config: ModelConfig) -> int:
-    """The numbers that a model has, embeddings included, without making it.
+    """The number of parameters of a model, embeddings included, without making it.
 
     Example:
         >>> gpt2 = ModelConfig(vocabulary_size=50257, context=1024, layers=12, heads=12, channels=768)
         >>> parameter_count(gpt2)
         124439808
     """
-    channels, vectors = config.channels, 4 if config.flavour == "gpt2" else 2  # two normalisations, each with biases or not
-    biases = 5 * channels + config.hidden_size if config.flavour == "gpt2" else 0
+    gpt2, channels = config.architecture == "gpt2", config.channels
+    vectors = 4 if gpt2 else 2  # two normalizations, with or without biases
+    biases = 5 * channels + config.hidden_size if gpt2 else 0
     block = _matrices(config) + vectors * channels + biases
-    tables = config.vocabulary_size * (1 if config.tied else 2) + (config.context if config.flavour == "gpt2" else 0)
+    tables = config.vocabulary_size * (1 if config.tied else 2) + (config.context if gpt2 else 0)
     return config.layers * block + tables * channels + vectors // 2 * channels
 
 
 def flops_per_token(config: ModelConfig) -> int:
-    """Multiplications and additions of a training step, for each of its tokens: ``6 N + 12 L H Q T``.
+    """The floating-point operations of a training step per token: ``6 N + 12 L H Q T``.
 
-    N counts the numbers in matrices, the last layer's included and the looked-up tables not, L the layers, H the heads, Q
-    their size and T the context: Chowdhery et al., 2022, PaLM, appendix B, after Kaplan et al., 2020, section 2.1. Each
-    weight takes part in 2 operations forwards and 4 backwards; attention is counted whole, though half of it is masked.
+    N is the number of weights in matrices, with the output layer and without the embedding tables, L the number of layers, H
+    that of heads, Q their size and T the context: Chowdhery et al., 2022, PaLM, appendix B, after Kaplan et al., 2020,
+    section 2.1. A weight takes 2 operations in the forward pass and 4 in the backward pass. Attention is counted as if it were
+    not masked.
 
     Example:
         >>> flops_per_token(ModelConfig(vocabulary_size=50257, context=1024, layers=12, heads=12, channels=768))
@@ -168,14 +196,14 @@ def flops_per_token(config: ModelConfig) -> int:
 
 def _check_size(config: ModelConfig, size: int) -> None:
     if parameter_count(config) > size:
-        raise ValueError(f"its configuration needs {parameter_count(config)} parameters, there are {size}")
+        raise ValueError(f"the checkpoint must have {parameter_count(config)} parameters, as its config says, got {size}")
 
 
 def _matrices(config: ModelConfig) -> int:
-    """The numbers in the matrices of a block."""
+    """The number of weights in the matrices of a block."""
     channels, shared = config.channels, config.groups * config.head_size
-    perceptron = (2 if config.flavour == "gpt2" else 3) * channels * config.hidden_size
-    return 2 * channels * channels + 2 * channels * shared + perceptron
+    feed_forward = (2 if config.architecture == "gpt2" else 3) * channels * config.hidden_size
+    return 2 * channels * channels + 2 * channels * shared + feed_forward
 
 
 def _blocks(config: ModelConfig, stream: Stream) -> list[TransformerBlock]:
@@ -186,10 +214,10 @@ def _blocks(config: ModelConfig, stream: Stream) -> list[TransformerBlock]:
         "initialize": first,
         "initialize_output": last,
     }
-    if config.flavour == "gpt2":
+    if config.architecture == "gpt2":
         make = partial(TransformerBlock.gpt2, config.channels, config.heads, **shared)
     else:
-        rotary = Rotary(config.head_size)  # one for all, as its tables grow with the text
+        rotary = Rotary(config.head_size)  # shared: its tables grow with the longest text
         make = partial(
             TransformerBlock.llama, config.channels, config.heads, key_value_heads=config.groups, rotary=rotary, **shared
         )

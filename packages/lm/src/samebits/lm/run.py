@@ -2,35 +2,36 @@
 
     config.toml   data.json   tokenizer.json   training.tokens   validation.tokens   checkpoint.safetensors   metrics.jsonl
 
-`start` makes all of it or goes on with what is there, so a run that was interrupted at any moment, its data half made or its
-last checkpoint half written, is started again in the same way. `open_run` opens what is finished, to write or to be evaluated.
+`start` creates a run, or continues the one in the folder, wherever it was interrupted: while its data were prepared, in a step, or
+while a checkpoint was written. `open_run` opens a trained model, for generation or evaluation.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from samebits.core import Stream
 from samebits.core.files import replace_file
 from samebits.lm import training
-from samebits.lm.config import ConfigError, TrainConfig
+from samebits.lm.config import TrainConfig
 from samebits.lm.data import TOKENIZER, Data, prepare
 from samebits.lm.evaluation import byte_lengths
 from samebits.lm.model import LanguageModel, load_model
+from samebits.lm.schema import ConfigError
 from samebits.lm.training import Callback, Trainer
 from samebits.text.tokenizer import Tokenizer
 from samebits.text.tokenizer_file import load_tokenizer
 
-__all__ = ["CONFIG", "OpenRun", "Run", "checkpoint_of", "open_run", "read_metrics", "start"]
+__all__ = ["CONFIG", "OpenRun", "Run", "checkpoint_of", "open_run", "start"]
 
 CONFIG = "config.toml"
+"""The name of the configuration file in a run's folder."""
 
 
 class Run(NamedTuple):
-    """A run that can be trained: ``run.trainer.train()``."""
+    """A run, from `start`; ``run.trainer.train()`` trains it."""
 
     folder: Path
     config: TrainConfig
@@ -39,7 +40,7 @@ class Run(NamedTuple):
 
 
 class OpenRun(NamedTuple):
-    """A trained model and its tokenizer."""
+    """A trained model, its configuration and its tokenizer, from `open_run`."""
 
     model: LanguageModel
     config: TrainConfig
@@ -47,27 +48,44 @@ class OpenRun(NamedTuple):
 
 
 def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequence[Callback] = ()) -> Run:
-    """A run of a configuration in a folder: a new one, or the one that is there, where it was interrupted.
+    """Create a run in a folder, or continue the one that is there.
 
-    The weights are drawn from the stream ``Stream(config.seed).split("model")``, and what else is random from its neighbours.
+    The initial weights are drawn from ``Stream(config.seed).split("model")``.
 
     Args:
-        config: What to train. A vocabulary of size 0 becomes the tokenizer's.
-        folder: Where to keep it; it is made if it is not there.
-        callbacks: Called after every step, see `samebits.lm.Trainer`.
+        config: The configuration. A vocabulary size of 0 becomes the tokenizer's.
+        folder: The folder of the run; it is created if needed.
+        callbacks: Called after each step; see `samebits.lm.Trainer`.
 
     Raises:
-        CheckpointError: The folder has a checkpoint that is damaged, or is of another run.
-        ConfigError: The configuration does not fit the data, or is of other data than the checkpoint there.
-        CorpusError, OSError, ValueError: The data cannot be prepared, see `samebits.lm.data.prepare`.
+        CheckpointError: The folder has a checkpoint that is damaged, or belongs to another run.
+        ConfigError: The configuration does not fit the data, or the checkpoint was trained on other data.
+        CorpusError, OSError, ValueError: The data cannot be prepared; see `samebits.lm.data.prepare`.
+
+    Example:
+        >>> import tempfile
+        >>> from samebits.lm import ModelConfig
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> Path(folder.name, "text.txt").write_text("the cat sat on the mat. " * 40)
+        960
+        >>> model = ModelConfig(context=8, layers=1, heads=2, channels=16)
+        >>> config = TrainConfig(data=f"{folder.name}/text.txt", steps=2, warmup=1, batch=2, model=model)
+        >>> run = start(config, f"{folder.name}/run")
+        >>> run.trainer.train()
+        >>> run.trainer.step
+        2
+        >>> open_run(run.folder).tokenizer.vocabulary_size == run.config.model.vocabulary_size
+        True
+        >>> del run
+        >>> folder.cleanup()
     """
     folder = Path(folder)
     data = prepare(config, folder, keep=(folder / training.CHECKPOINT).exists())
     size = data.tokenizer.vocabulary_size
     if config.model.vocabulary_size not in {0, size}:
-        raise ConfigError(f"vocabulary_size is {config.model.vocabulary_size}: 0 or {size} is needed, as the tokenizer has")
+        raise ConfigError(f"vocabulary_size must be that of the tokenizer, {size}, or 0, got {config.model.vocabulary_size}")
     whole = replace(config, model=replace(config.model, vocabulary_size=size))
-    batches, windows = data.batches(whole), data.windows(whole)  # whether the text is long enough, before the weights are made
+    batches, windows = data.batches(whole), data.windows(whole)  # a text that is too short is refused here
     trainer = Trainer(
         whole,
         LanguageModel(whole.model, stream=Stream(config.seed).split("model")),
@@ -92,30 +110,38 @@ def checkpoint_of(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     found = path / training.CHECKPOINT if path.is_dir() else path
     if not found.exists():
-        raise FileNotFoundError(f"{found} does not exist: the folder of a run that was saved, or a checkpoint, is needed")
+        raise FileNotFoundError(f"{found} does not exist; give a checkpoint, or the folder of a run that has one")
     return found
 
 
 def open_run(path: str | os.PathLike[str]) -> OpenRun:
-    """The model of a run's folder or of a checkpoint, and the tokenizer beside it.
+    r"""Open the model of a run's folder or of a checkpoint, with the tokenizer beside it.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or is none of a model.
-        ValueError: The tokenizer's file is damaged, or the tokenizer does not fit the model.
+        CheckpointError: The checkpoint is damaged, or is not one of a training run.
+        ValueError: The tokenizer's file is damaged, or its vocabulary size is not the model's.
         OSError: A file is missing or cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from samebits.lm import ModelConfig
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> Path(folder.name, "text.txt").write_text("to be or not to be, " * 40)
+        800
+        >>> model = ModelConfig(context=8, layers=1, heads=2, channels=16)
+        >>> config = TrainConfig(data=f"{folder.name}/text.txt", steps=1, warmup=1, batch=2, model=model)
+        >>> start(config, f"{folder.name}/run").trainer.train()
+        >>> model, config, tokenizer = open_run(f"{folder.name}/run")
+        >>> config.steps, model.training, tokenizer.decode([0, 1])
+        (1, False, '\n ')
+        >>> folder.cleanup()
     """
     file = checkpoint_of(path)
     model, config = load_model(file)
     tokenizer = load_tokenizer(file.parent / TOKENIZER)
     if tokenizer.vocabulary_size != model.config.vocabulary_size:
         raise ValueError(
-            f"{file.parent / TOKENIZER} has {tokenizer.vocabulary_size} tokens, the model has {model.config.vocabulary_size}"
+            f"{file.parent / TOKENIZER} must have {model.config.vocabulary_size} tokens, as the model, "
+            f"got {tokenizer.vocabulary_size}"
         )
     return OpenRun(model, config, tokenizer)
-
-
-def read_metrics(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """What each step of a run measured so far, in order; a line that is half written is left out."""
-    path = Path(folder) / training.METRICS
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]

@@ -1,12 +1,12 @@
-"""Sampling: which token comes next, from the logits of a language model.
-
-`Sampling` says how the distribution softmax(logits / temperature) is cut before one token is drawn from it; the cuts apply in the
-order of its fields. With temperature 0 nothing is drawn: the largest logit wins (greedy), the lower id where two are equal.
+"""Sampling: how the next token is chosen from the logits of a language model.
 
     logits  ->  repetition penalty  ->  / temperature  ->  top k  ->  top p  ->  min p  ->  one draw from a `Stream`
+
+`Sampling` has the options. With temperature 0 the token with the largest logit is chosen (greedy decoding), the lowest id where
+several are equal.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,12 +23,26 @@ Float32 = npt.NDArray[np.float32]
 _LEAST = 1e-6  # logits divided by it are finite in float32
 
 
+def _factor(x: float) -> bool:
+    return _LEAST <= x <= 1 / _LEAST
+
+
+# Of each option: whether a number is allowed, and the rule in words.
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "temperature": (lambda x: x == 0 or _factor(x), "0 or from 1e-6 to 1e6"),
+    "top_k": (lambda x: isinstance(x, int) and x >= 1, "an int of at least 1, or None"),
+    "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1, or None"),
+    "min_p": (lambda x: 0 <= x <= 1, "from 0 to 1, or None"),
+    "repetition_penalty": (_factor, "from 1e-6 to 1e6"),
+}
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen.
 
     Raises:
-        ValueError: A field is out of its range.
+        ValueError: An option is out of its range, or not a number.
 
     Example:
         >>> Sampling(temperature=0.0).choose(np.array([0.5, 2.0, 1.0], np.float32), Stream(1))
@@ -36,58 +50,67 @@ class Sampling:
     """
 
     temperature: float = 1.0
-    """Logits are divided by it: below 1 likely tokens become likelier; 0 always takes the likeliest; at least 1e-6 else."""
+    """Divides the logits. Below 1 likely tokens become likelier; 0 always chooses the likeliest."""
     top_k: int | None = None
-    """Only the k largest logits stay."""
+    """Keep only the k largest logits."""
     top_p: float | None = None
-    """Only the likeliest tokens stay, as few as have this probability together (Holtzman et al. 2020, section 3.1)."""
+    """Keep only the smallest set of the likeliest tokens with at least this probability (Holtzman et al., 2020, section 3.1)."""
     min_p: float | None = None
-    """Only tokens at least this fraction as likely as the likeliest stay (Nguyen et al. 2024)."""
+    """Keep only tokens with at least this fraction of the largest probability (Nguyen et al., 2024)."""
     repetition_penalty: float = 1.0
-    """Logits of tokens that occurred already are divided by it if positive, else multiplied (Keskar et al. 2019, section 4.1)."""
+    """Divides positive logits of tokens that occurred before, and multiplies negative ones (Keskar et al., 2019, section 4.1)."""
 
     def __post_init__(self) -> None:
-        ranges: dict[str, tuple[Any, str]] = {
-            "temperature": (lambda x: x == 0 or _LEAST <= x <= 1 / _LEAST, "0, or a number from 1e-6 to 1e6,"),
-            "top_k": (lambda x: isinstance(x, int) and x >= 1, "a whole number from 1 up"),
-            "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1"),
-            "min_p": (lambda x: 0 <= x <= 1, "from 0 to 1"),
-            "repetition_penalty": (lambda x: _LEAST <= x <= 1 / _LEAST, "a number from 1e-6 to 1e6, 1 for none,"),
-        }
         for field in fields(self):
-            value, (fits, needed) = getattr(self, field.name), ranges[field.name]
-            if value is not None and not (isinstance(value, int | float) and not isinstance(value, bool) and fits(value)):
-                raise ValueError(f"{field.name} is {value!r}: {needed} is needed")
+            given, (allowed, rule) = getattr(self, field.name), _RULES[field.name]
+            value = given.item() if isinstance(given, np.generic) else given
+            if value is None and field.default is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not allowed(value):
+                raise ValueError(f"Sampling: {field.name} must be {rule}, got {given!r}")
+            object.__setattr__(self, field.name, value)
 
     def choose(self, logits: Float32, stream: Stream, seen: Collection[int] = ()) -> int:
-        """One token id.
+        """Choose one token id.
 
         Args:
             logits: float32 (V,).
-            stream: What the token is drawn from; greedy choice draws nothing.
-            seen: The ids that occurred already, for ``repetition_penalty``.
+            stream: The source of the draw; with temperature 0 nothing is drawn.
+            seen: The ids that occurred before, for ``repetition_penalty``.
 
         Raises:
             FloatingPointError: A logit is NaN or positive infinity.
         """
         if self.repetition_penalty != 1 and seen:
-            logits = self._penalised(logits, np.array(sorted(set(seen)), np.int64))
+            logits = self._penalized(logits, np.array(sorted(set(seen)), np.int64))
         if self.temperature == 0:
             if np.isnan(logits).any():
-                raise FloatingPointError("a logit is NaN: the model has diverged")
+                raise FloatingPointError("Sampling.choose: a logit is NaN: the model has diverged")
             return int(np.argmax(logits))
         ids, probabilities = self.distribution(logits)
         return int(stream.choice(ids, p=probabilities))
 
     def distribution(self, logits: Float32) -> tuple[npt.NDArray[np.int64], Float32]:
-        """The ids that stay, and their weights (before the cut they sum to 1); the likeliest first where there is a cut."""
+        """The token ids that are kept and their weights, the likeliest first if some were dropped.
+
+        Args:
+            logits: float32 (V,).
+
+        Returns:
+            Ids, int64 (K,), and probabilities, float32 (K,), which are not scaled again after ``top_p`` and ``min_p``.
+
+        Example:
+            >>> ids, weights = Sampling(top_k=2).distribution(np.array([0.0, 1.0, 1.0], np.float32))
+            >>> ids.tolist(), weights.tolist()
+            ([1, 2], [0.5, 0.5])
+        """
         scaled = logits / np.float32(self.temperature)
         if self.top_k is None and self.top_p in {None, 1.0} and not self.min_p:
             return np.arange(len(logits), dtype=np.int64), np.asarray(autograd.softmax(scaled))  # type: ignore[arg-type]
         ids = argsort(-scaled)[: self.top_k]
         weights: Float32 = np.asarray(autograd.softmax(scaled[ids]))  # type: ignore[arg-type]
         if self.top_p is not None and self.top_p < 1:
-            # a token stays while those before it have not reached top_p
+            # a token is kept while the ones before it have not reached top_p
             kept = 1 + int(np.count_nonzero(cumsum(weights)[:-1] < np.float32(self.top_p)))
             ids, weights = ids[:kept], weights[:kept]
         if self.min_p:
@@ -95,7 +118,7 @@ class Sampling:
             ids, weights = ids[:kept], weights[:kept]
         return ids, weights
 
-    def _penalised(self, logits: Float32, seen: npt.NDArray[np.int64]) -> Float32:
+    def _penalized(self, logits: Float32, seen: npt.NDArray[np.int64]) -> Float32:
         penalty, result = np.float32(self.repetition_penalty), logits.copy()
         old = logits[seen]
         result[seen] = np.where(old > 0, old / penalty, old * penalty)

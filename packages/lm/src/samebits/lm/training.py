@@ -1,21 +1,18 @@
-"""Training: steps of gradient descent on a language model, which can be cut anywhere and end with the same bits.
+"""Training: a language model is trained in steps, and an interrupted run ends with the same bits.
 
-    batch -> loss -> gradients, summed over micro-batches -> clipped -> AdamW at the schedule's rate -> the next step
+    batch -> loss -> gradients, summed over micro-batches -> clipping -> optimizer step at the scheduled learning rate
 
-A step is a pure function of the weights, the optimiser's moments and the step's number: batches, dropout and the learning
-rate are looked up by number, so nothing else needs to be remembered. All of it is in one checkpoint, moved into place in one
-moment. A run that was interrupted, even killed, goes on from the last one and repeats what came after, bit by bit.
+A step is a function of the weights, the optimizer's state and the number of the step: batches, dropout and the learning rate
+depend on that number alone. Weights, state and number are saved in one checkpoint, which is replaced atomically. A run that was
+interrupted or killed continues from its last checkpoint and repeats the steps after it, bit by bit.
 """
 
 import dataclasses
-import json
 import math
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,83 +23,106 @@ import numpy.typing as npt
 from samebits.core import Stream, numerics
 from samebits.lm import checkpoint
 from samebits.lm.checkpoint import CheckpointError
-from samebits.lm.config import ConfigError, TrainConfig
+from samebits.lm.config import TrainConfig
 from samebits.lm.evaluation import evaluate
-from samebits.lm.model import LanguageModel
-from samebits.nn import schedule
-from samebits.nn.adamw import AdamW
+from samebits.lm.interruption import Interrupted, deferred_interrupt
+from samebits.lm.metrics import METRICS, Metrics, append_metrics, cut_metrics
+from samebits.lm.model import Ids, LanguageModel
+from samebits.lm.optimization import learning_rate, make_optimizer
+from samebits.lm.schema import ConfigError
 from samebits.nn.clipping import clip_gradient_norm
 
-__all__ = ["BatchSource", "Callback", "Interrupted", "Record", "Trainer", "TrainingError", "learning_rate"]
+__all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_due"]
 
 Int64 = npt.NDArray[np.int64]
-Record = dict[str, float]
-"""What a step measured, a line of metrics.jsonl: see `Trainer`."""
-
 CHECKPOINT = "checkpoint.safetensors"
-METRICS = "metrics.jsonl"
 FORMAT = "samebits.lm/1"
 
 
 class TrainingError(FloatingPointError):
-    """The training diverged; the message says at which step, and what was not finite."""
+    """The training diverged; the message says at which step, and which value is not finite.
 
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C between two steps: all is saved, and the message says where and how to go on."""
+    Example:
+        >>> raise TrainingError("diverged after step 12: the loss is nan")
+        Traceback (most recent call last):
+            ...
+        samebits.lm.training.TrainingError: diverged after step 12: the loss is nan
+    """
 
 
 class BatchSource(Protocol):
-    """Where a trainer's batches come from."""
+    """The interface of a trainer's source of batches; `samebits.text.Batches` has it."""
 
     def batch(self, step: int) -> tuple[Int64, Int64]:
-        """Inputs and targets of that step, counted from 0, int64 (B, T): the same whenever it is asked for."""
+        """Inputs and targets of a step, counted from 0, int64 (B, T); the same in every call."""
         ...
 
 
 class Callback(Protocol):
-    """What is called after each step, with the trainer and what the step measured."""
+    """The interface of a trainer's callbacks: called after each step with the trainer and the step's metrics.
+
+    Example:
+        >>> def show(trainer, record):
+        ...     print(f"step {record['step']} of {trainer.config.steps}")
+        >>> callback: Callback = show
+    """
 
     def __call__(self, trainer: "Trainer", record: Mapping[str, float]) -> object: ...
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """The learning rate of a step, counted from 0.
+def evaluation_due(config: TrainConfig, step: int) -> bool:
+    """Whether the model is evaluated after so many steps: at powers of two first, then every ``evaluate_every``, and at the end.
+
+    The loss falls fastest at the beginning, so that is where evaluations are closest. They change no weight.
 
     Example:
-        >>> config = TrainConfig(steps=4, warmup=2, learning_rate=1.0, final_learning_rate=0.5)
-        >>> [learning_rate(config, step) for step in range(5)]
-        [0.5, 1.0, 1.0, 0.75, 0.5]
+        >>> config = TrainConfig(steps=30, warmup=0, evaluate_every=12)
+        >>> [step for step in range(31) if evaluation_due(config, step)]
+        [0, 1, 2, 4, 8, 12, 24, 30]
     """
-    peak, warmup, steps, final = config.learning_rate, config.warmup, config.steps, config.final_learning_rate
-    if config.schedule == "constant":
-        return schedule.linear_warmup(step, peak=peak, warmup=warmup)
-    if config.schedule == "cosine":
-        return schedule.cosine(step, peak=peak, steps=steps, warmup=warmup, final=final)
-    return schedule.warmup_stable_decay(step, peak=peak, steps=steps, decay=config.decay, warmup=warmup, final=final)
+    every = config.evaluate_every
+    return step == config.steps or step % every == 0 or (step < every and step & (step - 1) == 0)
 
 
 class Trainer:
-    """A training run: its model, its optimiser and where it is.
+    """Trains a model with the optimizer and the schedule of a configuration.
 
-    After each step a record is made of what it measured: ``step`` (the number of updates so far), ``loss`` (of its batch,
-    before the update), ``learning_rate``, ``gradient_norm`` (before clipping), ``tokens`` (seen so far), ``seconds`` (it took,
-    the one number that differs between machines), and after an evaluation ``validation_loss`` and, where the bytes of
-    tokens are known, ``bits_per_byte``. An evaluation before the first step has ``step`` 0.
+    The metrics of a step are ``step`` (the number of steps so far), ``loss`` (of the batch, before the update),
+    ``learning_rate``, ``gradient_norm`` (before clipping), ``tokens`` (trained on so far) and ``seconds`` (the duration, the only
+    one that differs between machines). A step with an evaluation also has ``validation_loss`` and, if ``lengths`` are given,
+    ``bits_per_byte``. The evaluation before the first step has ``step`` 0.
 
     Args:
-        config: How to train. Its model's vocabulary is that of ``model``.
-        model: The model, changed in place.
-        batches: What to learn from.
-        windows: What to evaluate on: batches of inputs and targets, int64 (B, T); none evaluates nothing.
-        lengths: The bytes of each token, int64 (V,), for bits per byte.
-        folder: Where checkpoint.safetensors and metrics.jsonl are kept; None keeps nothing. If there is a checkpoint, the
-            run goes on from it; if not, it begins anew.
-        data: A digest of what is learnt from, so that no run goes on with other data.
-        callbacks: Called in order with the trainer and the record of each step.
+        config: The configuration; ``config.model`` must be that of ``model``.
+        model: The model, which is changed in place.
+        batches: The source of training batches.
+        windows: Batches of inputs and targets to evaluate on, token ids (B, T); without any, there are no evaluations.
+        lengths: The bytes of each token (V,), for ``bits_per_byte``.
+        folder: The folder of checkpoint.safetensors and metrics.jsonl; None saves nothing. If it has a checkpoint, training
+            continues from it.
+        data: A digest of the training data; a checkpoint of other data is refused.
+        callbacks: Called in order after each step, with the trainer and the metrics of the step.
 
     Raises:
-        CheckpointError: The checkpoint is damaged, or is not of this configuration, model or data.
+        CheckpointError: The checkpoint is damaged, or was made with another configuration, model or data.
+        ValueError: ``config.model`` is not the configuration of ``model``.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.text import Batches
+        >>> config = TrainConfig(
+        ...     steps=20, batch=4, warmup=5, learning_rate=0.01, model=ModelConfig(vocabulary_size=3, context=4, channels=16)
+        ... )
+        >>> losses = []
+        >>> trainer = Trainer(
+        ...     config,
+        ...     LanguageModel(config.model, stream=Stream(0)),
+        ...     Batches(np.arange(60) % 3, batch=4, time=4, stream=Stream(1)),
+        ...     callbacks=[lambda _, record: losses.append(record["loss"])],
+        ... )
+        >>> trainer.train()
+        >>> trainer.step, losses[0] > 1.0 > 0.5 > losses[-1]
+        (20, True)
     """
 
     def __init__(
@@ -110,30 +130,21 @@ class Trainer:
         config: TrainConfig,
         model: LanguageModel,
         batches: BatchSource,
-        windows: Sequence[tuple[Int64, Int64]] = (),
+        windows: Sequence[tuple[Ids, Ids]] = (),
         *,
-        lengths: Int64 | None = None,
+        lengths: Ids | None = None,
         folder: str | os.PathLike[str] | None = None,
         data: str = "",
         callbacks: Sequence[Callback] = (),
     ) -> None:
         if config.model != model.config:
-            raise ValueError(f"config has {config.model}, which is not that of the model: {model.config}")
+            raise ValueError(f"Trainer: config.model must be that of the model, {model.config}, got {config.model}")
         self.config, self.model, self.batches, self.windows, self.lengths = config, model, batches, windows, lengths
         self.folder = None if folder is None else Path(folder)
         self.callbacks = list(callbacks)
         self.step = 0
         self._parameters = list(model.named_parameters())
-        groups: list[dict[str, Any]] = [
-            {"parameters": [(name, p) for name, p in self._parameters if p.ndim >= 2]},
-            {"parameters": [(name, p) for name, p in self._parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self.optimizer = AdamW(
-            groups,
-            learning_rate=config.learning_rate,
-            betas=(config.beta1, config.beta2),
-            weight_decay=config.weight_decay,
-        )
+        self.optimizer = make_optimizer(config, self._parameters)
         self._metadata = {"format": FORMAT, "config": config.to_toml(), "data": data}
         self._dropout = Stream(config.seed).split("dropout")
         self._metrics = None if self.folder is None else self.folder / METRICS
@@ -144,45 +155,44 @@ class Trainer:
                 self._resume(self.folder / CHECKPOINT)
 
     def train(self) -> None:
-        """Go on to the last step of the configuration, in its arithmetic; a run that is there does nothing.
+        """Train to the last step of the configuration, in its arithmetic; a finished run does nothing.
 
-        Ctrl-C lets the step end, saves, and raises; a second one raises at once, without saving.
+        Ctrl-C ends the training after the current step and saves; a second one ends it at once, without saving.
 
         Raises:
             TrainingError: A loss or a gradient is not finite; the weights are those before the step.
-            Interrupted: Ctrl-C, after saving.
+            Interrupted: Ctrl-C was pressed; the checkpoint is saved.
         """
         config = self.config
         self.model.train()
         if self._metrics is not None:
-            _cut(self._metrics, self.step)
-        with numerics("exact" if config.numerics == "exact" else "fast"), _deferred_interrupt() as interrupted:
+            cut_metrics(self._metrics, self.step)
+        with numerics("exact" if config.numerics == "exact" else "fast"), deferred_interrupt() as interrupted:
             if self.step == 0 and self.windows:
                 self._record({"step": 0, **self._evaluate()})
             while self.step < config.steps and not interrupted():
                 record = self._step()
-                last = self.step == config.steps
-                if self.windows and (last or self.step % config.evaluate_every == 0):
+                if self.windows and evaluation_due(config, self.step):
                     record |= self._evaluate()
                 self._record(record)
-                if last or self.step % config.checkpoint_every == 0:
+                if self.step == config.steps or self.step % config.checkpoint_every == 0:
                     self.save()
         if self.step < config.steps:
             self.save()
-            where = f", saved in {self.folder}: a trainer of that folder goes on from there" if self.folder else ""
+            where = f", saved in {self.folder}; a Trainer with that folder continues" if self.folder else ""
             raise Interrupted(f"interrupted after step {self.step} of {config.steps}{where}")
 
     def save(self) -> None:
-        """Write the checkpoint, if there is a folder and a step since the last one.
+        """Write the checkpoint, if there is a folder and the last one is of an earlier step.
 
         Raises:
-            TrainingError: A weight is not finite; the last checkpoint stays.
+            TrainingError: A weight is not finite; the last checkpoint is unchanged.
         """
         if self.folder is None or self._metrics is None or self._saved == self.step:
             return
         if bad := self._not_finite():
             raise TrainingError(f"diverged at step {self.step}{bad}")
-        if self._metrics.exists():  # what the checkpoint goes on from is on the disk before it
+        if self._metrics.exists():  # the metrics must be on the disk before the checkpoint that follows them
             with self._metrics.open("ab") as file:
                 os.fsync(file.fileno())
         tensors = {f"model.{name}": np.asarray(tensor.data) for name, tensor in self.model.named_tensors()}
@@ -191,11 +201,13 @@ class Trainer:
         self._saved = self.step
 
     def _resume(self, path: Path) -> None:
-        """Be where a checkpoint was made."""
+        """Restore from a checkpoint."""
         tensors, metadata, _ = checkpoint.load(path)
         for name in ("format", "data"):
             if metadata.get(name) != self._metadata[name]:
-                raise CheckpointError(f"{path}: its {name} is {metadata.get(name)!r}, this run's is {self._metadata[name]!r}")
+                raise CheckpointError(
+                    f"{path}: not a checkpoint of this run: {name} is {metadata.get(name)!r}, this run's is {self._metadata[name]!r}"
+                )
         if metadata.get("config") != self._metadata["config"]:
             self._refuse_config(path, metadata.get("config", ""))
         parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
@@ -211,27 +223,27 @@ class Trainer:
         self.step = self._saved = step
 
     def _refuse_config(self, path: Path, text: str) -> None:
-        """A checkpoint of another configuration is not ours, unless only its words differ, or where the same data are."""
+        """Reject a checkpoint whose settings differ; the names of data and tokenizer may, as the data have a digest."""
         try:
             there = TrainConfig.from_toml(text)
         except ConfigError as error:
-            raise CheckpointError(f"{path}: its config: {error}") from None
+            raise CheckpointError(f"{path}: config: {error}") from None
         differ = [
             f"{name} is {getattr(there, name)!r}, this run's is {getattr(self.config, name)!r}"
             for name in [field.name for field in dataclasses.fields(TrainConfig) if field.name not in {"data", "tokenizer"}]
             if getattr(there, name) != getattr(self.config, name)
         ]
         if differ:
-            raise CheckpointError(f"{path}: its {'; '.join(differ)}")
+            raise CheckpointError(f"{path}: not a checkpoint of this run: {'; '.join(differ)}")
 
-    def _step(self) -> Record:
-        """One update of the weights."""
+    def _step(self) -> Metrics:
+        """Update the weights once."""
         start = time.perf_counter()
         with self._divergence():
             loss = self._gradients()
             norm = clip_gradient_norm(self._parameters, self.config.clip or sys.float_info.max)
-        rate = learning_rate(self.config, self.step)
-        self.optimizer.step(rate)
+            rate = learning_rate(self.config, self.step)
+            self.optimizer.step(rate)
         self.optimizer.zero_grad()
         self.step += 1
         return {
@@ -244,11 +256,11 @@ class Trainer:
         }
 
     def _gradients(self) -> float:
-        """Leave the gradients of the batch's mean loss in the parameters, and return that loss."""
+        """Compute the gradients of the batch's mean loss, and return that loss."""
         inputs, targets = self.batches.batch(self.step)
         if len(inputs) != self.config.batch:
             raise ValueError(
-                f"batches gave {len(inputs)} windows at step {self.step}: {self.config.batch} are needed, as batch says"
+                f"Trainer: batches must give {self.config.batch} windows, as config.batch, got {len(inputs)} at step {self.step}"
             )
         parts = self.config.micro_batches
         rows = len(inputs) // parts
@@ -261,12 +273,12 @@ class Trainer:
             losses.append(loss.item())
             if not math.isfinite(losses[-1]):
                 raise FloatingPointError(f"the loss is {losses[-1]}")
-            loss.backward(1 / parts)  # adds to the gradients of the parts before
+            loss.backward(1 / parts)  # adds to the gradients of earlier parts
         return math.fsum(losses) / parts
 
     @contextmanager
     def _divergence(self) -> Iterator[None]:
-        """Say at which step something was not finite, once and instead of NumPy's warnings."""
+        """Turn a value that is not finite into a `TrainingError` with the step, in place of NumPy's warnings."""
         try:
             with np.errstate(all="ignore"):
                 yield
@@ -274,58 +286,20 @@ class Trainer:
             raise TrainingError(f"diverged after step {self.step}: {error}{self._not_finite()}") from error
 
     def _not_finite(self) -> str:
-        """The first parameter that is not finite, after a semicolon, or nothing."""
+        """The first parameter that is not finite, after a semicolon; empty if all are finite."""
         for name, p in self._parameters:
             bad = np.argwhere(~np.isfinite(p.data))
             if len(bad):
                 return f"; parameter {name} is not finite at {tuple(map(int, bad[0]))}"
         return ""
 
-    def _evaluate(self) -> Record:
+    def _evaluate(self) -> Metrics:
         with self._divergence():
             found = evaluate(self.model, self.windows, self.lengths)
         return {"validation_loss": found.loss} | ({"bits_per_byte": found.bits_per_byte} if found.bits_per_byte else {})
 
-    def _record(self, record: Record) -> None:
+    def _record(self, record: Metrics) -> None:
         if self._metrics is not None:
-            with self._metrics.open("ab", buffering=0) as file:  # one line, one write
-                file.write(json.dumps(record).encode() + b"\n")
+            append_metrics(self._metrics, record)
         for callback in self.callbacks:
             callback(self, record)
-
-
-def _cut(path: Path, step: int) -> None:
-    """Take the lines after ``step`` off the metrics, all if it is 0: they will be made again."""
-    if not path.exists():
-        return
-    raw, end = path.read_bytes(), 0
-    for line in raw.splitlines(keepends=True):
-        try:
-            kept = line.endswith(b"\n") and 0 < step >= json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
-            kept = False
-        if not kept:
-            break
-        end += len(line)
-    if end < len(raw):
-        os.truncate(path, end)
-
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Within it the first Ctrl-C is only noted, for the function given to be asked; outside the main thread there is none."""
-    seen: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def note(number: int, _: Any) -> None:
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(number)
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield lambda: bool(seen)
-    finally:
-        signal.signal(signal.SIGINT, before)

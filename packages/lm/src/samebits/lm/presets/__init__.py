@@ -1,9 +1,9 @@
-"""Presets: configurations that come with the package, and the digests of what they give on every machine.
+"""Presets: configurations that come with the package, and the published digests of their results.
 
-    preset  ->  training, in exact arithmetic  ->  SHA-256 of the weights, and of a text that the model writes
+    preset  ->  training in exact arithmetic  ->  SHA-256 of the weights, and of a text that the model generates
 
-A preset is a TOML file beside this module, of the same form as anybody's. published.json has the digests of those that were
-trained to the end; `packages/lm/scripts/publish.py` writes it, on purpose only: another digest is a breaking change.
+A preset is a TOML file beside this module. The digests are in published.json, which only `packages/lm/scripts/publish.py` writes:
+a changed digest is a breaking change.
 """
 
 import difflib
@@ -14,23 +14,24 @@ from importlib import resources
 
 from samebits.core import Stream
 from samebits.lm import checkpoint
-from samebits.lm.config import ConfigError, TrainConfig
+from samebits.lm.config import TrainConfig
 from samebits.lm.generation import generate
 from samebits.lm.model import LanguageModel
 from samebits.lm.sampling import Sampling
+from samebits.lm.schema import ConfigError
 from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["DEFAULT", "digests", "names", "preset", "published", "sample"]
 
 DEFAULT = "tiny"
-"""What is trained if nothing else is asked for."""
+"""The preset that is trained by default."""
 
 _FILES = resources.files(__name__)
-_TOKENS = 400  # of the sample
+_TOKENS = 400  # in a sample
 
 
 def names() -> list[str]:
-    """The presets there are.
+    """The names of all presets.
 
     Example:
         >>> names()
@@ -43,7 +44,7 @@ def preset(name: str) -> TrainConfig:
     """The configuration of a preset.
 
     Raises:
-        ConfigError: There is no preset of that name.
+        ConfigError: The name is unknown.
 
     Example:
         >>> preset("nanogpt-cpu").model.layers
@@ -51,13 +52,13 @@ def preset(name: str) -> TrainConfig:
     """
     if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
-        raise ConfigError(f"there is no preset {name!r}: {hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"the presets are {', '.join(names())}"
+        raise ConfigError(f"unknown preset {name!r}: {hint}")
     return TrainConfig.from_toml((_FILES / f"{name}.toml").read_text("utf-8"))
 
 
 def published(config: TrainConfig) -> dict[str, str] | None:
-    """What `digests` must give at the end of a run of this configuration, None if nobody said.
+    """The published `digests` of a run of this configuration; None if there are none.
 
     Example:
         >>> published(TrainConfig(steps=300)) is None
@@ -68,17 +69,24 @@ def published(config: TrainConfig) -> dict[str, str] | None:
 
 
 def _plain(config: TrainConfig) -> TrainConfig:
-    """The configuration before the vocabulary's size was taken from the tokenizer."""
+    """The configuration with the vocabulary size that a file has: 0, for the tokenizer's."""
     return replace(config, model=replace(config.model, vocabulary_size=0))
 
 
 def sample(model: LanguageModel, tokenizer: Tokenizer) -> str:
-    """The text that a model writes to be compared: 400 tokens after an empty line, at temperature 0.8, from stream 0."""
+    """The text whose digest is published: 400 tokens after a newline, at temperature 0.8, from ``Stream(0).split("sample")``."""
     return "".join(
         generate(model, tokenizer, "\n", tokens=_TOKENS, sampling=Sampling(temperature=0.8), stream=Stream(0).split("sample"))
     )
 
 
 def digests(model: LanguageModel, text: str) -> dict[str, str]:
-    """SHA-256 of a model's weights, as `samebits.lm.checkpoint.digest` has it, and of a text."""
+    """SHA-256 of a model's weights (`samebits.lm.checkpoint.digest`) and of a text.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> model = LanguageModel(ModelConfig(vocabulary_size=3, context=4, layers=1, channels=8), stream=Stream(0))
+        >>> digests(model, "abc")["text"][:16]
+        'ba7816bf8f01cfea'
+    """
     return {"weights": checkpoint.digest(model.state_dict()), "text": hashlib.sha256(text.encode()).hexdigest()}

@@ -1,0 +1,56 @@
+"""Metrics of a run: one line of JSON per step, which survives that the process is killed.
+
+    {"step": 1, "loss": 4.39, "learning_rate": 7.5e-05, "gradient_norm": 1.9, "tokens": 1024, "seconds": 0.17}
+
+A line is written at once. After a crash, lines newer than the checkpoint are removed, since those steps are repeated.
+"""
+
+import json
+import os
+from pathlib import Path
+
+__all__ = ["METRICS", "Metrics", "append_metrics", "cut_metrics", "read_metrics"]
+
+METRICS = "metrics.jsonl"
+"""The name of the file in a run's folder."""
+
+Metrics = dict[str, float]
+"""The measurements of one step; see `samebits.lm.Trainer`."""
+
+
+def append_metrics(path: Path, record: Metrics) -> None:
+    """Append a step to a file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     append_metrics(Path(folder, METRICS), {"step": 1, "loss": 4.5})
+        ...     read_metrics(folder)
+        [{'step': 1, 'loss': 4.5}]
+    """
+    with path.open("ab", buffering=0) as file:  # one line, one write
+        file.write(json.dumps(record).encode() + b"\n")
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Remove the lines after ``step``, all if it is 0, and everything from the first damaged line on."""
+    if not path.exists():
+        return
+    raw, end = path.read_bytes(), 0
+    for line in raw.splitlines(keepends=True):
+        try:
+            kept = line.endswith(b"\n") and 0 < step >= json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError):
+            kept = False
+        if not kept:
+            break
+        end += len(line)
+    if end < len(raw):
+        os.truncate(path, end)
+
+
+def read_metrics(folder: str | os.PathLike[str]) -> list[Metrics]:
+    """The metrics of all steps of a run so far, in order; a line that is not complete is skipped."""
+    path = Path(folder) / METRICS
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
