@@ -71,8 +71,9 @@ def evaluate_rows(
     with np.errstate(all="ignore"):
         for part in row_blocks(count, length, working.itemsize, group):
             targets = [out[part] for out in outs]
-            results = [out if out.dtype == working else np.empty(out.shape, working) for out in targets]
+            # the arguments first: in this order of allocation the results are nearer in the cache
             blocks = [x[part].astype(working, copy=False) if x.dtype.kind == "f" else x[part] for x in xs]
+            results = [out if out.dtype == working else np.empty(out.shape, working) for out in targets]
             formula(*results, *blocks)
             for result, target in zip(results, targets, strict=True):
                 store(result, target)
