@@ -1,8 +1,8 @@
-"""What the same bits cost: samebits.core beside plain float32 NumPy, one thread, in one run.
+"""The cost of reproducible bits: samebits.core beside plain float32 NumPy, one thread, in one run.
 
     ./nox -s benchmark -- core [GROUP ...] [--svg FILE]
 
-The two sides take turns; the figures are the best of the calls that fit in the time given, which a busy machine disturbs least.
+The two sides take turns. A figure is the fastest of the calls that fit in the given time, which other load on the machine affects least.
 The groups are elementary, products, sums, scatters, random and fast.
 """
 
@@ -27,7 +27,7 @@ Call = Callable[[], object]
 
 
 class Pair(NamedTuple):
-    """A function of ours beside NumPy's, and how many times its time we allow ourselves."""
+    """A function of ours and NumPy's counterpart, and the limit on the ratio of their times."""
 
     name: str
     ours: Call
@@ -46,7 +46,7 @@ class Figure(NamedTuple):
 
 
 def normal(*shape: int) -> np.ndarray:
-    return Stream(0).split(str(shape)).normal(size=shape)
+    return Stream(0).split(str(shape)).normal(shape)
 
 
 def elementary() -> Iterator[Pair]:
@@ -114,8 +114,8 @@ def scatters() -> Iterator[Pair]:
 
 def random() -> Iterator[Pair]:
     stream, generator, n = Stream(2), np.random.Generator(np.random.PCG64(2)), 1_000_000
-    yield Pair("normal, 1 million", lambda: stream.normal(size=n), lambda: generator.standard_normal(n, dtype=np.float32), 2.5)
-    yield Pair("uniform, 1 million", lambda: stream.uniform(size=n), lambda: generator.random(n, dtype=np.float32))
+    yield Pair("normal, 1 million", lambda: stream.normal(n), lambda: generator.standard_normal(n, dtype=np.float32), 2.5)
+    yield Pair("uniform, 1 million", lambda: stream.uniform(n), lambda: generator.random(n, dtype=np.float32))
     yield Pair("integers, 1 million", lambda: stream.integers(1000, size=n), lambda: generator.integers(1000, size=n))
     yield Pair("permutation, 1 million", lambda: stream.permutation(n), lambda: generator.permutation(n))
 
@@ -132,7 +132,7 @@ GROUPS = {"elementary": elementary, "products": products, "sums": sums, "scatter
 
 
 def measure(pair: Pair, seconds: float) -> Figure:
-    """The best of calls that take turns for ``seconds``, at least seven each."""
+    """The fastest of the calls that take turns for ``seconds``, at least seven each."""
     pair.ours(), pair.numpy()
     times: tuple[list[float], list[float]] = ([], [])
     end = time.perf_counter() + seconds

@@ -1,10 +1,10 @@
-"""How wrong samebits.core and plain float32 NumPy are, beside the true value: a table in Markdown.
+"""Errors of samebits.core and of plain float32 NumPy against the true value: a table in Markdown.
 
     ./nox -s benchmark -- errors
 
-Elementary functions: the largest error in units in the last place (ulp; 0.5 is the best there can be) and the share of results that
-are not the nearest float32. Products and sums: the root mean square error over the mean size of the true values, in units of 1e-7.
-True values are taken in float64, except sums, which math.fsum takes exactly.
+Elementary functions: the largest error in units in the last place (ulp; 0.5 is the least possible) and the share of results that are
+not the nearest float32. Products and sums: the root mean square error over the mean magnitude of the true values, in units of 1e-7.
+True values are computed in float64, those of sums exactly by math.fsum.
 """
 
 import math
@@ -18,7 +18,7 @@ FUNCTIONS = {"exp": np.exp, "log": np.log, "tanh": np.tanh, "sin": np.sin, "exp2
 
 
 def normal(*shape: int) -> np.ndarray:
-    return Stream(0).split(str(shape)).normal(size=shape)
+    return Stream(0).split(str(shape)).normal(shape)
 
 
 def off(found: np.ndarray, true: np.ndarray) -> str:

@@ -20,7 +20,7 @@ from samebits.nn import AdamW, Linear, Module, clip_gradient_norm, cross_entropy
 
 Array = npt.NDArray[Any]
 
-# Fifty flowers a species: length and width of the sepal, length and width of the petal, in millimetres, two digits each.
+# Fifty flowers a species: length and width of the sepal, length and width of the petal, in millimeters, two digits each.
 FLOWERS = {
     "setosa": """
         51351402 49301402 47321302 46311502 50361402 54391704 46341403 50341502 44291402 49311501 54371502 48341602 48301401

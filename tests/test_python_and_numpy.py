@@ -17,11 +17,11 @@ from tools.locks import pins
 ROOT = Path(__file__).parents[1]
 
 
-def test_can_sum() -> None:
+def test_integers_are_summed() -> None:
     assert np.sum(np.array([1, 2, 3], np.int64)) == 6
 
 
-def test_can_do_matrix_algebra() -> None:
+def test_the_identity_matrix_changes_nothing() -> None:
     matrix = np.array([[2, 0, 1], [1, 3, -1], [0, 5, 4]], np.float64)
     identity = np.eye(3)
     np.testing.assert_array_equal(matrix @ identity, matrix)
@@ -73,13 +73,13 @@ def test_float32_and_float64_arrays_make_float64_and_int64_makes_float64() -> No
     assert (np.ones(2, np.int64) + np.ones(2, np.int32)).dtype == np.int64
 
 
-def test_scalars_keep_their_dtype_under_nep_50_and_lose_it_before() -> None:
-    # why our code gives constants as 0-d arrays of the working dtype: a float64 scalar means two things
+def test_float64_scalars_promote_under_nep_50_only() -> None:
+    # why our constants are 0-d arrays of the working dtype: a float64 scalar has two meanings
     expected = np.float64 if np.lib.NumpyVersion(np.__version__) >= "2.0.0" else np.float32
     assert (np.ones(2, np.float32) + np.float64(0.1)).dtype == expected
 
 
-def test_int64_is_written_out() -> None:
+def test_int64_arrays_hold_large_integers() -> None:
     assert np.arange(3, dtype=np.int64).dtype == np.int64
     assert np.array([2**40], np.int64)[0] + np.int64(1) == 2**40 + 1
 
@@ -132,19 +132,19 @@ def test_indices_out_of_range_are_refused() -> None:
         np.zeros((3, 2)).take([3], axis=0)
 
 
-def test_masks_choose() -> None:
+def test_masks_select() -> None:
     mask = np.tril(np.ones((3, 3), bool))
     scores = np.where(mask, np.float32(0), np.float32(-np.inf))
     assert scores.dtype == np.float32
     np.testing.assert_array_equal(np.isinf(scores), ~mask)
 
 
-def test_stable_argsort_keeps_the_order_of_equals() -> None:
+def test_stable_argsort_keeps_the_order_of_equal_elements() -> None:
     keys = np.array([1, 0, 1, 0, 1], np.int64)
     np.testing.assert_array_equal(np.argsort(keys, kind="stable"), [1, 3, 0, 2, 4])
 
 
-def test_reductions_run_along_axes_and_can_keep_them() -> None:
+def test_reductions_take_axes_and_can_keep_them() -> None:
     x = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
     assert x.sum(axis=(0, 2)).tolist() == [60.0, 92.0, 124.0]
     assert x.max(axis=-1, keepdims=True).shape == (2, 3, 1)
@@ -152,14 +152,14 @@ def test_reductions_run_along_axes_and_can_keep_them() -> None:
     assert np.zeros((0, 3)).sum(axis=0).tolist() == [0.0, 0.0, 0.0]
 
 
-def test_whole_numbers_in_float64_sum_exactly_in_any_order() -> None:
+def test_integers_in_float64_sum_exactly_in_any_order() -> None:
     x = np.arange(-5000.0, 5001.0)
     assert x.sum() == x[::-1].sum() == 0
     assert x @ x == sum(int(i) ** 2 for i in range(-5000, 5001))
 
 
 def test_arithmetic_is_correctly_rounded_and_never_fused() -> None:
-    a = np.full(64, 1 + 2.0**-12, np.float32)  # a² needs 25 bits: rounding it to 24 loses the last
+    a = np.full(64, 1 + 2.0**-12, np.float32)  # a² has 25 bits: rounding it to 24 drops the last
     np.testing.assert_array_equal(a * a - np.float32(1 + 2.0**-11), np.zeros(64))
     assert np.float32(1) / np.float32(3) == np.float32(0x55555555 / 2**32)
     assert np.sqrt(np.float32(2)).view(np.uint32) == 0x3FB504F3
@@ -171,7 +171,7 @@ def test_subnormal_numbers_are_kept() -> None:
     assert (tiny * np.float32(1))[0] > 0
 
 
-def test_raw_words_of_pcg64_are_what_nep_19_promises() -> None:
+def test_raw_words_of_pcg64_are_those_nep_19_guarantees() -> None:
     words = np.random.PCG64(np.random.SeedSequence(2026)).random_raw(3)
     assert words.dtype == np.uint64
     assert words.tolist() == [3300764713747675562, 11804314397344746687, 8619580609625321962]
@@ -189,7 +189,7 @@ def test_bit_generators_resume_from_their_state() -> None:
 
 @pytest.mark.parametrize("dtype", ["<f4", "<i8", "|b1", "<u2"])
 @pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
-def test_npy_files_give_back_dtype_shape_and_bytes(dtype: str, shape: tuple[int, ...]) -> None:
+def test_npy_files_keep_dtype_shape_and_bytes(dtype: str, shape: tuple[int, ...]) -> None:
     array = np.ones(shape, dtype)
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)

@@ -1,4 +1,4 @@
-"""Notes of edits: who modified an array last, and arrays that may not be written to in between."""
+"""Edits: when an array was last modified, and arrays that are read-only until they are edited."""
 
 import gc
 
@@ -16,7 +16,7 @@ def test_a_view_has_the_stamp_of_the_array_that_owns_its_memory() -> None:
     assert edits.stamp_of(array) == edits.stamp_of(array.T) == 9
 
 
-def test_a_note_goes_with_its_array() -> None:
+def test_the_record_of_an_edit_is_removed_with_its_array() -> None:
     array = np.zeros(3, np.float32)
     edits.note(array, 1)
     key = id(array)
@@ -36,7 +36,7 @@ def test_a_frozen_array_can_be_written_to_only_by_an_edit() -> None:
     assert x.tolist() == [2.0, 3.0]
 
 
-def test_what_was_read_only_already_stays_so() -> None:
+def test_thaw_leaves_arrays_read_only_that_freeze_did_not_change() -> None:
     array = np.zeros(2, np.float32)
     array.flags.writeable = False
     edits.freeze(array)
@@ -44,7 +44,7 @@ def test_what_was_read_only_already_stays_so() -> None:
     assert not array.flags.writeable
 
 
-def test_a_frozen_array_that_goes_is_forgotten() -> None:
+def test_the_record_of_a_frozen_array_is_removed_with_it() -> None:
     array = np.zeros(2, np.float32)
     edits.freeze(array)
     key = id(array)

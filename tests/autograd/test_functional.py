@@ -40,13 +40,13 @@ def test_inner_and_outer_derivatives_are_not_confused() -> None:
     assert grad(lambda x: x * grad(lambda y: x * y)(x))(3.0).item() == 6.0
 
 
-def test_grad_with_several_arguments_and_others_left_alone() -> None:
+def test_grad_of_several_arguments_passes_the_others_unchanged() -> None:
     value, (a, b) = value_and_grad(lambda x, n, y: (x**n * y).sum(), argnums=(0, 2))([1.0, 2.0], 3, 2.0)
     assert (value.item(), a.tolist(), b.item()) == (18.0, [6.0, 24.0], 9.0)
     assert not value.requires_grad
 
 
-def test_grad_leaves_grad_alone_and_works_under_no_grad() -> None:
+def test_grad_does_not_change_grad_attributes_and_works_under_no_grad() -> None:
     x = Tensor(2.0, requires_grad=True)
     with no_grad():
         assert grad(lambda t: t * t)(x).item() == 4.0
@@ -54,7 +54,7 @@ def test_grad_leaves_grad_alone_and_works_under_no_grad() -> None:
     assert grad(lambda t: t * t)(x).requires_grad  # x is being differentiated, and so is what depends on it
 
 
-def test_gradients_of_leaves_and_of_what_lies_between() -> None:
+def test_gradients_of_leaves_and_intermediate_tensors() -> None:
     x = Tensor(2.0, requires_grad=True)
     y = x * x
     z = y * y
@@ -71,7 +71,7 @@ def test_a_pullback_can_be_called_again() -> None:
         assert [g.tolist() for g in pull([scale, 0.0])] == [[3.0 * scale, 0.0], [scale, 0.0]]
 
 
-def test_what_is_no_scalar_or_no_tensor_is_refused() -> None:
+def test_grad_requires_a_function_that_returns_a_scalar_tensor() -> None:
     with pytest.raises(ValueError, match=r"grad: f must return a scalar, got shape \(2,\)"):
         grad(lambda x: x)([1.0, 2.0])
     with pytest.raises(TypeError, match="f must return a Tensor, got float"):
@@ -108,7 +108,7 @@ def test_hessian_vector_products() -> None:
     assert product.tolist() == [6.0, -12.0]
 
 
-def test_a_wrong_rule_is_shown_beside_the_right_numbers() -> None:
+def test_a_wrong_rule_is_reported_with_the_numeric_gradient() -> None:
     @operation(lambda g, x: g * x)
     def half_right(x: Any) -> Any:
         return x * x
@@ -121,7 +121,7 @@ def test_a_wrong_rule_is_shown_beside_the_right_numbers() -> None:
     assert "numeric:\n[[" in message
 
 
-def test_a_rule_that_is_wrong_in_second_order_alone_is_found() -> None:
+def test_a_rule_that_is_wrong_only_in_second_order_is_found() -> None:
     @operation(lambda g, x: g * np.cos(x.data if isinstance(x, Tensor) else x))
     def cut_off(x: Any) -> Any:
         return np.sin(x)
@@ -132,7 +132,7 @@ def test_a_rule_that_is_wrong_in_second_order_alone_is_found() -> None:
     gradient_check(sin, [0.5], order=2)
 
 
-def test_a_check_that_cannot_check_says_so() -> None:
+def test_gradient_check_refuses_inputs_that_it_cannot_check() -> None:
     with pytest.raises(ValueError, match="gradient_check: one input must be floating, got none"):
         gradient_check(lambda x: x, 1)
     with pytest.raises(GradientError, match="requires no gradient"):
@@ -169,7 +169,7 @@ def test_large_values_are_drawn_by_their_shape() -> None:
     assert "leaf  value shape (10, 10)  gradient shape (10, 10)" in (x * x).sum().draw()
 
 
-def test_derivatives_through_closures_are_not_lost() -> None:
+def test_derivatives_through_closures_are_computed() -> None:
     assert grad(lambda x: grad(lambda y: x * y * y)(3.0))(1.0).item() == 6.0
     assert grad(lambda x: value_and_grad(lambda y: x * y * y)(3.0)[0])(1.0).item() == 9.0
     assert grad(lambda x: vjp(lambda y: x * y * y, 3.0)[1](None)[0])(1.0).item() == 6.0
@@ -181,13 +181,13 @@ def test_derivatives_through_closures_are_not_lost() -> None:
     assert weight.grad.item() == 15.0
 
 
-def test_what_depends_on_nothing_outside_has_no_graph() -> None:
+def test_results_of_grad_without_outer_tensors_have_no_graph() -> None:
     assert not grad(lambda x: grad(lambda y: x * y * y)(3.0))(1.0).requires_grad
     value, _ = value_and_grad(lambda x: x * grad(lambda y: x * y * y)(3.0))(1.0)
     assert not value.requires_grad
 
 
-def test_kernels_beside_a_leaf_in_a_closure_have_first_gradients_and_refuse_second_ones() -> None:
+def test_kernels_with_a_leaf_in_a_closure_have_first_gradients_only() -> None:
     @kernel(lambda g, x, w: (g * w, g * x))
     def product(x: Any, w: Any) -> Any:
         return x * w, (x, w)
@@ -199,7 +199,7 @@ def test_kernels_beside_a_leaf_in_a_closure_have_first_gradients_and_refuse_seco
         slope.backward()
 
 
-def test_gradients_of_a_node_between_leave_its_own_graph_alone() -> None:
+def test_gradients_of_an_intermediate_tensor_do_not_free_its_own_graph() -> None:
     x = Tensor(2.0, requires_grad=True)
     y = x * x
     z = y * y
@@ -257,7 +257,7 @@ def test_a_jvp_can_be_differentiated() -> None:
     assert tangent.grad.item() == 4.0
 
 
-def test_a_jvp_names_what_does_not_fit() -> None:
+def test_jvp_refuses_tangents_that_do_not_fit() -> None:
     with pytest.raises(ValueError, match=r"jvp: tangents\[0\] must have shape \(2,\), as its argument, got \(\)"):
         jvp(sin, ([1.0, 2.0],), (1.0,))
     with pytest.raises(ValueError, match=r"jvp: tangents must be as many as arguments, got 2 for 1"):
@@ -274,7 +274,7 @@ def test_a_jvp_names_what_does_not_fit() -> None:
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_arrows_pass_no_box_and_no_two_arrows_are_one() -> None:
+def test_arrows_do_not_cross_boxes_or_coincide() -> None:
     a, w = Tensor([1.0, 2.0], requires_grad=True), Tensor([0.5, 1.0], requires_grad=True)
     picture = ET.fromstring((((a * w).tanh() + a).sigmoid() * w + (a * a) * a + w).sum().draw(form="svg"))
     boxes = [{name: float(one.get(name, "0")) for name in ("x", "y", "width", "height")} for one in picture.iter(f"{SVG}rect")]

@@ -1,4 +1,4 @@
-"""The backward pass: what people reported broken elsewhere holds here."""
+"""The graph and the backward pass: among others, what users reported broken in other libraries."""
 
 import gc
 import sys
@@ -59,7 +59,7 @@ def test_a_tied_weight_gets_the_gradients_of_both_uses() -> None:
     assert grad_of(weight) == [[3.0, 4.0], [7.0, 10.0]]
 
 
-def test_a_chain_far_beyond_the_recursion_limit_works_and_goes_away() -> None:
+def test_a_chain_longer_than_the_recursion_limit_is_differentiated_and_freed() -> None:
     depth = 100_000
     assert depth > 10 * sys.getrecursionlimit()
     x = leaf(1.0)
@@ -114,7 +114,7 @@ def test_a_retained_graph_can_be_passed_again() -> None:
     assert grad_of(x) == 8.0
 
 
-def test_what_has_no_gradient_says_so() -> None:
+def test_backward_requires_a_gradient_and_a_scalar() -> None:
     with pytest.raises(GraphError, match="requires no gradient"):
         Tensor(1.0).backward()
     with no_grad(), pytest.raises(GraphError, match="requires no gradient"):
@@ -150,7 +150,7 @@ def test_gradients_of_two_leaves_never_share_memory() -> None:
     assert (grad_of(b), seed.tolist()) == ([1.0, 1.0], [1.0, 1.0])
 
 
-def test_gradients_asked_for_never_share_memory_either() -> None:
+def test_returned_gradients_never_share_memory() -> None:
     a, b = leaf([1.0, 2.0]), leaf([1.0, 2.0])
     for create_graph in (False, True):
         first, second = gradients(a + b, [a, b], [1.0, 1.0], create_graph=create_graph)
@@ -161,7 +161,7 @@ def test_gradients_asked_for_never_share_memory_either() -> None:
     assert spread.tolist() == [5.0, 1.0]
 
 
-def test_a_rule_that_gives_another_shape_is_refused() -> None:
+def test_a_gradient_of_another_shape_is_refused() -> None:
     @operation(lambda g: g[0])
     def wrong(x: Any) -> Any:
         return x * x
@@ -170,7 +170,7 @@ def test_a_rule_that_gives_another_shape_is_refused() -> None:
         wrong(leaf([1.0, 2.0])).backward([1.0, 1.0])
 
 
-def test_a_rule_that_gives_another_dtype_is_refused() -> None:
+def test_a_gradient_of_another_dtype_is_refused() -> None:
     @operation(lambda g: g.astype(np.float64))
     def wide(x: Any) -> Any:
         return x * x
@@ -195,7 +195,7 @@ def test_tensors_without_axes_work_and_keep_their_dtype() -> None:
     assert [y.shape, y.dtype.name, x.grad.shape, x.grad.dtype.name] == [(), "float32", (), "float32"]
 
 
-def test_tensors_without_axes_are_stretched_and_indexed_beside_other_uses() -> None:
+def test_tensors_without_axes_are_broadcast_and_indexed_with_other_uses() -> None:
     x = leaf(3.0)
     (x[None] * x.expand(2) + x.transpose() + x.squeeze() + x[()]).sum().backward()
     assert grad_of(x) == 18.0
@@ -217,7 +217,7 @@ def test_no_grad_and_detach_cut_the_graph() -> None:
     assert (x * 2).requires_grad
 
 
-def test_a_modified_array_is_found_through_views_and_detached_tensors() -> None:
+def test_a_modified_array_is_detected_through_views_and_detached_tensors() -> None:
     x = leaf([1.0, 2.0])
     y = x.reshape(2, 1)
     z = (y * y).sum()
@@ -231,7 +231,7 @@ def test_a_modified_array_is_found_through_views_and_detached_tensors() -> None:
         w.backward([1.0, 1.0])
 
 
-def test_modifying_what_no_rule_needs_or_before_it_is_used_is_allowed() -> None:
+def test_arrays_that_no_rule_needs_can_be_modified() -> None:
     x, bias = leaf([1.0, 2.0]), leaf([1.0, 2.0])
     with no_grad():
         bias[0] = 7.0
@@ -262,7 +262,7 @@ def test_assigning_to_a_leaf_that_requires_a_gradient_is_refused_outside_of_no_g
     assert plain.tolist() == [9.0, 2.0]
 
 
-def test_an_array_handed_out_cannot_be_written_nor_can_one_that_was_handed_in() -> None:
+def test_arrays_returned_by_numpy_are_read_only_and_arrays_passed_in_are_copied() -> None:
     array = np.ones(2, np.float32)
     x = leaf(array)
     y = (x * x).sum()
@@ -277,7 +277,7 @@ def test_an_array_handed_out_cannot_be_written_nor_can_one_that_was_handed_in() 
         y.backward()  # edit() was entered: that counts
 
 
-def test_rebinding_data_does_not_reach_back_into_the_graph() -> None:
+def test_rebinding_data_does_not_change_the_graph() -> None:
     x = leaf([1.0, 2.0])
     y = (x * x).sum()
     x.data = np.array([7.0, 7.0], np.float32)
@@ -285,7 +285,7 @@ def test_rebinding_data_does_not_reach_back_into_the_graph() -> None:
     assert grad_of(x) == [2.0, 4.0]
 
 
-def test_graphs_go_at_once_without_the_collector() -> None:
+def test_graphs_are_freed_immediately_without_the_garbage_collector() -> None:
     with no_collector():
         x = leaf(np.ones((4, 4), np.float32))
         y = (x @ x).exp().softmax().sum()
@@ -301,7 +301,7 @@ def test_graphs_go_at_once_without_the_collector() -> None:
         assert gc.collect() == 0
 
 
-def test_memory_is_flat_over_steps_without_the_collector() -> None:
+def test_memory_is_constant_over_steps_without_the_garbage_collector() -> None:
     weight = leaf(np.full((50, 50), 0.01, np.float32))
 
     def step() -> None:
@@ -325,7 +325,7 @@ def test_memory_is_flat_over_steps_without_the_collector() -> None:
     assert after - before < 5_000  # one of the arrays has 10,000 bytes
 
 
-def test_buffers_are_freed_while_the_pass_goes_on() -> None:
+def test_saved_arrays_are_freed_during_the_pass() -> None:
     size = 40_000
     x = leaf(np.linspace(0.1, 0.2, size).astype(np.float32))
     tracemalloc.start()
@@ -351,7 +351,7 @@ def test_a_nan_is_traced_to_the_operation_that_made_it() -> None:
     assert "y = (x.sqrt() * 0.0).sum()" in str(caught.value)
 
 
-def test_an_error_in_a_rule_says_which_operation_it_was() -> None:
+def test_an_error_in_a_rule_names_the_operation() -> None:
     x = leaf([[1.0, 2.0]])
     y = x @ Tensor([[1.0], [1.0]])
     with pytest.raises(FloatingPointError) as caught:
@@ -359,7 +359,7 @@ def test_an_error_in_a_rule_says_which_operation_it_was() -> None:
     assert caught.value.__notes__ == ["in the backward pass of matmul_weight"]
 
 
-def test_fused_kernels_have_first_gradients_and_say_that_they_have_no_second() -> None:
+def test_kernels_have_first_gradients_only() -> None:
     @kernel(lambda g, x: (g * (x + x), None))
     def squared(x: Any, _: Any) -> Any:
         return x * x, (x,)
@@ -371,7 +371,7 @@ def test_fused_kernels_have_first_gradients_and_say_that_they_have_no_second() -
         gradients(squared(x, None).sum(), [x], create_graph=True)
 
 
-def test_the_order_of_the_sum_over_uses_is_the_reverse_of_the_programs() -> None:
+def test_contributions_are_added_in_the_reverse_order_of_the_program() -> None:
     x, e = leaf(1.0), 2.0**-24
     (x * 1.0 + x * e + x * e).backward()
     assert grad_of(x) == 1 + 2 * e  # (1 + e) + e is 1 in float32
@@ -403,7 +403,7 @@ def test_threads_record_their_own_graphs_and_start_recording_in_exact_arithmetic
         assert gradient == 2.0 * k * k
 
 
-def test_a_rule_that_gives_another_shape_is_found_at_the_next_node() -> None:
+def test_a_gradient_of_another_shape_is_refused_at_the_next_node() -> None:
     @operation(lambda g: g[0])
     def wrong(x: Any) -> Any:
         return x * x
@@ -413,7 +413,7 @@ def test_a_rule_that_gives_another_shape_is_found_at_the_next_node() -> None:
         wrong(x * x).backward([1.0, 1.0])
 
 
-def test_a_joint_rule_gives_a_tuple() -> None:
+def test_a_joint_rule_must_return_a_tuple() -> None:
     @kernel(lambda g, x: g * x)
     def wrong(x: Any) -> Any:
         return x * x, (x,)
@@ -422,7 +422,7 @@ def test_a_joint_rule_gives_a_tuple() -> None:
         wrong(leaf([1.0, 2.0])).backward([1.0, 1.0])
 
 
-def test_an_edited_tensor_of_indices_is_found() -> None:
+def test_an_edit_of_a_tensor_of_indices_is_detected() -> None:
     x, ids = leaf([[1.0, 2.0], [3.0, 4.0]]), Tensor([0, 1])
     results = [x[ids].sum(), x[:, ids].sum()]
     ids[0] = 1
@@ -431,7 +431,7 @@ def test_an_edited_tensor_of_indices_is_found() -> None:
             y.backward()
 
 
-def test_tracing_and_recording_are_chosen_apart() -> None:
+def test_tracing_and_recording_are_independent() -> None:
     x = leaf(0.0)
     with no_grad(), detect_anomaly():
         assert not (x * 2).requires_grad

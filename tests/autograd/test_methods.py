@@ -1,4 +1,4 @@
-"""Methods and operators: NumPy's and PyTorch's names, values beside NumPy's, and what says what to write instead."""
+"""Methods and operators: NumPy's and PyTorch's names, values compared with NumPy's, and hints for missing names."""
 
 import inspect
 from typing import Any
@@ -245,14 +245,14 @@ def test_einsum_is_numpys(subscripts: str, shapes: list[tuple[int, ...]]) -> Non
         ("i1", [(2, 3)], "subscripts must be letters"),
     ],
 )
-def test_einsum_names_what_does_not_fit(subscripts: str, shapes: list[tuple[int, ...]], message: str) -> None:
+def test_einsum_refuses_subscripts_that_do_not_fit(subscripts: str, shapes: list[tuple[int, ...]], message: str) -> None:
     with pytest.raises(ValueError, match=f"einsum: {message}"):
         autograd.einsum(subscripts, *[autograd.zeros(shape) for shape in shapes])
     with pytest.raises(TypeError, match="einsum: subscripts must be a string, got Tensor"):
         autograd.einsum(Tensor(1.0))  # type: ignore[arg-type]
 
 
-def test_what_a_tensor_has_not_names_what_to_write_instead() -> None:
+def test_an_attribute_error_names_what_to_write_instead() -> None:
     x: Any = Tensor([1.0])
     for name, hint in INSTEAD.items():
         assert not hasattr(x, name)

@@ -1,4 +1,4 @@
-"""What every operation promises: its gradients, first and second, are those of central differences, and exact arithmetic agrees."""
+"""Every operation: its first and second gradients are those of central differences, and exact arithmetic agrees."""
 
 from typing import Any
 
@@ -107,7 +107,7 @@ def test_corners_have_the_gradient_between_their_sides() -> None:
     assert x.grad.tolist() == [0.0, 0.0]
 
 
-def test_no_gradient_passes_what_where_did_not_choose_not_even_nan() -> None:
+def test_where_passes_no_gradient_to_elements_that_it_did_not_select() -> None:
     x = Tensor([0.0, 4.0], requires_grad=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         ops.where(x.numpy() > 0, 1 / x, 0.0).sum().backward()
@@ -119,7 +119,7 @@ def test_no_gradient_passes_what_where_did_not_choose_not_even_nan() -> None:
     assert y.grad.tolist() == [0.0, -0.0625]
 
 
-def test_which_zero_is_larger_is_not_left_to_the_processor() -> None:
+def test_maximum_and_minimum_of_zeros_are_positive_zeros() -> None:
     zeros = np.array([0.0, -0.0], np.float32)
     for function in (ops.maximum, ops.minimum):
         assert not np.signbit(function(Tensor(zeros), Tensor(zeros[::-1])).numpy()).any()
@@ -143,7 +143,7 @@ def test_repeated_indices_accumulate() -> None:
     assert x.grad.tolist() == [1.0, 0.0, 3.0]
 
 
-def test_whole_powers_of_anything_are_numpys() -> None:
+def test_integer_powers_are_numpys() -> None:
     x = Tensor([0.0, 2.0, -3.0, float("inf")], requires_grad=True)
     assert (x**0).tolist() == [1.0] * 4
     (x**0).sum().backward()
@@ -160,7 +160,7 @@ def test_softmax_refuses_rows_without_a_finite_maximum_and_takes_minus_infinity(
             Tensor([[0.0, 0.0], row]).softmax()
 
 
-def test_operations_on_arrays_alone_compute_arrays() -> None:
+def test_operations_on_arrays_return_arrays() -> None:
     x: Any = np.array([1.0, 4.0], np.float32)
     results: list[Any] = [
         ops.sqrt(x),
@@ -174,7 +174,7 @@ def test_operations_on_arrays_alone_compute_arrays() -> None:
         assert result.dtype == np.float32
 
 
-def test_operations_on_numbers_and_lists_compute_tensors() -> None:
+def test_operations_on_numbers_and_lists_return_tensors() -> None:
     assert ops.exp(0.0).tolist() == 1.0
     assert ops.sqrt([4.0, 9.0]).tolist() == [2.0, 3.0]
     assert ops.maximum([1.0, 2.0], 1.5).tolist() == [1.5, 2.0]
@@ -195,7 +195,7 @@ def test_users_add_an_operation_with_one_function_and_one_rule() -> None:
     gradient_check(right, [0.5, 1.0], order=2)
 
 
-def test_a_rule_can_only_name_what_there_is() -> None:
+def test_parameters_of_a_rule_must_be_arguments_or_out() -> None:
     with pytest.raises(TypeError, match=r"f: a rule's parameters must be among x, out, n, got 'y\'"):
 
         @operation(lambda g, y: g * y)
@@ -240,7 +240,7 @@ def test_bad_input_is_named(call: Any, error: type[Exception], message: str) -> 
         call()
 
 
-def test_powers_take_numpys_numbers_and_keep_integers() -> None:
+def test_powers_take_numpy_scalars_and_keep_integers() -> None:
     x = Tensor([4.0, 9.0])
     assert ((x ** np.float32(0.5)).tolist(), (x ** np.float32(2)).tolist()) == ([2.0, 3.0], [16.0, 81.0])
     assert [(Tensor([2]) ** n).dtype.name for n in (0, 1, 2)] == ["int64"] * 3
@@ -267,7 +267,7 @@ def test_operations_take_defaults_and_keywords() -> None:
         operation(lambda g: g)(lambda x, *, n: x * n)
 
 
-def test_a_tensor_without_a_rule_is_refused() -> None:
+def test_a_tensor_as_an_argument_without_a_rule_is_refused() -> None:
     @operation(lambda g, n: g * n)
     def scaled(x: Any, n: Any) -> Any:
         return x * n

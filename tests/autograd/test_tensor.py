@@ -1,4 +1,4 @@
-"""`Tensor` as a value: what it takes, what it shows, what it refuses."""
+"""`Tensor` as a value: conversions, dtypes, Python protocols."""
 
 import copy
 import pickle
@@ -13,7 +13,7 @@ from samebits.autograd import GraphError, Tensor, no_grad, where
 from samebits.core import numerics
 
 
-def test_floats_become_float32_and_whole_numbers_int64() -> None:
+def test_floats_become_float32_and_integers_int64() -> None:
     given = [
         1.0,
         [1.0, 2.0],
@@ -32,7 +32,7 @@ def test_floats_become_float32_and_whole_numbers_int64() -> None:
     assert Tensor([1, 2], dtype=np.float32).dtype == np.float32
 
 
-def test_float64_arrays_stay_float64_in_fast_arithmetic_alone() -> None:
+def test_float64_arrays_stay_float64_in_fast_arithmetic_only() -> None:
     with numerics("fast"):
         assert Tensor(np.ones(2)).dtype == np.float64
         assert Tensor([1.0]).dtype == np.float32
@@ -87,12 +87,12 @@ def test_a_tensor_of_a_tensor_is_a_copy_without_its_graph() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["text", None, object(), 1j, ["a", 1]])
-def test_what_is_no_number_is_refused(wrong: Any) -> None:
+def test_data_that_is_not_numeric_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match=r"Tensor: dtype must be float32, int64 or bool, got "):
         Tensor(wrong)
 
 
-def test_integer_tensors_refuse_gradients_and_say_what_to_write() -> None:
+def test_integer_tensors_cannot_require_gradients() -> None:
     with pytest.raises(TypeError, match=r"a tensor of int64 has no gradient; make it floating, as in Tensor\(1\.0\)"):
         Tensor([1, 2], requires_grad=True)
     x = Tensor([1, 2])
@@ -113,7 +113,7 @@ def test_numpy_arrays_and_numbers_compute_with_tensors_from_both_sides() -> None
         assert y.requires_grad
 
 
-def test_comparisons_give_truth_values_and_tensors_are_hashed_by_identity() -> None:
+def test_comparisons_return_booleans_and_tensors_are_hashed_by_identity() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     assert (x < 2).tolist() == [True, False]
     assert (x == x.detach()).tolist() == [True, True]
@@ -164,7 +164,7 @@ def test_tensors_index_tensors() -> None:
     assert x.grad.tolist() == [1.0, 3.0, 3.0]
 
 
-def test_leaves_are_copied_and_pickled_with_their_elements_and_nothing_else() -> None:
+def test_leaves_are_copied_and_pickled_without_their_gradients() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     (x * x).sum().backward()
     for y in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):  # noqa: S301
@@ -173,7 +173,7 @@ def test_leaves_are_copied_and_pickled_with_their_elements_and_nothing_else() ->
         copy.deepcopy(x * 2)
 
 
-def test_requires_grad_can_be_changed_on_leaves_alone() -> None:
+def test_requires_grad_can_be_changed_on_leaves_only() -> None:
     x = Tensor(1.0)
     x.requires_grad = True
     y = x * 2
@@ -185,7 +185,7 @@ def test_requires_grad_can_be_changed_on_leaves_alone() -> None:
         y.grad = None
 
 
-def test_grad_takes_only_what_fits() -> None:
+def test_grad_must_have_the_shape_and_dtype_of_its_tensor() -> None:
     x = Tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(ValueError, match=r"grad must be float32 of shape \(2,\), got float32 of shape \(1,\)"):
         x.grad = Tensor([1.0])
@@ -204,7 +204,7 @@ def test_dtypes_are_changed_with_their_gradients() -> None:
     assert Tensor([1.7, -1.7]).astype(np.int64).tolist() == [1, -1]
 
 
-def test_arrays_out_of_tensors() -> None:
+def test_tensors_become_arrays() -> None:
     x = Tensor([1.0, 2.0])
     assert np.asarray(x).dtype == np.float32
     assert np.asarray(x, np.float64).tolist() == [1.0, 2.0]
@@ -228,7 +228,7 @@ def test_a_loop_of_steps_learns() -> None:
     assert abs(bias.item() - 1) < 3e-2
 
 
-def test_astype_takes_what_tensors_may_be() -> None:
+def test_astype_takes_the_dtypes_of_tensors() -> None:
     for dtype in (np.float16, np.float64, np.int32):
         with pytest.raises(TypeError, match="Tensor: dtype must be float32, int64 or bool, got "):
             Tensor([1.0]).astype(dtype)
@@ -242,7 +242,7 @@ def test_lists_of_tensors_that_would_lose_their_gradients_are_refused() -> None:
     assert Tensor([x.detach(), 2.0]).tolist() == [1.0, 2.0]
 
 
-def test_numpys_functions_are_refused_with_the_way_out() -> None:
+def test_numpys_functions_are_refused_with_the_function_to_use() -> None:
     x: Any = Tensor([1.0, 2.0], requires_grad=True)
     calls: list[Any] = [lambda: np.sum(x), lambda: np.where(x > 1, x, 0), lambda: np.concatenate([x, x])]
     for name, call in zip(["sum", "where", "concatenate"], calls, strict=True):
@@ -258,14 +258,14 @@ def test_grad_is_a_tensor_without_a_graph() -> None:
     assert not x.grad.requires_grad
 
 
-def test_whole_numbers_beyond_int64_are_refused() -> None:
+def test_integers_beyond_int64_are_refused() -> None:
     for large in (2**63, np.array([2**64 - 1], np.uint64)):
         with pytest.raises(OverflowError, match="integers must fit in int64, got"):
             Tensor(large)
     assert Tensor(np.array([2**63 - 1], np.uint64)).tolist() == [2**63 - 1]
 
 
-def test_one_element_is_formatted_as_a_number_and_tensors_can_be_referred_to_weakly() -> None:
+def test_one_element_is_formatted_as_a_number_and_tensors_have_weak_references() -> None:
     assert f"{Tensor([1.23456]):.2f} {Tensor(3):03d} {Tensor(3)}" == "1.23 003 Tensor(3)"
     with pytest.raises(TypeError, match=r"shape \(2,\) cannot be formatted with '\.2f'"):
         f"{Tensor([1.0, 2.0]):.2f}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samebits.autograd import Tensor
-from samebits.core import Stream, numerics
+from samebits.core import Stream, blocks, numerics
 from samebits.nn import SGD, Adam, AdamW, Lion, Module, Muon, clip_gradient_norm, optimizer, parameter
 from samebits.nn.muon import COEFFICIENTS, orthogonalized
 
@@ -26,7 +26,7 @@ def make(kind, shapes=SHAPES, **options):
 
 def set_gradients(tensors, step):
     for i, x in enumerate(tensors):
-        x.grad = Tensor(normal(f"g{i}", *x.shape) * np.float32(0.1 + step % 3) + 0.3 * x.numpy())
+        x.grad = Tensor(normal(f"g{i}", *x.shape) * np.float32(0.1 + step % 3) + np.float32(0.3) * x.numpy())
 
 
 def train(tensors, one, steps, first=0):
@@ -125,7 +125,7 @@ def test_blocks_layout_and_mode_cannot_change_a_bit(name, monkeypatch):
     for block, mode, order in ((32768, "exact", "C"), (7, "exact", "C"), (100, "exact", "F"), (32768, "fast", "C")):
         if kind is Muon and mode == "fast":
             continue  # its products are BLAS's
-        monkeypatch.setattr(optimizer, "BLOCK", block)
+        monkeypatch.setattr(blocks, "CACHE_BYTES", block * 8)
         tensors, one = make(kind, **options)
         for x in tensors:
             x.data = np.array(x.data, order=order)

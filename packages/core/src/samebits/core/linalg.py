@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from samebits.core import blocks
 from samebits.core.arguments import axis_index, check_out, float_array
@@ -39,7 +40,7 @@ class Prepared:
     values: Float64 | Float32  # (K, n)
 
 
-def prepare(b: Float32, /) -> Prepared:
+def prepare(b: ArrayLike, /) -> Prepared:
     """Put a float32 matrix b (K, n) on its grid once, for many products.
 
     matmul(a, prepare(b)) has the bits of matmul(a, b). It is a float64 copy of b, so later changes of b have no effect.
@@ -91,7 +92,7 @@ def multiply(a: Float64, b: Float64) -> Float64:
     return product
 
 
-def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> Float32:
+def matmul(a: ArrayLike, b: ArrayLike | Prepared, /, out: Float32 | None = None) -> Float32:
     """The matrix product of float32 arrays, with np.matmul's rules for shapes.
 
     a (..., m, K) and b (..., K, n) give (..., m, n), leading axes broadcast; an `a` (K,) counts as one row, a `b` (K,)
@@ -118,7 +119,7 @@ def matmul(a: Float32, b: Float32 | Prepared, /, out: Float32 | None = None) -> 
     return _checked("matmul", a, b, out)
 
 
-def dot(a: Float32, b: Float32, /) -> Float32:
+def dot(a: ArrayLike, b: ArrayLike, /) -> Float32:
     """The sum product over the last axis of a and the second-to-last of b (or its only one), with np.dot's shapes.
 
     a (..., K) and b (K,) give (...); a (..., K) and b (..., K, n) give the other axes of a, then those of b. The bits
@@ -140,7 +141,7 @@ def dot(a: Float32, b: Float32, /) -> Float32:
     return product.reshape(a.shape[:-1] + others)
 
 
-def vecdot(a: Float32, b: Float32, /, axis: int = -1) -> Float32:
+def vecdot(a: ArrayLike, b: ArrayLike, /, axis: int = -1) -> Float32:
     """The product of each vector along `axis` of a with that of b, the other axes broadcast: np.vecdot of NumPy 2.
 
     The bits are those of `matmul` of each pair of vectors, and so are the errors.

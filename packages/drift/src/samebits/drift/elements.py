@@ -186,5 +186,5 @@ def draw(name: str, *arguments: float) -> Any:
 
 
 def from_stream(*arguments: Any, **keywords: Any) -> Callable[[Any], Any]:
-    """A function that calls a method of `samebits.core.Stream`, whose argument order is that of NumPy's Generator."""
+    """A function that calls a method of a `samebits.core.Stream` with these arguments."""
     return lambda method: method(samebits.core.Stream(17), *arguments, **keywords)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor
+from samebits.core import row_blocks
 from samebits.core.arguments import integer
 from samebits.nn.arguments import flag, number_within
 from samebits.nn.module import fitting
@@ -25,8 +26,6 @@ __all__ = ["CombinedOptimizer", "Optimizer", "Parameters", "Slot", "constants", 
 
 Array = npt.NDArray[Any]
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
-
-BLOCK = 32768  # elements updated at a time
 
 
 class Slot:
@@ -201,11 +200,8 @@ def in_blocks(*arrays: Array) -> Iterator[list[Array]]:
         [[32768, 32768], [7232, 7232]]
     """
     flat = [array.reshape(-1) for array in arrays]
-    size = flat[0].size
-    scratch = np.empty(min(size, BLOCK), flat[0].dtype)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
-        yield [*[array[start:stop] for array in flat], scratch[: stop - start]]
+    for part in row_blocks(flat[0].size):
+        yield [*[array[part] for array in flat], np.empty(part.stop - part.start, flat[0].dtype)]
 
 
 @lru_cache(maxsize=8)
