@@ -28,15 +28,20 @@ def test_nothing_has_no_sketch() -> None:
 
 
 @given(st.lists(st.integers(-5, 5), max_size=30), st.integers(1, 9))
-def test_the_running_mean_is_that_of_the_last_values(values: list[int], width: int) -> None:
+def test_the_running_mean_is_that_of_a_centered_window(values: list[int], width: int) -> None:
     found = running_mean(values, width)
     for i, mean in enumerate(found):
-        last = values[max(0, i + 1 - width) : i + 1]
-        assert abs(mean - sum(last) / len(last)) < 1e-12
+        reach = min(width // 2, i, len(values) - 1 - i)
+        window = values[i - reach : i + reach + 1]
+        assert abs(mean - sum(window) / len(window)) < 1e-12
+
+
+def test_the_running_mean_of_a_straight_line_is_the_line() -> None:
+    assert running_mean([float(i) for i in range(50)], 9) == [float(i) for i in range(50)]
 
 
 def test_a_picture_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"path is loss\.jpeg: a name that ends in \.svg or \.png is needed"):
+    with pytest.raises(ValueError, match=r"draw: path must end in \.svg or \.png, got loss\.jpeg"):
         draw(Path("loss.jpeg"), [(1, 2.0)], [], title="")
 
 

@@ -1,8 +1,8 @@
-"""The loss curve: what training cost at each step, as a picture and in the terminal.
+"""The loss curve: the loss of each training step, as a picture and in the terminal.
 
-`draw` writes it as SVG or PNG with matplotlib, `sketch` as lines of Braille dots, two dots across and four down to a character.
-The training loss is noisy, so the picture shows it light and its running mean, over a fiftieth of the run, strong; the dots are the
-evaluations on text that was not trained on.
+`draw` writes an SVG or PNG file with matplotlib; `sketch` returns lines of Braille characters, each two dots wide and four high.
+The picture has the noisy loss of each step as a pale line, its running mean over a fiftieth of the run as a strong one, and the
+validation losses as dots, all on a light card, so that it can be read on dark pages too.
 """
 
 from collections.abc import Sequence
@@ -17,22 +17,26 @@ __all__ = ["draw", "running_mean", "sketch"]
 Points = Sequence[tuple[int, float]]
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a Braille character: by column, from the top
+_LABEL = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 _STYLE = {"svg.hashsalt": "samebits", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10}
 
 
 def running_mean(values: Sequence[float], width: int) -> list[float]:
-    """The mean of each value and the ``width - 1`` before it, fewer at the start.
+    """The mean of each value and up to ``width // 2`` neighbors on either side.
+
+    The window is centered, so the mean does not lag behind the values. Near the ends it shrinks on both sides alike.
 
     Example:
-        >>> running_mean([4.0, 2.0, 0.0], 2)
-        [4.0, 3.0, 1.0]
+        >>> running_mean([4.0, 2.0, 0.0, 1.0], 3)
+        [4.0, 2.0, 1.0, 1.0]
     """
-    sums = [0.0, *accumulate(values)]
-    return [(sums[i + 1] - sums[max(0, i + 1 - width)]) / min(i + 1, width) for i in range(len(values))]
+    sums, last = [0.0, *accumulate(values)], len(values) - 1
+    reach = [min(width // 2, i, last - i) for i in range(len(values))]
+    return [(sums[i + r + 1] - sums[i - r]) / (2 * r + 1) for i, r in enumerate(reach)]
 
 
 def sketch(points: Points, *, width: int = 60, height: int = 10) -> list[str]:
-    r"""The curve through (step, loss) points in ``height`` lines of ``width`` characters, with its axes' ends.
+    r"""The curve through (step, loss) points in ``height`` lines of ``width`` characters, with labels at the ends of the axes.
 
     Example:
         >>> print("\n".join(sketch([(0, 4.0), (10, 1.0)], width=6, height=2)))
@@ -64,27 +68,31 @@ def sketch(points: Points, *, width: int = 60, height: int = 10) -> list[str]:
 
 
 def draw(path: Path, training: Points, validation: Points, *, title: str) -> None:
-    """Write the curve to ``path``, as SVG or PNG by its ending; the same points give the same bytes of SVG.
+    """Write the curve to ``path``, as SVG or PNG according to its suffix; the same points give the same SVG.
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
-        ValueError: ``path`` ends otherwise.
+        ValueError: The suffix is another one.
     """
     if path.suffix not in {".svg", ".png"}:
-        raise ValueError(f"path is {path}: a name that ends in .svg or .png is needed")
+        raise ValueError(f"draw: path must end in .svg or .png, got {path}")
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     with mpl.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+        figure, axes = plt.subplots(figsize=(8, 4), layout=ConstrainedLayoutEngine(w_pad=0.16, h_pad=0.14))
+        _card(figure)
         steps, losses = [step for step, _ in training], [loss for _, loss in training]
         axes.plot(steps, losses, color="#9ecae1", linewidth=0.8, label="training, each step")
         axes.plot(steps, running_mean(losses, max(1, len(losses) // 50)), color="#2171b5", linewidth=1.8, label="training, mean")
-        axes.plot(*_columns(validation), "o-", color="#d94801", markersize=4, linewidth=1, label="validation")
+        axes.plot(*_columns(validation), "o-", color="#d94801", markersize=3.5, linewidth=1, label="validation")
         for step, loss in validation[-1:]:
-            axes.annotate(f"{loss:.3f}", (step, loss), (0, 8), textcoords="offset points", ha="right", color="#d94801")
+            axes.annotate(
+                f"{loss:.3f}", (step, loss), (0, 10), textcoords="offset points", ha="right", color="#d94801", bbox=_LABEL
+            )
         axes.set(title=title, xlabel="step", ylabel="loss, nats per token")
         axes.grid(color="#e5e5e5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
@@ -93,6 +101,20 @@ def draw(path: Path, training: Points, validation: Points, *, title: str) -> Non
         with replace_file(path) as file:
             figure.savefig(file, format=path.suffix[1:], metadata=metadata, dpi=150)
         plt.close(figure)
+
+
+def _card(figure: Any) -> None:
+    """Give a figure a white background with rounded corners and a thin border."""
+    from matplotlib.patches import FancyBboxPatch
+
+    figure.patch.set_visible(False)
+    inches = figure.dpi_scale_trans
+    width, height = figure.get_size_inches()
+    rounded = "round,pad=0,rounding_size=0.1"
+    card = FancyBboxPatch(
+        (0.01, 0.01), width - 0.02, height - 0.02, rounded, transform=inches, fc="white", ec="#d0d7de", zorder=-1
+    )
+    figure.add_artist(card)
 
 
 def _columns(points: Points) -> tuple[list[int], list[float]]:
