@@ -1,4 +1,4 @@
-"""Checkpoints: what is written is read again, and nothing else is taken for a checkpoint."""
+"""Checkpoints: a saved one is loaded unchanged, and other files are refused."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ ARRAYS = hnp.arrays(st.sampled_from(DTYPES).map(np.dtype), hnp.array_shapes(min_
 
 @settings(max_examples=40)
 @given(tensors=st.dictionaries(NAMES, ARRAYS, max_size=4), metadata=st.dictionaries(NAMES, NAMES, max_size=3))
-def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, tensors: Any, metadata: Any) -> None:
+def test_a_saved_checkpoint_is_loaded_unchanged(tmp_path_factory: pytest.TempPathFactory, tensors: Any, metadata: Any) -> None:
     path = tmp_path_factory.getbasetemp() / "a.safetensors"
     found = save(path, tensors, metadata)
     loaded = load(path)
@@ -40,7 +40,9 @@ def test_what_is_saved_is_loaded(tmp_path_factory: pytest.TempPathFactory, tenso
 
 @settings(max_examples=60)
 @given(st.data())
-def test_a_mangled_file_is_refused_or_says_the_same(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_file_is_refused_or_has_the_same_contents(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     path = tmp_path_factory.getbasetemp() / "b.safetensors"
     found = save(path, {"x": np.arange(6, dtype=np.float32), "flag": np.array([True])}, {"step": "1"})
     raw = bytearray(path.read_bytes())
@@ -98,7 +100,9 @@ def test_the_header_alone_can_be_read(tmp_path: Path) -> None:
         ({}, {"a": "x" * 2**22}, ValueError),
     ],
 )
-def test_what_cannot_be_read_again_is_not_written(tmp_path: Path, tensors: Any, metadata: Any, error: type[Exception]) -> None:
+def test_contents_that_cannot_be_read_back_are_not_written(
+    tmp_path: Path, tensors: Any, metadata: Any, error: type[Exception]
+) -> None:
     with pytest.raises(error):
         save(tmp_path / "x", tensors, metadata)
     assert list(tmp_path.iterdir()) == []

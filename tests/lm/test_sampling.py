@@ -1,4 +1,4 @@
-"""Sampling: every cut keeps what it says, and what is drawn follows the distribution that is left."""
+"""Sampling: each option keeps the tokens of its definition, and draws follow the distribution of those."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def naive(logits, sampling):
 
 
 @given(LOGITS, st.sampled_from([0.1, 0.7, 1.0, 3.0]), st.none() | st.integers(1, 15), st.sampled_from([None, 0.1, 0.5, 0.93]))
-def test_what_stays_is_what_the_definitions_keep(logits, temperature, k, p) -> None:
+def test_the_kept_tokens_are_those_of_the_definitions(logits, temperature, k, p) -> None:
     sampling = Sampling(temperature, top_k=k, top_p=p, min_p=0.013)
     ids, weights = sampling.distribution(logits)
     expected = naive(logits, sampling)
@@ -42,7 +42,7 @@ def test_what_stays_is_what_the_definitions_keep(logits, temperature, k, p) -> N
     assert len(ids) == len(weights) >= 1 and (weights > 0).any() and (np.diff(weights) <= 0).all()
 
 
-def test_nothing_is_cut_unless_it_is_asked_for() -> None:
+def test_by_default_all_tokens_are_kept() -> None:
     ids, weights = Sampling(temperature=2.0).distribution(np.array([1.0, 3.0, 2.0], np.float32))
     assert ids.tolist() == [0, 1, 2]
     expected = np.exp([0.5, 1.5, 1.0]) / np.exp([0.5, 1.5, 1.0]).sum()
@@ -70,7 +70,7 @@ def test_draws_follow_the_distribution() -> None:
     assert np.abs(counts / 2000 - [0.1, 0.2, 0.7]).max() < 0.04  # four standard deviations
 
 
-def test_what_was_seen_becomes_less_likely() -> None:
+def test_repeated_tokens_become_less_likely() -> None:
     sampling = Sampling(temperature=0, repetition_penalty=2.0)
     logits = np.array([3.0, 2.0, -1.0, -1.5], np.float32)
     assert sampling.choose(logits, Stream(0)) == 0
@@ -90,7 +90,7 @@ def test_logits_that_are_not_finite_are_refused(bad: float) -> None:
             Sampling(temperature=0).choose(logits, Stream(0))
 
 
-def test_what_is_masked_is_never_drawn() -> None:
+def test_masked_tokens_are_never_drawn() -> None:
     logits, stream = np.array([-np.inf, 0.0, -np.inf], np.float32), Stream(2)
     assert {Sampling().choose(logits, stream) for _ in range(50)} == {1}
 

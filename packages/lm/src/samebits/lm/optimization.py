@@ -3,7 +3,7 @@
     "adamw", "lion", "sgd"    one optimizer for all parameters
     "muon"                    Muon for the matrices of the blocks, AdamW for embeddings, output layer, biases and gains
 
-Matrices have weight decay, vectors (biases and gains of normalizations) do not. The optimizers themselves are in `samebits.nn`.
+Matrices have weight decay, vectors (biases and gains of normalizations) do not; see `samebits.nn.factory`.
 """
 
 from collections.abc import Iterable
@@ -12,15 +12,10 @@ from typing import Any
 from samebits.autograd import Tensor
 from samebits.lm.config import TrainConfig
 from samebits.nn import schedule
-from samebits.nn.adamw import AdamW
-from samebits.nn.lion import Lion
-from samebits.nn.muon import Muon
-from samebits.nn.optimizer import CombinedOptimizer, Optimizer
-from samebits.nn.sgd import SGD
+from samebits.nn.factory import build_optimizer
+from samebits.nn.optimizer import Optimizer
 
 __all__ = ["learning_rate", "make_optimizer"]
-
-Named = list[tuple[str, Tensor]]
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -53,24 +48,10 @@ def make_optimizer(config: TrainConfig, parameters: Iterable[tuple[str, Tensor]]
         >>> type(make_optimizer(config, LanguageModel(config.model, stream=Stream(0)).named_parameters())).__name__
         'Lion'
     """
-    named = list(parameters)
-    rate, decay, betas = config.learning_rate, config.weight_decay, (config.beta1, config.beta2)
-    if config.optimizer == "adamw":
-        return AdamW(_groups(named), learning_rate=rate, betas=betas, weight_decay=decay)
-    if config.optimizer == "lion":
-        return Lion(_groups(named), learning_rate=rate, betas=betas, weight_decay=decay)
-    if config.optimizer == "sgd":
-        return SGD(_groups(named), learning_rate=rate, momentum=config.momentum, weight_decay=decay)
-    hidden = [(name, p) for name, p in named if name.startswith("blocks.") and p.ndim == 2]
-    chosen = {name for name, _ in hidden}
-    rest = _groups([(name, p) for name, p in named if name not in chosen])
-    muon = Muon(hidden, learning_rate=rate, momentum=config.momentum, weight_decay=decay)
-    return CombinedOptimizer([muon, AdamW(rest, learning_rate=config.adamw_learning_rate, betas=betas, weight_decay=decay)])
-
-
-def _groups(named: Named) -> list[dict[str, Any]]:
-    """Matrices with weight decay, vectors without."""
-    return [
-        {"parameters": [(name, p) for name, p in named if p.ndim >= 2]},
-        {"parameters": [(name, p) for name, p in named if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    shared: dict[str, Any] = {"learning_rate": config.learning_rate, "weight_decay": config.weight_decay}
+    betas = config.beta1, config.beta2
+    if config.optimizer in {"adamw", "lion"}:
+        return build_optimizer(config.optimizer, parameters, betas=betas, **shared)
+    if config.optimizer == "muon":
+        shared["adamw"] = {"learning_rate": config.adamw_learning_rate, "betas": betas}
+    return build_optimizer(config.optimizer, parameters, momentum=config.momentum, **shared)
