@@ -70,7 +70,7 @@ def test_the_map_is_recorded_drawn_and_joined(
 ) -> None:
     def measured(**_: Any) -> dict[str, Any]:
         return {
-            "format": "samebits.drift/1",
+            "format": "samebits.drift/2",
             "platform": "linux-x86_64",
             "python": "3.13",
             "numpy": "2.5",
@@ -84,9 +84,9 @@ def test_the_map_is_recorded_drawn_and_joined(
             "operations": {
                 "A @ B": {
                     "group": "products",
-                    "twin": "matmul",
+                    "counterpart": "matmul",
                     "digests": {"base": "a", "blas-x": "b"},
-                    "twin_digests": {"base": "c", "blas-x": counterpart},
+                    "counterpart_digests": {"base": "c", "blas-x": counterpart},
                     "errors": [],
                 }
             },

@@ -35,16 +35,8 @@ ALLOWED = (  # files (a glob), and what they may hold
     ("docs/drift.*", r"\bfloor\b"),
     ("packages/lm/src/samebits/lm/schema.py", r'"flavour"'),  # the error for the old name of a setting
     ("tests/lm/test_config.py", r"flavour"),
+    ("docs/reproducibility.md", r"`floor`"),
 )
-
-NOT_YET: set[str] = {  # files that are still to be rewritten; this set may only shrink
-    "docs/reproducibility.md",
-    "packages/autograd/src/samebits/autograd/ops/contraction.py",
-    "packages/drift/src/samebits/drift/drift_map.py",
-    "packages/drift/src/samebits/drift/record.py",
-    "tests/drift/test_command.py",
-    "tests/drift/test_drift_map.py",
-}
 
 
 def text_of(name: str) -> str:
@@ -74,11 +66,7 @@ def found() -> dict[str, list[str]]:
 
 
 def test_no_file_uses_a_word_of_the_list(found: dict[str, list[str]]) -> None:
-    assert {name: words for name, words in found.items() if name not in NOT_YET} == {}
-
-
-def test_files_still_to_be_rewritten_use_one(found: dict[str, list[str]]) -> None:
-    assert NOT_YET - set(found) == set(), "take these out of NOT_YET"
+    assert found == {}
 
 
 BAD = """the floors below|FLOORS = 3|a naive_twin|made anew|one face|its Kin.|foretells|it stands still|tokeniser|normalisation|initialise

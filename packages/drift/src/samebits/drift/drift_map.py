@@ -22,7 +22,7 @@ from samebits.drift.variants import REPEAT, VARIANT_AXES
 
 __all__ = ["FORMAT", "MAP_AXES", "CellRecord", "DriftMap", "Row", "read_records"]
 
-FORMAT = "samebits.drift/1"
+FORMAT = "samebits.drift/2"
 MAP_AXES = {
     "version": "NumPy version",
     **VARIANT_AXES,
@@ -163,15 +163,15 @@ def _row(name: str, records: Sequence[CellRecord]) -> Row:
     results["machine"] = _along(base, lambda one: (_library(one), one["numpy"]), _machine)
     libraries = _along(base, lambda one: (_machine(one), one["numpy"]), _library)
     results["libc"] = max(results["libc"], libraries)
-    counterpart_digests = {digest for _, one in found for digest in one["twin_digests"].values()}
+    counterpart_digests = {digest for _, one in found for digest in one["counterpart_digests"].values()}
     return Row(
         name,
         found[0][1]["group"],
         results,
         len({digest for _, one in found for digest in one["digests"].values()}),
-        next((one["twin"] for _, one in found if one["twin"]), ""),
+        next((one["counterpart"] for _, one in found if one["counterpart"]), ""),
         len(counterpart_digests),
-        sum(any(text.startswith(("samebits:", "twin:")) for text in one["errors"]) for _, one in found),
+        sum(any(text.startswith("samebits:") for text in one["errors"]) for _, one in found),
     )
 
 

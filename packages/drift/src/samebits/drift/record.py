@@ -85,9 +85,11 @@ def _joined(name: str, ended: Sequence[ProcessResult]) -> dict[str, Any]:
     first = next(iter(found.values()))
     return {
         "group": first["group"],
-        "twin": first["counterpart"],  # the format's name of the counterpart
+        "counterpart": first["counterpart"],
         "digests": {variant: one["digest"] for variant, one in found.items() if one["digest"]},
-        "twin_digests": {variant: one["counterpart_digest"] for variant, one in found.items() if one["counterpart_digest"]},
+        "counterpart_digests": {
+            variant: one["counterpart_digest"] for variant, one in found.items() if one["counterpart_digest"]
+        },
         "errors": sorted({text for one in found.values() for text in one["errors"]}),
     }
 

@@ -1,4 +1,4 @@
-"""`einsum`: sums of products by labelled axes, computed with the operations of this package.
+"""`einsum`: sums of products by labeled axes, computed with the operations of this package.
 
 Operands are contracted from left to right, two at a time. An axis that occurs in one of the two only and not in what follows
 is summed first. Then the axes are sorted into four groups, and one batched matrix product does the rest:
@@ -26,7 +26,7 @@ _ELLIPSIS = "0123456789"  # labels for the axes in place of "...", aligned at th
 
 
 def einsum(subscripts: str, *operands: Any) -> Tensor:
-    """Sums of products by labelled axes, with NumPy's subscripts: letters, ``...``, ``->``.
+    """Sums of products by labeled axes, with NumPy's subscripts: letters, ``...``, ``->``.
 
     A letter that occurs twice in one operand takes its diagonal. Without ``->`` the result has the letters that occur once,
     in alphabetical order. In exact arithmetic the sums are those of `matmul` and `sum`.
