@@ -36,3 +36,17 @@ def test_links_between_pages_are_not_broken() -> None:
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8"))]
     assert len(links) > 20
     assert [f"{page.name}: {link}" for page, link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    package, named = "", {}
+    for line in (ROOT / "docs/architecture.md").read_text("utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == 3 and cells[1] not in {"modules", "---"}:
+            package = cells[0] or package
+            named.setdefault(package, set()).update(re.findall(r"`([a-z_0-9]+)/?`", cells[1] + cells[2]))
+    assert len(named) > 6
+    for package, names in named.items():
+        folder = ROOT / ("tools" if package == "tools" else f"packages/{package}/src/samebits/{package}")
+        modules = {path.stem for path in folder.iterdir() if (path.suffix == ".py" or path.is_dir()) and path.stem[0] not in "_."}
+        assert modules - names == set(), package

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 from tools.tree import Description, Tree, coverage, drawing, overview, page, picture, terminal
-from tools.tree.description import Shelf
+from tools.tree.description import Tile
 from tools.tree.layout import Group, Item, arrange, rows
 
 pytestmark = pytest.mark.once
@@ -219,25 +219,25 @@ def test_text_that_would_leave_its_box_is_drawn_smaller() -> None:
     assert 0 < drawing.width("w" * 20, size) <= 100
 
 
-SHELF = Shelf("core", "core: numbers", 0, (0, 50), ("#fff", "#eee", "#ddd"), ("exact", "product"))
+TILE = Tile("core", "core: numbers", 0, (0, 50), ("#fff", "#eee", "#ddd"), ("exact", "product"))
 
 
 def test_the_overview_shows_packages_and_their_landmarks(tree: Tree) -> None:
-    drawn = overview.svg(replace(tree, description=replace(tree.description, overview=(SHELF,))))
+    drawn = overview.svg(replace(tree, description=replace(tree.description, overview=(TILE,))))
     texts = [text.text for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
     assert texts == ["core: numbers", "exact", "product"]
 
 
 @pytest.mark.parametrize(
-    ("shelf", "message"),
+    ("tile", "message"),
     [
-        (replace(SHELF, landmarks=("gone",)), "overview: core has no technology or public name 'gone'"),
-        (replace(SHELF, landmarks=("product",) * 40), "overview: the landmarks of core need more than 1 rows"),
+        (replace(TILE, landmarks=("gone",)), "overview: core has no technology or public name 'gone'"),
+        (replace(TILE, landmarks=("product",) * 40), "overview: the landmarks of core need more than 1 rows"),
     ],
 )
-def test_an_overview_that_cannot_be_drawn_is_an_error(tree: Tree, shelf: Shelf, message: str) -> None:
+def test_an_overview_that_cannot_be_drawn_is_an_error(tree: Tree, tile: Tile, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        overview.svg(replace(tree, description=replace(tree.description, overview=(shelf,))))
+        overview.svg(replace(tree, description=replace(tree.description, overview=(tile,))))
 
 
 def test_the_page_has_a_row_for_each_technology_and_links_to_file_and_test(tree: Tree) -> None:

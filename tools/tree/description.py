@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Description", "Package", "Planned", "Shelf"]
+__all__ = ["Description", "Package", "Planned", "Tile"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class Tile:
     """A package in the overview: its place in a grid of rows and percent of the width, and what it shows."""
 
     package: str
@@ -88,7 +88,7 @@ class Description:
     back: Mapping[tuple[str, str], str]
     """The imports that point back, and why."""
     planned: tuple[Planned, ...]
-    overview: tuple[Shelf, ...] = ()
+    overview: tuple[Tile, ...] = ()
     """The packages as the overview shows them."""
 
     @classmethod
@@ -104,7 +104,7 @@ class Description:
             classic=tables["classic"],
             back={(one["from"], one["to"]): one["why"] for one in tables["back"]},
             planned=tuple(Planned(**_frozen(one)) for one in tables["planned"]),
-            overview=tuple(Shelf(**_frozen(one)) for one in tables.get("overview", ())),
+            overview=tuple(Tile(**_frozen(one)) for one in tables.get("overview", ())),
         )
 
     def source_of(self, package: str) -> str:

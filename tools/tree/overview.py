@@ -6,7 +6,7 @@ classic path, or a public name, so a landmark that is gone is an error.
 
 from collections.abc import Iterator, Sequence
 
-from tools.tree.description import Shelf
+from tools.tree.description import Tile
 from tools.tree.drawing import INK, PALE, text, width
 from tools.tree.graph import Tree
 
@@ -19,39 +19,39 @@ _TITLE, _NAME = 13.5, 12.5
 
 def svg(tree: Tree) -> str:
     """The picture; ValueError if a landmark is none of the tree's."""
-    shelves = tree.description.overview
-    height = 2 * _EDGE + (max(one.row + one.rows for one in shelves)) * (_ROW + _GAP) - _GAP
+    tiles = tree.description.overview
+    height = 2 * _EDGE + (max(one.row + one.rows for one in tiles)) * (_ROW + _GAP) - _GAP
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH:g} {height:g}" width="{WIDTH:g}">',
         "<title>The packages of samebits, each over those it requires, and what is in them</title>",
         '<g font-family="system-ui, sans-serif" text-anchor="middle">',
         f'<rect width="{WIDTH:g}" height="{height:g}" rx="8" fill="#ffffff"/>',
     ]
-    for shelf in shelves:
-        for landmark in shelf.landmarks if shelf.package in tree.description.packages else ():
-            if not any(name.startswith(f"{shelf.package}.") for name in tree.find(landmark)):
-                raise ValueError(f"overview: {shelf.package} has no technology or public name {landmark!r}")
-        parts += _drawn(shelf)
+    for tile in tiles:
+        for landmark in tile.landmarks if tile.package in tree.description.packages else ():
+            if not any(name.startswith(f"{tile.package}.") for name in tree.find(landmark)):
+                raise ValueError(f"overview: {tile.package} has no technology or public name {landmark!r}")
+        parts += _drawn(tile)
     return "\n".join([*parts, "</g>", "</svg>", ""])
 
 
-def _drawn(shelf: Shelf) -> Iterator[str]:
+def _drawn(tile: Tile) -> Iterator[str]:
     """A package: its band, its title, and its landmarks in rows of boxes."""
-    band, box, edge = shelf.colors
+    band, box, edge = tile.colors
     whole = WIDTH - 2 * _EDGE
-    left, right = _EDGE + whole * shelf.columns[0] / 100, _EDGE + whole * shelf.columns[1] / 100 - _GAP * (shelf.columns[1] < 100)
-    top = _EDGE + shelf.row * (_ROW + _GAP)
-    height = shelf.rows * (_ROW + _GAP) - _GAP
+    left, right = _EDGE + whole * tile.columns[0] / 100, _EDGE + whole * tile.columns[1] / 100 - _GAP * (tile.columns[1] < 100)
+    top = _EDGE + tile.row * (_ROW + _GAP)
+    height = tile.rows * (_ROW + _GAP) - _GAP
     yield f'<rect x="{left:.1f}" y="{top:g}" width="{right - left:.1f}" height="{height:g}" rx="8" fill="{band}" stroke="{edge}"/>'
-    lines = list(_lines(shelf.landmarks, right - left - 12))
-    head = 38.0 if shelf.subtitle else 22.0
+    lines = list(_lines(tile.landmarks, right - left - 12))
+    head = 38.0 if tile.subtitle else 22.0
     below = (height - head - 27 * len(lines)) / 2 if lines else 0.0
     if below < 0:
-        raise ValueError(f"overview: the landmarks of {shelf.package} need more than {shelf.rows} rows")
+        raise ValueError(f"overview: the landmarks of {tile.package} need more than {tile.rows} rows")
     title = top + 20 if lines else top + (height - head) / 2 + 16
-    yield text((left + right) / 2, title, shelf.title, INK, size=_TITLE, bold=True, fit=right - left - 12)
-    if shelf.subtitle:
-        yield text((left + right) / 2, title + 16, shelf.subtitle, PALE, size=_NAME, fit=right - left - 12)
+    yield text((left + right) / 2, title, tile.title, INK, size=_TITLE, bold=True, fit=right - left - 12)
+    if tile.subtitle:
+        yield text((left + right) / 2, title + 16, tile.subtitle, PALE, size=_NAME, fit=right - left - 12)
     y = top + head + below
     for line in lines:
         x = (left + right - sum(map(_wide, line)) - 6 * (len(line) - 1)) / 2
