@@ -13,12 +13,16 @@ import platform
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from tools.files import replace_text
+from tools.files import Limits, RecordError, read_json, replace_text
 
 __all__ = ["Grid", "Record", "fingerprint", "this_platform", "write_reports"]
+
+Series = Annotated[str, Limits(pattern=r"[0-9]+\.[0-9]+")]
+Count = Annotated[int, Limits(least=0)]
 
 Cell = tuple[str, str]
 """A Python and a NumPy series, such as ``("3.12", "2.3")``."""
@@ -57,16 +61,16 @@ def fingerprint(root: Path, names: Iterable[str]) -> str:
 class Record:
     """The result of one cell's tests."""
 
-    python: str
-    numpy: str
-    platform: str
+    python: Series
+    numpy: Series
+    platform: Annotated[str, Limits(pattern=r"[a-z0-9_.-]+")]  # part of the names of files
     fingerprint: str
     problem: str = ""
     """Why there are no counts, such as ``install failed``."""
-    passed: int = 0
-    failed: int = 0
-    skipped: int = 0
-    seconds: float = 0.0
+    passed: Count = 0
+    failed: Count = 0
+    skipped: Count = 0
+    seconds: Annotated[float, Limits(least=0)] = 0.0
 
     @property
     def ok(self) -> bool:
@@ -109,13 +113,17 @@ class Grid:
 
     @classmethod
     def read(cls, folder: Path, cells: Sequence[Cell], current: str, missing: Collection[str] = ()) -> list["Grid"]:
-        """The grids of the records in ``folder`` made from the tree with the fingerprint ``current``, this platform first."""
+        """The grids of the records in ``folder`` made from the tree with the fingerprint ``current``, this platform first.
+
+        Raises:
+            RecordError: A file is not the record of a cell; the message names the file and the field.
+        """
         records = []
         for path in sorted(folder.glob("*.json")):
             try:
-                records.append(Record(**json.loads(path.read_text(encoding="utf-8"))))
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path} is not a cell's record ({error}): delete it and run that cell again") from error
+                records.append(read_json(path, Record))
+            except RecordError as error:
+                raise RecordError(f"{error}; it is not a cell's record: delete it and run that cell again") from None
         here = this_platform()
         found: dict[str, dict[Cell, Record]] = {}
         for record in sorted(records, key=lambda record: (record.platform != here, record.platform)):

@@ -75,7 +75,12 @@ def test_the_map_is_recorded_drawn_and_joined(
             "python": "3.13",
             "numpy": "2.5",
             "surroundings": {"processor": "A", "cpus": 2, "c_library": "glibc 2.36", "settings": {}},
-            "machine": {"python": "CPython 3.13.0", "numpy": "2.5.5", "blas": {"name": "b", "version": "1", "kernel": "Zen"}},
+            "machine": {
+                "system": "Linux x86_64",
+                "python": "CPython 3.13.0",
+                "numpy": "2.5.5",
+                "blas": {"name": "b", "version": "1", "kernel": "Zen"},
+            },
             "variants": [
                 {"name": "base", "axis": "base", "environment": {}, "in_effect": "", "error": ""},
                 {"name": "blas-x", "axis": "blas", "environment": {}, "in_effect": "", "error": ""},

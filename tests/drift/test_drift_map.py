@@ -30,6 +30,7 @@ def record(digests: str, counterparts: str = "", *, numpy: str = "2.3", python: 
             "settings": {},
         },
         "machine": {
+            "system": "Linux x86_64",
             "python": f"CPython {python}.1",
             "numpy": f"{numpy}.1",
             "blas": {"name": "b", "version": "1", "kernel": "Zen"},
@@ -120,14 +121,19 @@ def test_records_are_read_in_the_order_of_their_versions(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not a drift record"),
-        ("[]", "is not a drift record"),
-        ('{"format": "x/2"}', "must have the format 'samebits.drift/2', got 'x/2'"),
+        ("{", "line 1, column 2 is not JSON"),
+        ("[]", r"the value must be an object, got \[\]"),
+        ("[" * 100_000, "values are nested too deeply"),
+        ('{"format": "x/2"}', "format must be 'samebits.drift/2', got 'x/2'"),
+        ('{"format": "samebits.drift/2"}', "machine is missing"),
+        (json.dumps(record("a") | {"numpy": 2.3}), r"numpy must be a string, got 2\.3"),
+        (json.dumps(record("a") | {"operations": {"exp": {}}}), r"operations\.exp\.counterpart is missing"),
+        (json.dumps(record("a") | {"operations": {"\x1b": {}}}), "operations must be text without control characters"),
     ],
 )
 def test_a_file_that_is_not_a_record_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "broken.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"broken\.json {message}"):
+    with pytest.raises(ValueError, match=rf"broken\.json: {message}.*; it is not a drift record: delete it"):
         drift_map.read_records(tmp_path.glob("*.json"))
     with pytest.raises(ValueError, match="paths must name at least one file"):
         drift_map.read_records([])

@@ -1,6 +1,7 @@
 """An investigation finds what changes the bits of a function and by how much, and explains what cannot be compared."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from samebits.drift import BASE, REPEAT, Variant, Verdict, compare, investigate, join_verdicts, probe
+from samebits.drift.__main__ import main
 
 pytestmark = [pytest.mark.variants, pytest.mark.once]
 
@@ -187,6 +189,28 @@ def test_verdicts_are_joined_along_the_axis_in_which_their_places_differ() -> No
     assert (still.status, still.results("place"), still.sentence()) == (0, 1, "mine:same gives the same bits in all 8 runs")
     with pytest.raises(ValueError, match="two or more about one function, got 2 about mine:moves, mine:same"):
         join_verdicts([placed(moves, {}), placed(same, {})])
+    with pytest.raises(ValueError, match="verdicts must have runs, got one without"):
+        join_verdicts([placed(moves, {}), placed(moves, {}) | {"runs": []}])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"status": True}, "status must be an integer, got True"),
+        ({"runs": [{"name": 3}]}, r"runs\[0\]\.name must be a string, got 3"),
+        ({"where": {}}, r"where\.machine is missing"),
+        ({"format": "x"}, "FILES must all have the format"),
+        ({"function": "\x1b[2J"}, r"function must be text without control characters, got"),
+    ],
+)
+def test_a_damaged_verdict_file_is_named_with_its_field(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], message: str
+) -> None:
+    files = [tmp_path / "good.json", tmp_path / "broken.json"]
+    for file, changed in zip(files, ({}, change), strict=True):
+        file.write_text(json.dumps(placed(ask("same"), {}) | changed))
+    assert main(["--join", *map(str, files)]) == 2
+    assert re.search(message if "format" in change else rf"broken\.json: {message}", capsys.readouterr().err)
 
 
 def test_joined_verdicts_keep_the_results_within_each_place() -> None:

@@ -16,6 +16,7 @@ from samebits.lm.schema import ConfigError, settings, table
 pytestmark = pytest.mark.once
 
 DOCS = Path(__file__).parents[2] / "docs"
+HUGE = "9" * 5000
 OPTIMIZERS = ["adamw", "lion", "muon", "sgd"]
 
 
@@ -139,3 +140,20 @@ def test_a_setting_of_another_optimizer_may_only_have_its_default() -> None:
 def test_the_model_must_be_a_configuration() -> None:
     with pytest.raises(ConfigError, match="model must be a ModelConfig, got 3"):
         TrainConfig(model=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"steps = {HUGE}",
+        f"[model]\nlayers = {HUGE}",
+        f"data = [0x{HUGE}]",
+        "steps = " + "[" * 10**5,
+        "steps" + ".a" * 5000 + " = 1",
+    ],
+)
+def test_long_integers_and_deep_values_are_refused_by_name(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"config\.toml: .*(digits|nested too deeply|must be)"):
+        TrainConfig.read(file)

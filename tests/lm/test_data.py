@@ -75,6 +75,17 @@ def test_incomplete_data_are_prepared_again(write: Write, tmp_path: Path) -> Non
     assert prepare(write(), tmp_path / "run").digest == whole
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"corpus": ' + "9" * 5000 + "}", '{"validation": NaN}'])
+def test_a_damaged_record_of_the_data_is_refused_by_name_and_nothing_is_written(write: Write, tmp_path: Path, text: str) -> None:
+    prepare(write(), tmp_path / "run")
+    (tmp_path / "run" / "data.json").write_text(text)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for config in (write(), write("another text\n" * 90)):
+        with pytest.raises(ValueError, match=r"data\.json: "):
+            prepare(config, tmp_path / "run")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
 def test_damaged_data_are_refused(write: Write, tmp_path: Path) -> None:
     prepare(write(), tmp_path / "run")
     path = tmp_path / "run" / "training.tokens"

@@ -29,6 +29,7 @@ from samebits.lm import (
     learning_rate,
 )
 from samebits.lm.checkpoint import digest, load, save
+from samebits.lm.metrics import read_metrics
 from samebits.text import Batches, evaluation_windows
 
 pytestmark = pytest.mark.once
@@ -328,7 +329,7 @@ def test_a_run_in_another_thread_is_the_same_run(whole: tuple[Path, str]) -> Non
     assert weights(one) == whole[1]
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 5', b"{}\n", b"[]\n", b"\xff\n"])
+@pytest.mark.parametrize("damage", [b'{"step": 5', b"{}\n", b"[]\n", b"\xff\n", b'{"step": true}\n', b"[" * 10**5 + b"\n"])
 def test_lines_of_the_metrics_that_are_damaged_are_made_again(tmp_path: Path, whole: tuple[Path, str], damage: bytes) -> None:
     with pytest.raises(CutError):
         trainer(folder=tmp_path, callbacks=[cut_after(5)]).train()
@@ -336,6 +337,22 @@ def test_lines_of_the_metrics_that_are_damaged_are_made_again(tmp_path: Path, wh
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:5]) + damage)
     trainer(folder=tmp_path).train()
     assert metrics(tmp_path) == metrics(whole[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"step": 1.0}', r"step must be an integer, got 1\.0"),
+        ('{"loss": 1}', "step must be an integer, got None"),
+        ('{"step": 1, "loss": "4"}', "loss must be an integer or a number, got '4'"),
+        ('{"step": 1, "loss": NaN}', "loss must be finite, got nan"),
+        ("[" * 10**5, "values are nested too deeply"),
+    ],
+)
+def test_a_damaged_line_of_the_metrics_is_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n' + line + '\n{"st')
+    with pytest.raises(ValueError, match=rf"metrics\.jsonl, line 2: {message}"):
+        read_metrics(tmp_path)
 
 
 def test_a_checkpoint_with_other_contents_is_refused(tmp_path: Path, whole: tuple[Path, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -91,9 +92,39 @@ def test_a_run_without_tests_did_not_pass(tmp_path: Path) -> None:
     assert str(record("3.11", "1.26", passed=0).counted(junit, 1.0)) == "NO TESTS RAN"
 
 
-def test_a_damaged_record_is_named(tmp_path: Path) -> None:
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(ValueError, match=r"broken\.json is not a cell's record .*: delete it"):
+def damaged(folder: Path, change: dict[str, object]) -> None:
+    content = asdict(record("3.11", "1.26")) | change
+    (folder / "broken.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"passed": True}, "passed must be an integer, got True"),
+        ({"passed": None}, "passed must be an integer, got None"),
+        ({"passed": 11.0}, r"passed must be an integer, got 11\.0"),
+        ({"failed": -1}, "failed must be at least 0, got -1"),
+        ({"passed": 10**19}, "passed must be at most 9223372036854775807"),
+        ({"seconds": float("nan")}, "seconds must be finite, got nan"),
+        ({"seconds": -1.0}, r"seconds must be at least 0, got -1\.0"),
+        ({"problem": "\x00"}, "problem must be text without control characters"),
+        ({"problem": ["a"]}, r"problem must be a string, got \['a'\]"),
+        ({"platform": "../../grid"}, "platform must be text of the form"),
+        ({"python": 3.11}, r"python must be a string, got 3\.11"),
+        ({"numpy": "2"}, "numpy must be text of the form"),
+        ({"color": "green"}, "color is not a field"),
+    ],
+)
+def test_a_record_with_a_wrong_value_is_named_with_its_field(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    damaged(tmp_path, change)
+    with pytest.raises(ValueError, match=rf"broken\.json: {message}.*: delete it"):
+        Grid.read(tmp_path, CELLS, "now")
+
+
+@pytest.mark.parametrize("text", ["{", "null", "[" * 100_000, '{"passed": ' + "9" * 5000 + "}", '{"passed": NaN}', "\ufeff{}"])
+def test_a_damaged_record_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "broken.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"broken\.json: .*not a cell's record: delete it"):
         Grid.read(tmp_path, CELLS, "now")
 
 

@@ -8,10 +8,13 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from tools.files import replace_text
+from tools.files import Limits, read_json, replace_text
 
 __all__ = ["Coverage", "join", "percent", "read", "write"]
+
+Count = Annotated[int, Limits(least=0)]
 
 
 @dataclass(frozen=True)
@@ -19,8 +22,8 @@ class Coverage:
     """Covered and total lines and branches of a technology, and the digest of what they were measured with."""
 
     digest: str
-    lines: tuple[int, int]
-    branches: tuple[int, int]
+    lines: tuple[Count, Count]
+    branches: tuple[Count, Count]
 
     @property
     def both(self) -> tuple[int, int]:
@@ -35,11 +38,14 @@ def percent(counted: tuple[int, int]) -> int:
 
 
 def read(path: Path) -> dict[str, Coverage]:
-    """What was measured last, by technology; empty if nothing was."""
+    """What was measured last, by technology; empty if nothing was.
+
+    Raises:
+        RecordError: The file is not one that `write` has written.
+    """
     if not path.exists():
         return {}
-    measured = json.loads(path.read_text(encoding="utf-8"))
-    return {name: Coverage(one["digest"], tuple(one["lines"]), tuple(one["branches"])) for name, one in measured.items()}
+    return read_json(path, dict[str, Coverage])
 
 
 def join(reports: Iterable[Path], digests: Mapping[str, str], namespace: str) -> dict[str, Coverage]:

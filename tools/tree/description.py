@@ -11,11 +11,12 @@ A `Description` is a TOML file, ``technologies.toml`` beside this module for thi
     [[overview]]  the packages and landmarks of the small picture
 """
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tools.files import parse_toml
 
 __all__ = ["Description", "Package", "Planned", "Tile"]
 
@@ -94,7 +95,7 @@ class Description:
     @classmethod
     def read(cls, file: Path, root: Path) -> "Description":
         """The description in ``file`` of the repository at ``root``."""
-        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+        tables = parse_toml(file.read_text(encoding="utf-8"), source=str(file))
         return cls(
             root=root,
             **tables["repository"],

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from samebits.core.records import RecordError, convert, read_json, shown
 from samebits.drift import drift_map, verdict
 from samebits.drift.drift_map import DriftMap
 from samebits.drift.investigation import investigate
@@ -141,18 +143,23 @@ def _investigated(options: Options, output: PlainOutput) -> Verdict:
 
 
 def _joined(paths: Sequence[Path]) -> DriftMap | Verdict:
-    """The map or the verdict in some files, depending on their format."""
+    """The map or the verdict in some files, depending on their format.
+
+    Raises:
+        ValueError: A file was not written by ``--record`` or ``--json``; the message names the file and the field.
+    """
     try:
-        answers = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-        formats = {answer["format"] for answer in answers}
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"--join: FILES must be written by --record or --json, got another file ({error!r})") from error
-    if formats == {verdict.FORMAT}:
-        return join_verdicts(answers)
-    if formats == {drift_map.FORMAT}:
-        return DriftMap.of(answers)
-    got = ", ".join(sorted(map(str, formats)))
-    raise ValueError(f"--join: FILES must all have the format {drift_map.FORMAT} or all {verdict.FORMAT}, got {got}")
+        answers = [read_json(path, dict[str, Any]) for path in paths]
+    except RecordError as error:
+        raise ValueError(f"--join: FILES must be written by --record or --json; {error}") from None
+    formats = {answer.get("format") for answer in answers}
+    kinds: dict[Any, Any] = {verdict.FORMAT: verdict.VerdictFile, drift_map.FORMAT: drift_map.CellFile}
+    if len(formats) != 1 or not formats <= set(kinds):
+        got = ", ".join(sorted(map(shown, formats)))
+        raise ValueError(f"--join: FILES must all have the format {drift_map.FORMAT} or all {verdict.FORMAT}, got {got}")
+    for path, answer in zip(paths, answers, strict=True):
+        convert(answer, kinds[answer["format"]], source=str(path))
+    return join_verdicts(answers) if formats == {verdict.FORMAT} else DriftMap.of(answers)
 
 
 def _answer(found: DriftMap | Verdict, options: Options, output: PlainOutput) -> int:

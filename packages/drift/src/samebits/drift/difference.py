@@ -1,10 +1,13 @@
 """Difference of two arrays: the number of elements with other bits, and the largest difference in value and in ulp."""
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from samebits.core.records import Limits
 
 __all__ = ["Difference", "compare"]
 
@@ -25,9 +28,9 @@ class Difference:
     """The number of elements with other bits."""
     of: int
     """The number of all elements."""
-    max_abs: float | None = None
+    max_abs: Annotated[float, Limits(most=math.inf)] | None = None
     """The largest difference of finite elements; None without finite elements that differ, or with another shape or dtype."""
-    max_ulp: int | None = None
+    max_ulp: Annotated[int, Limits(most=2**64)] | None = None
     """The same in units in the last place; None if the dtype is not floating point."""
     note: str = ""
     """The difference in words, if shape or dtype differ."""

@@ -16,13 +16,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
+from samebits.core.records import Limits, RecordError, read_json
+from samebits.drift.place import Place
 from samebits.drift.variants import REPEAT, VARIANT_AXES
 
-__all__ = ["FORMAT", "MAP_AXES", "CellRecord", "DriftMap", "Row", "read_records"]
+__all__ = ["FORMAT", "MAP_AXES", "CellFile", "CellRecord", "DriftMap", "Row", "read_records"]
 
 FORMAT = "samebits.drift/2"
+_SERIES = r"[0-9]+\.[0-9]+"
 MAP_AXES = {
     "version": "NumPy version",
     **VARIANT_AXES,
@@ -34,6 +37,36 @@ MAP_AXES = {
 
 CellRecord = Mapping[str, Any]
 """What `measure_cell` returns: the digests of one Python × NumPy on one machine."""
+
+
+class VariantFile(TypedDict):
+    """A variant in a record, and what was in effect or why it failed."""
+
+    name: str
+    axis: str
+    environment: dict[str, str]
+    in_effect: str
+    error: str
+
+
+class OperationFile(TypedDict):
+    """An operation in a record: its group, its counterpart, and by variant the digests of both."""
+
+    group: str
+    counterpart: str
+    digests: dict[str, str]
+    counterpart_digests: dict[str, str]
+    errors: list[str]
+
+
+class CellFile(Place):
+    """The file of a `CellRecord`."""
+
+    format: Literal["samebits.drift/2"]
+    python: Annotated[str, Limits(pattern=_SERIES)]
+    numpy: Annotated[str, Limits(pattern=_SERIES)]
+    variants: list[VariantFile]
+    operations: dict[str, OperationFile]
 
 
 @dataclass(frozen=True)
@@ -130,7 +163,7 @@ def read_records(paths: Iterable[Path]) -> DriftMap:
     """The map of the records in files that ``--record`` has written.
 
     Raises:
-        ValueError: A file is not a drift record of this format, or there are no files.
+        ValueError: A file is not a drift record of this format (the message names the field), or there are no files.
 
     Example:
         >>> read_records([])
@@ -141,13 +174,9 @@ def read_records(paths: Iterable[Path]) -> DriftMap:
     records = []
     for path in sorted(paths):
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            known = record["format"]
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path} is not a drift record ({error!r}); delete it and measure that cell again") from error
-        if known != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT!r}, got {known!r}; measure that cell again")
-        records.append(record)
+            records.append(read_json(path, CellFile))
+        except RecordError as error:
+            raise RecordError(f"{error}; it is not a drift record: delete it and measure that cell again") from None
     if not records:
         raise ValueError("read_records: paths must name at least one file, got none; measure a cell with --record FOLDER")
     return DriftMap.of(records)

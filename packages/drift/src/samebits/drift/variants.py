@@ -25,6 +25,7 @@ from typing import Any
 
 from samebits.core import Machine, describe_machine
 from samebits.core.machine import cpu_features
+from samebits.core.records import visible
 
 __all__ = [
     "BASE",
@@ -228,7 +229,7 @@ def _run_one(command: Sequence[str], variant: Variant, timeout: float) -> Proces
         )
     except subprocess.TimeoutExpired:
         return ProcessResult(variant, error=f"did not end within {timeout:g} s")
-    last = (ended.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+    last = visible((ended.stderr.decode(errors="replace").strip().splitlines() or ["no message"])[-1])
     if ended.returncode < 0:
         return ProcessResult(variant, error=f"crashed: {_signal(-ended.returncode)}")
     if ended.returncode >= _CRASHED_ON_WINDOWS:

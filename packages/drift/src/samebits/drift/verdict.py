@@ -6,13 +6,14 @@ A `Verdict` holds the runs of one function, the base first, each with the digest
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from samebits.drift.difference import Difference
 from samebits.drift.drift_map import MAP_AXES
+from samebits.drift.place import Place
 from samebits.drift.variants import REPEAT
 
-__all__ = ["FORMAT", "VERDICT_AXES", "VariantResult", "Verdict", "join_verdicts"]
+__all__ = ["FORMAT", "VERDICT_AXES", "VariantResult", "Verdict", "VerdictFile", "join_verdicts"]
 
 FORMAT = "samebits.verdict/1"
 VERDICT_AXES = {**MAP_AXES, "place": "place"}
@@ -122,6 +123,18 @@ class Verdict:
         return {"format": FORMAT, "verdict": self.sentence(), "status": self.status, "results": results, **asdict(self)}
 
 
+class VerdictFile(TypedDict):
+    """The file of a `Verdict`, as `Verdict.as_json` gives it."""
+
+    format: Literal["samebits.verdict/1"]
+    verdict: str
+    status: int
+    results: dict[str, int]
+    function: str
+    where: Place
+    runs: list[VariantResult]
+
+
 def join_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> Verdict:
     """One verdict from the JSON of several about the same function, from other environments or machines.
 
@@ -129,7 +142,7 @@ def join_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> Verdict:
     places differ: the machine, the C library, the NumPy or Python version, or ``place`` if they differ in more than one.
 
     Raises:
-        ValueError: There are fewer than two verdicts, or they are about different functions.
+        ValueError: There are fewer than two verdicts, they are about different functions, or one has no runs.
 
     Example:
         >>> join_verdicts([])
@@ -141,6 +154,8 @@ def join_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> Verdict:
     if len(verdicts) < 2 or len(functions) != 1:
         about = f" about {', '.join(functions)}" * bool(functions)
         raise ValueError(f"join_verdicts: verdicts must be two or more about one function, got {len(verdicts)}{about}")
+    if not all(one["runs"] for one in verdicts):
+        raise ValueError("join_verdicts: verdicts must have runs, got one without")
     places = [_place(one["where"]) for one in verdicts]
     runs: list[VariantResult] = []
     for place, one in zip(places, verdicts, strict=True):

@@ -12,11 +12,11 @@ What a setting is, and how its limits are checked, is in `schema`.
 """
 
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from samebits.core.records import RecordError, parse_toml, shown
 from samebits.lm.schema import ConfigError, Setting, check, from_values, toml_lines
 
 __all__ = ["ModelConfig", "TrainConfig"]
@@ -186,7 +186,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check(self)
         if not isinstance(self.model, ModelConfig):
-            raise ConfigError(f"model must be a ModelConfig, got {self.model!r}")
+            raise ConfigError(f"model must be a ModelConfig, got {shown(self.model)}")
         if self.batch % self.micro_batches:
             raise ConfigError(f"micro_batches must divide batch, which is {self.batch}, got {self.micro_batches}")
         if self.final_learning_rate > self.learning_rate:
@@ -206,12 +206,12 @@ class TrainConfig:
             ConfigError: The text is not TOML, or has an unknown setting or a value that is refused.
         """
         try:
-            values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"not valid TOML: {error}") from None
+            values = parse_toml(text)
+        except RecordError as error:
+            raise ConfigError(str(error)) from None
         model = values.get("model", {})
         if not isinstance(model, dict):
-            raise ConfigError(f"model must be a table [model], got {model!r}")
+            raise ConfigError(f"model must be a table [model], got {shown(model)}")
         return from_values(cls, {**values, "model": from_values(ModelConfig, model, where=" in [model]")})
 
     @classmethod

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from samebits.core import Stream
 from samebits.core.files import replace_file
+from samebits.core.records import read_json
 from samebits.lm.config import TrainConfig
 from samebits.lm.schema import ConfigError
 from samebits.text import batches, bytepair_tokenizer, plain_tokenizers, sources, tokenizer, tokenizer_file, tokens
@@ -139,7 +140,7 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool =
         "validation": config.validation,
     }
     recorded = _recorded(folder / _ORIGIN)
-    if keep and isinstance(recorded, dict) and recorded != origin:
+    if keep and recorded is not None and recorded != origin:
         differ = [
             f"{name} was {recorded.get(name)!r} and is {origin[name]!r}" for name in origin if recorded.get(name) != origin[name]
         ]
@@ -152,12 +153,9 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool =
     return Data.open(folder)
 
 
-def _recorded(path: Path) -> Any:
+def _recorded(path: Path) -> dict[str, Any] | None:
     """The text and the settings that the files of a folder were made from; None if that is not recorded."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
+    return read_json(path, dict[str, Any]) if path.exists() else None
 
 
 def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:

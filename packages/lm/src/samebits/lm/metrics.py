@@ -9,6 +9,8 @@ import json
 import os
 from pathlib import Path
 
+from samebits.core.records import RecordError, parse_json
+
 __all__ = ["METRICS", "Metrics", "append_metrics", "cut_metrics", "read_metrics"]
 
 METRICS = "metrics.jsonl"
@@ -39,8 +41,8 @@ def cut_metrics(path: Path, step: int) -> None:
     raw, end = path.read_bytes(), 0
     for line in raw.splitlines(keepends=True):
         try:
-            kept = line.endswith(b"\n") and 0 < step >= json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
+            kept = line.endswith(b"\n") and 0 < step >= _parse(line)["step"]
+        except RecordError:
             kept = False
         if not kept:
             break
@@ -50,7 +52,18 @@ def cut_metrics(path: Path, step: int) -> None:
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[Metrics]:
-    """The metrics of all steps of a run so far, in order; a line that is not complete is skipped."""
+    """The metrics of all steps of a run so far, in order; a line that is not complete is skipped.
+
+    Raises:
+        RecordError: Another line is not the metrics of a step; the message names the file, the line and the field.
+    """
     path = Path(folder) / METRICS
     lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+
+
+def _parse(line: bytes, source: str = "") -> Metrics:
+    found = parse_json(line, dict[str, int | float], source=source)
+    if type(found.get("step")) is not int:
+        raise RecordError(f"{source}: step must be an integer, got {found.get('step')!r}")
+    return dict(found)

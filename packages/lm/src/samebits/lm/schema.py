@@ -16,6 +16,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from samebits.core.records import shown
+
 __all__ = ["ConfigError", "Setting", "check", "from_values", "settings", "table", "toml_lines"]
 
 Config = TypeVar("Config")
@@ -112,10 +114,10 @@ def check(config: Any) -> None:
         if kind is float and type(value) is int:
             value = float(value)
         if type(value) is not kind:
-            raise ConfigError(f"{name} must be {_KINDS[kind]}, got {value!r}")
+            raise ConfigError(f"{name} must be {_KINDS[kind]}, got {shown(value)}")
         if not setting.allows(value):
             finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
-            raise ConfigError(f"{name} must be {setting.limits}{finite}, got {value!r}")
+            raise ConfigError(f"{name} must be {setting.limits}{finite}, got {shown(value)}")
         object.__setattr__(config, name, value)  # only here, while the frozen object is made
         if value != default:
             changed.append(name)
@@ -140,7 +142,7 @@ def from_values(config: type[Config], values: Mapping[str, Any], *, where: str =
             hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(known)}"
             if name in _RENAMED:
                 hint = f"it is now called {_RENAMED[name]!r}"
-            raise ConfigError(f"unknown setting {name!r}{where}: {hint}")
+            raise ConfigError(f"unknown setting {shown(name)}{where}: {hint}")
     made = config(**values)
     _refuse_inapplicable(made, values)
     return made

@@ -8,11 +8,12 @@ a changed digest is a breaking change.
 
 import difflib
 import hashlib
-import json
 from dataclasses import replace
 from importlib import resources
+from typing import Annotated
 
 from samebits.core import Stream
+from samebits.core.records import Limits, parse_json
 from samebits.lm import checkpoint
 from samebits.lm.config import TrainConfig
 from samebits.lm.generation import generate
@@ -28,6 +29,7 @@ DEFAULT = "tiny"
 
 _FILES = resources.files(__name__)
 _TOKENS = 400  # in a sample
+_Digest = Annotated[str, Limits(pattern="[0-9a-f]{64}")]
 
 
 def names() -> list[str]:
@@ -64,7 +66,7 @@ def published(config: TrainConfig) -> dict[str, str] | None:
         >>> published(TrainConfig(steps=300)) is None
         True
     """
-    known: dict[str, dict[str, str]] = json.loads((_FILES / "published.json").read_text("utf-8"))
+    known = parse_json((_FILES / "published.json").read_bytes(), dict[str, dict[str, _Digest]], source="published.json")
     return next((found for name, found in known.items() if _plain(preset(name)) == _plain(config)), None)
 
 
