@@ -148,6 +148,14 @@ def test_invalid_splits_are_refused(arguments: Any, message: str) -> None:
         made(b"0123456789").split(**arguments)
 
 
+@given(st.integers(1, 34), st.integers(0, 9))
+def test_a_split_by_position_does_not_cut_what_is_kept_whole(count: int, before: int) -> None:
+    corpus = Corpus("one", (Document("a", b"x" * before + b"<end>" * 8),))
+    train, held = corpus.split(count / 40, by="position", keep=["<end>", "<"])
+    assert (train.text + held.text).count("<end>") == 8
+    assert held.text.replace("<end>", "").strip("x") == train.text.replace("<end>", "").strip("x") == ""
+
+
 # cleaning
 
 
@@ -280,6 +288,49 @@ def test_notes_are_in_the_order_of_paths_whatever_the_system_lists_first(folder:
         )
         with pytest.warns(UserWarning, match="3 notes"):
             assert [note.split(":")[0] for note in read(folder).notes] == ["empty.txt", "y.txt", "z.txt"]
+
+
+@pytest.mark.filterwarnings("ignore:.*notes, see Corpus.notes")
+def test_byte_order_marks_are_taken_off_and_utf_16_becomes_utf_8(tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
+        (tmp_path / encoding).write_bytes("naïve – 中\n".encode(encoding))
+    for encoding in ("utf-16-be", "utf-32-be"):
+        (tmp_path / encoding).write_bytes("\ufeffnaïve – 中\n".encode(encoding))
+    found = read(tmp_path)
+    assert {document.text for document in found} == {"naïve – 中\n"} and len(found) == 6
+    assert found.notes == tuple(
+        f"{name}: {name[:6].upper()}, converted to UTF-8" for name in ("utf-16-be", "utf-16", "utf-32-be", "utf-32")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "note"),
+    [
+        (
+            "Once upon a time\n".encode("utf-16-le"),
+            "UTF-16 without a byte order mark, to judge by its NUL bytes, left out; convert",
+        ),
+        ("Once upon a time\n".encode("utf-16-be"), "UTF-16 without a byte order mark"),
+        (b"\xff\xfea", "UTF-16 by its byte order mark, but not valid at byte 2, left out"),
+        (b"\xef\xbb\xbf", "empty, left out"),
+        (b"\xff\xfe", "empty, left out"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:46\nsize 5\n", "a Git LFS pointer, not the file itself"),
+    ],
+)
+def test_what_is_not_the_text_that_it_seems_is_left_out_with_a_note(content: bytes, note: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"read: path must have documents .* got none in .*; a.txt: {note}"):
+        read(path)
+
+
+def test_files_of_other_kinds_are_named_as_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"PK\x03\x04\xff")
+    with pytest.warns(UserWarning, match="a.txt: a ZIP archive, such as PyTorch's .pt and .pth, kept as it is"):
+        found = read(path)
+    with pytest.raises(ValueError, match=r"text: document 'a.txt' must be UTF-8, but is a ZIP archive"):
+        _ = found.text
 
 
 def test_nothing_to_read_is_an_error_that_says_why(folder: Path) -> None:

@@ -4,9 +4,10 @@ from samebits.text.batches import Batches, evaluation_windows
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.corpus import Corpus, Document
 from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
+from samebits.text.ranks_file import load_ranks
 from samebits.text.sources import CorpusError, python_code, read, shakespeare
-from samebits.text.tokenizer import Tokenizer
-from samebits.text.tokenizer_file import TokenizerFileError, load_ranks, load_tokenizer, save_tokenizer
+from samebits.text.tokenizer import SpecialTokenError, Tokenizer
+from samebits.text.tokenizer_file import TokenizerFileError, load_tokenizer, save_tokenizer
 from samebits.text.tokens import TokenFileError, Tokens, open_tokens, write_tokens
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Corpus",
     "CorpusError",
     "Document",
+    "SpecialTokenError",
     "TokenFileError",
     "Tokenizer",
     "TokenizerFileError",

@@ -3,7 +3,7 @@
     text  ->  special tokens set apart  ->  words  ->  bytes  ->  symbols, by merges  ->  ids, int64
 
 The vocabulary is trained here, or GPT-2's, or read from a file. `tokenizer` handles special tokens and decoding, `unicode`
-splits words, `bytepair` trains and merges, and `tokenizer_file` reads and writes files.
+splits words, `bytepair` finds merges, `merger` applies them, and `tokenizer_file` reads and writes files.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +14,10 @@ import numpy as np
 
 from samebits.core.arguments import integer, integer_array
 from samebits.text import bytepair
-from samebits.text.bytepair import Merger, Pair
+from samebits.text.bytepair import Pair
+from samebits.text.merger import Merger
 from samebits.text.tokenizer import IdsLike, Int64, Special, Tokenizer, first_surrogate
-from samebits.text.unicode import words
+from samebits.text.unicode import is_part_of_word, words
 
 __all__ = ["BytePairTokenizer"]
 
@@ -28,20 +29,24 @@ _SPACE = b" \n\t"
 class BytePairTokenizer(Tokenizer):
     """Byte pair encoding of the words that GPT-2's pattern finds.
 
-    Any bytes can be encoded. Bytes that are not UTF-8 are encoded as tiktoken encodes them: everything from the last word
+    Any bytes can be encoded, unless ``ids`` leaves bytes without a token. Bytes that are not UTF-8 are encoded as tiktoken encodes them: everything from the last word
     before the first such byte on is one word.
 
     Args:
         merges: Pairs of symbols, as `bytepair.learn` returns them.
         special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
-        ids: The id of each symbol, the 256 bytes first and then a symbol for each merge; the symbol itself by default.
+        ids: The id of each symbol, the 256 bytes first and then a symbol for each merge; the symbol itself by default. -1
+            for a byte without a token: `encode` refuses text that has it, or leaves the byte out with ``errors="ignore"``.
+        individual_digits: Whether every digit is a word of its own, see `unicode.words`.
 
     Raises:
         TypeError: a merge is not a pair of ints, or ``ids`` are not ints.
-        ValueError: a merge is invalid (see `bytepair.Merger`), or the ids are (see `Tokenizer`).
+        ValueError: a merge is invalid (see `merger.Merger`) or joins a byte without a token, or the ids are invalid (see
+            `Tokenizer`).
 
     Attributes:
-        ids: The id of each symbol.
+        ids: The id of each symbol, -1 for a byte without a token.
+        individual_digits: Whether every digit is a word of its own.
 
     Example:
         >>> tokenizer = BytePairTokenizer.train(["low lower lowest"], 261, special_tokens=["<|end|>"])
@@ -52,8 +57,16 @@ class BytePairTokenizer(Tokenizer):
         'lowest<|end|>'
     """
 
-    def __init__(self, merges: Iterable[Pair], special_tokens: Special = (), ids: IdsLike | None = None) -> None:
-        self._merger = Merger(merges)
+    def __init__(
+        self,
+        merges: Iterable[Pair] | Merger,
+        special_tokens: Special = (),
+        ids: IdsLike | None = None,
+        *,
+        individual_digits: bool = False,
+    ) -> None:
+        self._merger = merges if isinstance(merges, Merger) else Merger(merges)
+        self.individual_digits = individual_digits
         spellings = self._merger.spellings
         given = range(len(spellings)) if ids is None else ids
         self.ids: tuple[int, ...] = tuple(integer_array("BytePairTokenizer", "ids", list(given)).tolist())
@@ -61,12 +74,23 @@ class BytePairTokenizer(Tokenizer):
             raise ValueError(
                 f"BytePairTokenizer: ids must have {len(spellings)} values, one for each byte and merge, got {len(self.ids)}"
             )
-        owners = dict(zip(self.ids, spellings, strict=True))
-        for id_, spelling in zip(self.ids, spellings, strict=True):
+        self._missing = bytes(byte for byte, id_ in zip(bytepair.BYTES, self.ids, strict=False) if id_ == -1)
+        known = [pair for symbol, pair in enumerate(zip(self.ids, spellings, strict=True)) if pair[0] != -1 or symbol >= 256]
+        owners = dict(known)
+        for id_, spelling in known:
             if owners[id_] != spelling:
                 raise ValueError(f"BytePairTokenizer: ids must be different, got {id_} for {spelling!r} and {owners[id_]!r}")
+        if self._missing:
+            self._refuse_merges_of_missing_bytes()
         super().__init__(owners, special_tokens)
         self._words = _Words(self._encode_word)
+
+    def _refuse_merges_of_missing_bytes(self) -> None:
+        for number, (left, right) in enumerate(self._merger.merges):
+            for part in (left, right):
+                if self.ids[part] == -1:
+                    spelling = self._merger.spellings[part]
+                    raise ValueError(f"BytePairTokenizer: merges[{number}] must join tokens, got {spelling!r}, which has no id")
 
     @classmethod
     def train(
@@ -75,6 +99,8 @@ class BytePairTokenizer(Tokenizer):
         vocabulary_size: int,
         special_tokens: Sequence[str] = (),
         progress: Callable[[int, int], object] | None = None,
+        *,
+        individual_digits: bool = False,
     ) -> Self:
         """Train a vocabulary: the 256 bytes, then merges, then the special tokens; see `bytepair.train`.
 
@@ -84,6 +110,7 @@ class BytePairTokenizer(Tokenizer):
                 no pair is left to merge.
             special_tokens: Names of special tokens.
             progress: Called with the number of merges found and wanted; an exception from it ends the training.
+            individual_digits: Whether every digit is a word of its own, see `unicode.words`.
 
         Raises:
             TypeError: ``vocabulary_size`` is not an int, or ``texts`` is a single text.
@@ -91,7 +118,9 @@ class BytePairTokenizer(Tokenizer):
         """
         reserved = len(special_tokens)
         size = integer("BytePairTokenizer.train", "vocabulary_size", vocabulary_size, 256 + reserved)
-        return cls(bytepair.train(texts, size - reserved, progress), special_tokens)
+        counts = texts if isinstance(texts, Mapping) else bytepair.count_words(texts, individual_digits=individual_digits)
+        merges = bytepair.train(counts, size - reserved, progress)
+        return cls(merges, special_tokens, individual_digits=individual_digits)
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Special = ("<|endoftext|>",)) -> Self:
@@ -105,7 +134,8 @@ class BytePairTokenizer(Tokenizer):
             special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
 
         Raises:
-            ValueError: a byte has no rank, or a token does not consist of two tokens of lower rank.
+            ValueError: a byte has no rank, a token does not consist of two tokens of lower rank, or cannot stand inside a word
+                of GPT-2's pattern: the ranks are those of another pattern, such as cl100k_base's, with other ids.
 
         Example:
             >>> ranks = {bytes([byte]): byte for byte in range(256)} | {b"lo": 256, b"low": 257}
@@ -126,9 +156,14 @@ class BytePairTokenizer(Tokenizer):
                     f"BytePairTokenizer.from_ranks: ranks must build each token from two of lower rank, "
                     f"got {token!r} with rank {ranks[token]}, built from {len(parts)}"
                 )
+            if not is_part_of_word(token):
+                raise ValueError(
+                    "BytePairTokenizer.from_ranks: ranks must be those of a vocabulary with GPT-2's pattern, "
+                    f"got {token!r} with rank {ranks[token]}, which is no part of one word"
+                )
             merger.add((parts[0], parts[1]))
             ids.append(ranks[token])
-        return cls(merger.merges, special_tokens, ids)
+        return cls(merger, special_tokens, ids)
 
     @property
     def merges(self) -> tuple[Pair, ...]:
@@ -136,17 +171,27 @@ class BytePairTokenizer(Tokenizer):
         return tuple(self._merger.merges)
 
     def _rules(self) -> list[str]:
-        return [f"merge {self.ids[left]} {self.ids[right]}" for left, right in self._merger.merges]
+        merges = [f"merge {self.ids[left]} {self.ids[right]}" for left, right in self._merger.merges]
+        return [*merges, "individual digits"] if self.individual_digits else merges
 
     def _encode_word(self, word: bytes) -> list[int]:
-        return [self.ids[symbol] for symbol in self._merger(word)]
+        return list(map(self.ids.__getitem__, self._merger(word.translate(None, self._missing))))
+
+    def _unknown(self, text: str) -> int | None:
+        if not self._missing:
+            return None
+        data = text.encode("utf-8", "surrogateescape")
+        if len(data.translate(None, self._missing)) == len(data):
+            return None
+        missing = set(self._missing)
+        return next(i for i, one in enumerate(text) if not missing.isdisjoint(one.encode("utf-8", "surrogateescape")))
 
     def _encode(self, text: str) -> Int64:
         broken = first_surrogate(text)
         if broken is not None:
             return self._encode_broken(text, broken)
         ids = bytearray()
-        for piece in words(text):
+        for piece in words(text, individual_digits=self.individual_digits):
             ids += b"".join(map(self._words.__getitem__, piece))
         return np.frombuffer(ids, np.int64)
 
@@ -155,11 +200,11 @@ class BytePairTokenizer(Tokenizer):
 
         If the last word before it begins with a token of white space, the white space tokens before that belong to it too.
         """
-        whole = list(chain.from_iterable(words(text[:broken])))
+        whole = list(chain.from_iterable(words(text[:broken], individual_digits=self.individual_digits)))
         ids = [np.frombuffer(self._words[word], np.int64).tolist() for word in whole]
         flat = list(chain.from_iterable(ids))
         kept = len(flat) - len(ids[-1]) if ids else 0
-        if ids and not self._tokens[flat[kept]].strip(_SPACE):
+        if ids and ids[-1] and not self._tokens[flat[kept]].strip(_SPACE):
             while kept and not self._tokens[flat[kept - 1]].strip(_SPACE):
                 kept -= 1
         rest = b"".join(self._tokens[id_] for id_ in flat[kept:]) + text[broken:].encode("utf-8", "surrogateescape")

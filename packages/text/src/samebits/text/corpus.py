@@ -10,12 +10,13 @@ Corpora come from `sources`; `cleaning` has rules for `Corpus.clean`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from samebits.core.arguments import number
+from samebits.text.file_kinds import file_kind
 
 __all__ = ["BOUNDARY", "Corpus", "Document"]
 
@@ -49,9 +50,11 @@ class Document:
         try:
             return self.content.decode()
         except UnicodeDecodeError as error:
+            found = f"got {self.content[error.start : error.start + 1]!r} at byte {error.start}"
+            kind = file_kind(self.content)
             raise ValueError(
-                f"text: document {self.name!r} must be UTF-8, got {self.content[error.start : error.start + 1]!r} "
-                f"at byte {error.start}; use its content, or Corpus.clean(undecodable='replace')"
+                f"text: document {self.name!r} must be UTF-8, {f'but is {kind}' if kind else found}; use its content, or "
+                "undecodable='replace', of Corpus.clean or as a setting"
             ) from error
 
 
@@ -153,7 +156,9 @@ class Corpus:
                 notes.append(f"{document.name}: empty after cleaning, left out")
         return replace(self, documents=tuple(documents), notes=tuple(notes))
 
-    def split(self, validation: float = 0.1, by: Literal["documents", "position"] = "documents") -> tuple["Corpus", "Corpus"]:
+    def split(
+        self, validation: float = 0.1, by: Literal["documents", "position"] = "documents", keep: Iterable[str] = ()
+    ) -> tuple["Corpus", "Corpus"]:
         """Split the corpus into a training and a validation part, deterministically.
 
         By documents: whole documents are taken in the order of the SHA-256 of their names, until they have the wanted share
@@ -164,6 +169,7 @@ class Corpus:
             validation: The share of the bytes for validation, above 0 and below 1. By documents, the part may be larger by
                 less than one document.
             by: ``"documents"`` or ``"position"``.
+            keep: Strings that are not cut in two, such as special tokens.
 
         Returns:
             The training corpus and the validation corpus.
@@ -183,7 +189,8 @@ class Corpus:
         if by not in {"documents", "position"}:
             raise ValueError(f"split: by must be 'documents' or 'position', got {by!r}")
         wanted = int(self.size * share)
-        parts = (_split_documents if by == "documents" else _split_position)(self.documents, wanted)
+        whole = [string.encode() for string in keep]
+        parts = _split_documents(self.documents, wanted) if by == "documents" else _split_position(self.documents, wanted, whole)
         if not all(parts):
             raise ValueError(f"split: both parts must have documents, but with {by=} and {validation=} one of {self} is empty")
         train, held = (replace(self, documents=part) for part in parts)
@@ -206,13 +213,17 @@ def _split_documents(documents: tuple[Document, ...], wanted: int) -> Parts:
     return tuple(d for d in documents if d.name not in held), tuple(d for d in documents if d.name in held)
 
 
-def _split_position(documents: tuple[Document, ...], wanted: int) -> Parts:
+def _split_position(documents: tuple[Document, ...], wanted: int, whole: list[bytes]) -> Parts:
     first, last = list(documents), []
     while first and wanted > 0:
         document = first.pop()
         cut = max(0, len(document.content) - wanted)
         while 0 < cut < len(document.content) and document.content[cut] & 0xC0 == 0x80:  # inside a character
             cut += 1
+        for string in whole:
+            start = document.content.rfind(string, max(0, cut - len(string) + 1), cut + len(string) - 1)
+            if start >= 0:
+                cut = start
         wanted -= len(document.content)
         if cut < len(document.content):
             last.append(Document(document.name, document.content[cut:]))

@@ -38,7 +38,7 @@ class ByteTokenizer(Tokenizer):
 class CharacterTokenizer(Tokenizer):
     """A token for every character; its id is its position in ``characters``.
 
-    `encode` raises ValueError for a character that is not in the vocabulary.
+    `encode` raises ValueError for a character that is not in the vocabulary, or leaves it out with ``errors="ignore"``.
 
     Args:
         characters: The characters of the vocabulary, each once.
@@ -63,12 +63,12 @@ class CharacterTokenizer(Tokenizer):
         if not isinstance(characters, str):
             raise TypeError(f"CharacterTokenizer: characters must be a str, got {type(characters).__name__}")
         self.characters = escaped("CharacterTokenizer", characters)
-        self._codes = _codes(characters)
-        self._order = np.argsort(self._codes, kind="stable")
-        self._sorted = self._codes[self._order]
-        twice = np.flatnonzero(self._sorted[1:] == self._sorted[:-1])
-        if twice.size:
-            raise ValueError(f"CharacterTokenizer: characters must be different, got {chr(self._sorted[twice[0]])!r} twice")
+        codes = _codes(characters)
+        self._ids = np.full(int(codes.max(initial=0)) + 2, -1, np.int64)  # by code point; the last one is that of all larger ones
+        for id_, code in enumerate(codes.tolist()):
+            if self._ids[code] >= 0:
+                raise ValueError(f"CharacterTokenizer: characters must be different, got {chr(code)!r} twice")
+            self._ids[code] = id_
         super().__init__({id_: character.encode() for id_, character in enumerate(characters)}, special_tokens)
 
     @classmethod
@@ -88,17 +88,17 @@ class CharacterTokenizer(Tokenizer):
         return cls("".join(sorted(found)), special_tokens)
 
     def _encode(self, text: str) -> Int64:
-        codes = _codes(text)
-        places = np.searchsorted(self._sorted, codes)
-        places[places == len(self._sorted)] = 0
-        missing = self._sorted[places] != codes if len(self._sorted) else np.ones(len(codes), np.bool_)
-        if missing.any():
-            place = int(missing.argmax())
-            raise ValueError(
-                f"encode: text must contain only the {len(self._codes)} characters of the vocabulary, "
-                f"got {text[place]!r} at character {place}"
-            )
-        return self._order[places].astype(np.int64)
+        ids = self._looked_up(text)
+        return ids[ids >= 0]
+
+    def _unknown(self, text: str) -> int | None:
+        unknown = self._looked_up(text) < 0
+        return int(unknown.argmax()) if unknown.any() else None
+
+    def _looked_up(self, text: str) -> Int64:
+        """The id of each character, -1 where it has none."""
+        found: Int64 = self._ids[np.minimum(_codes(text), len(self._ids) - 1)]
+        return found
 
 
 def _codes(text: str) -> npt.NDArray[np.uint32]:

@@ -7,6 +7,7 @@ that says what to install.
 `read` takes any file or folder, in the order of the paths, and notes everything it leaves out.
 """
 
+import codecs
 import os
 import stat
 import warnings
@@ -20,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from samebits.core.arguments import integer
 from samebits.text import cleaning
 from samebits.text.corpus import Corpus, Document
+from samebits.text.file_kinds import LFS_POINTER, SAMPLE, file_kind, is_utf_16
 
 __all__ = ["CorpusError", "python_code", "read", "shakespeare"]
 
@@ -159,9 +161,10 @@ def read(
 ) -> Corpus:
     """Read a file, or all files below a folder that match a pattern, in the order of their paths.
 
-    Bytes are kept exactly: line ends are not translated, and text that is not UTF-8 is kept, with a note. Empty files,
-    files of more than ``largest`` bytes, symbolic links below ``path`` (which may form a cycle), sockets and pipes are left
-    out, each with a note. As in a shell, patterns do not match names that begin with a dot. The corpus is held in memory.
+    Bytes are kept exactly: line ends are not translated, and text that is not UTF-8 is kept, with a note. A byte order mark
+    is removed; text with that of UTF-16 or UTF-32 becomes UTF-8, with a note. Empty files, files of more than ``largest``
+    bytes, UTF-16 without a mark, Git LFS pointers, symbolic links below ``path`` (which may form a cycle), sockets and pipes
+    are left out, each with a note. As in a shell, patterns do not match names that begin with a dot. The corpus is held in memory.
 
     Args:
         path: A file or a folder, or a symbolic link to one.
@@ -229,8 +232,8 @@ def _document(name: str, file: Path, largest: int, notes: list[str]) -> Document
         problem = "not a regular file, left out"
     elif status.st_size > largest:
         problem = f"{status.st_size} bytes, more than {largest=}, left out"
-    elif not (content := file.read_bytes()):
-        problem = "empty, left out"
+    else:
+        content, problem = _decoded(name, file.read_bytes(), notes)
     if problem:
         notes.append(f"{name}: {problem}")
         return None
@@ -238,5 +241,34 @@ def _document(name: str, file: Path, largest: int, notes: list[str]) -> Document
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        notes.append(f"{name}: not UTF-8 from byte {error.start} on, kept as it is")
+        what = file_kind(content) or f"not UTF-8 from byte {error.start} on"
+        notes.append(f"{name}: {what}, kept as it is")
     return document
+
+
+_MARKS = {  # the longer ones first: that of UTF-16 is the beginning of that of UTF-32
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def _decoded(name: str, content: bytes, notes: list[str]) -> tuple[bytes, str]:
+    """The content without a byte order mark, as UTF-8 if the mark says what it is; and why it is left out, or nothing."""
+    content = content.removeprefix(codecs.BOM_UTF8)
+    for mark, encoding in _MARKS.items():
+        if content.startswith(mark):
+            try:
+                text = content.decode(encoding)
+            except UnicodeDecodeError as error:
+                return b"", f"{encoding.upper()} by its byte order mark, but not valid at byte {error.start}, left out"
+            notes.append(f"{name}: {encoding.upper()}, converted to UTF-8")
+            return text.encode(), "" if text else "empty, left out"
+    if not content:
+        return b"", "empty, left out"
+    if is_utf_16(content[:SAMPLE]):
+        return b"", "UTF-16 without a byte order mark, to judge by its NUL bytes, left out; convert it to UTF-8"
+    if content.startswith(LFS_POINTER):
+        return b"", f"{file_kind(content)}, left out"
+    return content, ""

@@ -17,11 +17,36 @@ import numpy.typing as npt
 
 from samebits.core.arguments import integer, integer_array
 
-__all__ = ["Tokenizer"]
+__all__ = ["SpecialTokenError", "Tokenizer", "encode_special"]
 
 Int64 = npt.NDArray[np.int64]
 IdsLike = npt.NDArray[np.integer[Any]] | Sequence[int]
 Special = Sequence[str] | Mapping[str, int]
+Errors = Literal["strict", "ignore"]
+
+
+class SpecialTokenError(ValueError):
+    """A text contains a special token that is not allowed.
+
+    Attributes:
+        token: The name of the special token.
+        place: The number of characters before it.
+
+    Example:
+        >>> from samebits.text import ByteTokenizer
+        >>> try:
+        ...     ids = ByteTokenizer(["<|end|>"]).encode("hi<|end|>")
+        ... except SpecialTokenError as error:
+        ...     print(error.token, error.place)
+        <|end|> 2
+    """
+
+    def __init__(self, token: str, place: int) -> None:
+        super().__init__(
+            f"encode: text must not contain the special token {token!r}, found at character {place}; "
+            "allow it with allowed_special, or encode it as text with encode_ordinary"
+        )
+        self.token, self.place = token, place
 
 
 class Tokenizer(ABC):
@@ -87,24 +112,34 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _encode(self, text: str) -> Int64:
-        """Encode text without special tokens; lone surrogates U+DC80 to U+DCFF stand for bytes that are not UTF-8."""
+        """Encode text without special tokens; lone surrogates U+DC80 to U+DCFF stand for bytes that are not UTF-8.
 
-    def encode_ordinary(self, text: str | bytes) -> Int64:
+        What has no token is left out.
+        """
+
+    def _unknown(self, text: str) -> int | None:  # noqa: ARG002 -- subclasses look at it
+        """The position of the first character of ``text`` that has no token, or a byte of which has none."""
+        return None
+
+    def encode_ordinary(self, text: str | bytes, *, errors: Errors = "strict") -> Int64:
         """Encode text in which special tokens have no meaning: their names are encoded as ordinary text.
 
         Args:
             text: The text to encode.
+            errors: As in `encode`.
 
         Returns:
             The token ids, int64 (N,).
 
         Raises:
             TypeError: ``text`` is neither str nor bytes.
-            ValueError: ``text`` is a str with a lone surrogate, which UTF-8 cannot encode.
+            ValueError: ``text`` is a str with a lone surrogate, which UTF-8 cannot encode, or has a character without a token.
         """
-        return self._encode(escaped("encode_ordinary", text))
+        return self._encode_known("encode_ordinary", escaped("encode_ordinary", text), 0, errors)
 
-    def encode(self, text: str | bytes, allowed_special: Collection[str] | Literal["all"] = ()) -> Int64:
+    def encode(
+        self, text: str | bytes, allowed_special: Collection[str] | Literal["all"] = (), *, errors: Errors = "strict"
+    ) -> Int64:
         """Encode text; special tokens are recognized where they are allowed.
 
         The text is split at special tokens first, the longest taking precedence, so no ordinary token crosses one.
@@ -113,14 +148,17 @@ class Tokenizer(ABC):
         Args:
             text: The text to encode.
             allowed_special: The special tokens that the text may contain, or ``"all"``.
+            errors: For characters without a token, which byte tokenizers and most byte pair vocabularies do not have:
+                ``"strict"`` raises, ``"ignore"`` leaves out what has no token.
 
         Returns:
             The token ids, int64 (N,).
 
         Raises:
             TypeError: ``text`` is neither str nor bytes.
-            ValueError: the text contains a special token that is not allowed, ``allowed_special`` has a name that is not a
-                special token, or ``text`` is a str with a lone surrogate.
+            SpecialTokenError: the text contains a special token that is not allowed.
+            ValueError: ``allowed_special`` has a name that is not a special token, ``text`` is a str with a lone surrogate, or
+                has a character without a token; the message says which and where.
 
         Example:
             >>> from samebits.text import ByteTokenizer
@@ -133,25 +171,38 @@ class Tokenizer(ABC):
             raise ValueError(f"encode: allowed_special must be 'all' or some of {list(self._special)}, got {allowed_special!r}")
         text = escaped("encode", text)
         if not self._split:
-            return self._encode(text)
-        parts = self._split.split(text)
-        ids = []
-        for number, part in enumerate(parts):
+            return self._encode_known("encode", text, 0, errors)
+        ids, place = [], 0
+        for number, part in enumerate(self._split.split(text)):
             if number % 2 == 0:
-                ids.append(self._encode(part))
+                ids.append(self._encode_known("encode", part, place, errors))
             elif part in allowed:
                 ids.append(np.array([self._special[part]], np.int64))
             else:
-                place = sum(map(len, parts[:number]))
-                raise ValueError(
-                    f"encode: text must not contain the special token {part!r}, found at character {place}; "
-                    "allow it with allowed_special, or encode it as text with encode_ordinary"
-                )
+                raise SpecialTokenError(part, place)
+            place += len(part)
         return np.concatenate(ids) if len(ids) > 1 else ids[0]
 
-    def encode_batch(self, texts: Iterable[str | bytes], allowed_special: Collection[str] | Literal["all"] = ()) -> list[Int64]:
+    def _encode_known(self, function: str, text: str, before: int, errors: Errors) -> Int64:
+        """Encode text without special tokens that follows ``before`` characters."""
+        if errors not in {"strict", "ignore"}:
+            raise ValueError(f"{function}: errors must be 'strict' or 'ignore', got {errors!r}")
+        place = self._unknown(text) if errors == "strict" else None
+        if place is not None:
+            raise ValueError(
+                f"{function}: text must contain only characters of the vocabulary, got {text[place]!r} at character {before + place}"
+            )
+        return self._encode(text)
+
+    def encode_batch(
+        self,
+        texts: Iterable[str | bytes],
+        allowed_special: Collection[str] | Literal["all"] = (),
+        *,
+        errors: Errors = "strict",
+    ) -> list[Int64]:
         """Encode each text as `encode` does."""
-        return [self.encode(text, allowed_special) for text in texts]
+        return [self.encode(text, allowed_special, errors=errors) for text in texts]
 
     def decode_bytes(self, ids: IdsLike) -> bytes:
         """Decode token ids to the bytes of their tokens, joined.
@@ -219,6 +270,24 @@ class Tokenizer(ABC):
     def __repr__(self) -> str:
         special = f", {len(self._special)} of them special" if self._special else ""
         return f"<{type(self).__name__} of {self.vocabulary_size} tokens{special}>"
+
+
+def encode_special(tokenizer: Tokenizer, text: str | bytes, special: str) -> Int64:
+    """Encode a text in which names of special tokens are refused, are the tokens (``"allow"``), or are ordinary ``"text"``.
+
+    Raises:
+        SpecialTokenError: ``special`` is ``"refuse"``, and the text contains a special token.
+        ValueError: ``special`` is something else, or as in `Tokenizer.encode`.
+
+    Example:
+        >>> from samebits.text import ByteTokenizer
+        >>> tokenizer = ByteTokenizer(["<e>"])
+        >>> [encode_special(tokenizer, "a<e>", special).tolist() for special in ("allow", "text")]
+        [[97, 256], [97, 60, 101, 62]]
+    """
+    if special not in {"refuse", "allow", "text"}:
+        raise ValueError(f"encode_special: special must be 'refuse', 'allow' or 'text', got {special!r}")
+    return tokenizer.encode_ordinary(text) if special == "text" else tokenizer.encode(text, "all" if special == "allow" else ())
 
 
 def _special_ids(function: str, special_tokens: Special, first: int) -> dict[str, int]:

@@ -2,16 +2,14 @@
 
     {"added_tokens": [special tokens], "pre_tokenizer": {...}, "model": {"type": "BPE", "vocab": {...}, "merges": [...]}}
 
-Byte pair encodings written by other programs are read too, if they split words by GPT-2's pattern; an error names any
-setting that is not supported. Files written here carry the tokenizer's digest, so damage is detected. tiktoken's files of
-ranks are read here as well. Writing is atomic, by `samebits.core.files`.
+Byte pair encodings written by other programs are read too, if they split words by GPT-2's pattern, each digit for itself or
+not; an error names any setting that is not supported. Files written here carry the tokenizer's digest, so damage is detected.
+Writing is atomic, by `samebits.core.files`. tiktoken's files of ranks are read by `ranks_file`.
 """
 
-import base64
-import binascii
+import codecs
 import json
 import os
-import re
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -20,10 +18,11 @@ from typing import Any
 from samebits.core.files import replace_file
 from samebits.text.bytepair import BYTES
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
+from samebits.text.file_kinds import JSON, MERGES, RANKS, file_kind
 from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["TokenizerFileError", "load_ranks", "load_tokenizer", "save_tokenizer"]
+__all__ = ["TokenizerFileError", "load_tokenizer", "save_tokenizer"]
 
 
 class TokenizerFileError(ValueError):
@@ -47,8 +46,20 @@ _LETTERS = "".join(map(chr, [*BYTES[:188], *range(0x100, 0x100 + 68)]))
 _SPELL = dict(zip(BYTES, _LETTERS, strict=True))
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+_DIGITS = {"type": "Digits", "individual_digits": True}
+_PATTERNS = (  # two spellings of GPT-2's
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+)
+_SPLITS = [{"type": "Split", "pattern": {"Regex": one}, "behavior": "Isolated", "invert": False} for one in _PATTERNS]
 _EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
 _FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+_TOGETHER = "it has a vocab.json and a merges.txt in one file"
+_OTHER_JSON = (
+    ({"tokenizer_class", "model_max_length"}, "a tokenizer_config.json"),
+    ({"architectures", "model_type"}, "a model's config.json"),
+    ({"weight_map"}, "the index of a checkpoint in several files"),
+)
 _UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges")
 
 
@@ -89,6 +100,8 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
         tokens, left_out = tokenizer.tokens, set(special.values())
         names = {id_: "".join(map(_SPELL.__getitem__, tokens[id_])) for id_ in range(len(tokens)) if id_ not in left_out}
         splitting = decoder = _BYTE_LEVEL
+        if isinstance(tokenizer, BytePairTokenizer) and tokenizer.individual_digits:
+            splitting = {"type": "Sequence", "pretokenizers": [_DIGITS, _BYTE_LEVEL]}
         model = {"type": "BPE", "unk_token": None, **dict.fromkeys(_UNUSED[:3]), **dict.fromkeys(_UNUSED[3:], False)}
     else:
         raise TypeError(
@@ -119,6 +132,8 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
 def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
     """Load a tokenizer from a file written by `save_tokenizer` or, for a byte pair encoding, by Hugging Face `tokenizers`.
 
+    A vocabulary may lack tokens for some bytes, see `BytePairTokenizer`; ``unk_token`` is never used.
+
     Args:
         path: The file to read.
 
@@ -137,9 +152,15 @@ def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
         [2, 0, 1]
     """
     try:
-        return _tokenizer(_parsed(Path(path).read_bytes()))
+        data = Path(path).read_bytes()
+        kind = file_kind(data)
+        _need(kind in {None, JSON}, f"this is {kind}, not a tokenizer.json{_REMEDIES.get(kind or '', '')}")
+        return _tokenizer(_parsed(data.removeprefix(codecs.BOM_UTF8)))
     except TokenizerFileError as error:
         raise TokenizerFileError(f"{os.fspath(path)}: {error}") from error
+
+
+_REMEDIES = {RANKS: "; read it with load_ranks", MERGES: f"; {_TOGETHER}"}
 
 
 def _parsed(data: bytes) -> Any:
@@ -170,6 +191,7 @@ def _number(digits: str) -> int:
 def _tokenizer(document: Any) -> Tokenizer:
     """The tokenizer of a file's contents."""
     _need(isinstance(document, dict), f"the file must have a JSON object, got {_short(document)}")
+    _refuse_other_json(document)
     for part in ("truncation", "padding", "normalizer"):
         _need(document.get(part) is None, f"{part} must be null, got {_short(document.get(part))}")
     model = document.get("model")
@@ -195,23 +217,57 @@ def _tokenizer(document: Any) -> Tokenizer:
     return tokenizer
 
 
-def _byte_pairs(document: Any, model: Any, vocabulary: dict[str, int], special: dict[str, int]) -> Tokenizer:
-    splitting = document.get("pre_tokenizer")
+def _refuse_other_json(document: dict[str, Any]) -> None:
+    """Name the files of Hugging Face that are beside a tokenizer.json."""
+    if "model" in document:
+        return
+    if document and all(type(id_) is int for id_ in document.values()):
+        raise TokenizerFileError(f"this is a vocab.json, not a tokenizer.json; {_TOGETHER}")
+    for names, kind in _OTHER_JSON:
+        if not names.isdisjoint(document):
+            raise TokenizerFileError(f"this is {kind}, not a tokenizer.json")
+
+
+def _flat(value: Any, parts: str) -> list[Any]:
+    """A pre-tokenizer, decoder or post-processor as a list of simple ones: a Sequence has others in ``parts``."""
+    if isinstance(value, dict) and value.get("type") == "Sequence" and isinstance(value.get(parts), list):
+        return [one for part in value[parts] for one in _flat(part, parts)]
+    return [] if value is None else [value]
+
+
+def _is_byte_level(value: Any, *, use_regex: bool) -> bool:
+    return isinstance(value, dict) and {**_BYTE_LEVEL, **value, "trim_offsets": True} == {**_BYTE_LEVEL, "use_regex": use_regex}
+
+
+def _individual_digits(splitting: Any) -> bool:
+    """Whether a pre-tokenizer splits off every digit before it splits by GPT-2's pattern, which it must."""
+    steps = _flat(splitting, "pretokenizers")
+    digits = steps[:1] == [_DIGITS]
+    match steps[1:] if digits else steps:
+        case [only]:
+            fits = _is_byte_level(only, use_regex=True)
+        case [first, last]:
+            fits = first in _SPLITS and _is_byte_level(last, use_regex=False)
+        case _:
+            fits = False
     _need(
-        isinstance(splitting, dict) and {**_BYTE_LEVEL, **splitting, "trim_offsets": True} == _BYTE_LEVEL,
-        f"pre_tokenizer must be {_BYTE_LEVEL}, got {_short(splitting)}",
+        fits,
+        f"pre_tokenizer must be {_BYTE_LEVEL}, the same as a Split by GPT-2's pattern and a ByteLevel without use_regex, or one "
+        f"of these after {_DIGITS}, got {_short(splitting)}",
     )
-    for part in ("post_processor", "decoder"):
+    return digits
+
+
+def _byte_pairs(document: Any, model: Any, vocabulary: dict[str, int], special: dict[str, int]) -> Tokenizer:
+    digits = _individual_digits(document.get("pre_tokenizer"))
+    for part, plural in (("post_processor", "processors"), ("decoder", "decoders")):
         value = document.get(part)
-        fits = value is None or (isinstance(value, dict) and value.get("type") == "ByteLevel")
+        fits = all(isinstance(one, dict) and one.get("type") == "ByteLevel" for one in _flat(value, plural))
         _need(fits, f"{part} must be null or ByteLevel, got {_short(value)}")
     for setting in _UNUSED:
         _need(not model.get(setting), f"model.{setting} must be null or false, got {_short(model.get(setting))}")
-    symbols = {letter: symbol for symbol, letter in enumerate(_LETTERS)}
-    ids = [vocabulary.get(letter) for letter in _LETTERS]
-    _need(
-        None not in ids, f"model.vocab must have all 256 bytes, {_LETTERS[ids.index(None)]!r} is missing" if None in ids else ""
-    )
+    ids = [vocabulary.get(letter, -1) for letter in _LETTERS]
+    symbols = {letter: symbol for symbol, letter in enumerate(_LETTERS) if letter in vocabulary}
     merges = model.get("merges")
     _need(isinstance(merges, list), f"model.merges must be a list, got {_short(merges)}")
     pairs = []
@@ -225,13 +281,13 @@ def _byte_pairs(document: Any, model: Any, vocabulary: dict[str, int], special: 
         _need(made in vocabulary, f"model.merges[{number}] must make a token of model.vocab, got {_short(made)}")
         _need(made not in symbols, f"model.merges[{number}] must make a new token, got {_short(made)} again")
         pairs.append((symbols[parts[0]], symbols[parts[1]]))
-        symbols[made] = len(symbols)
+        symbols[made] = len(ids)
         ids.append(vocabulary[made])
     for name in vocabulary:
         _need(name in symbols, f"model.vocab must have only bytes and tokens made by merges, got {_short(name)}")
     if not pairs and ids == list(BYTES):
         return ByteTokenizer(special)
-    return BytePairTokenizer(pairs, special, [id_ for id_ in ids if id_ is not None])
+    return BytePairTokenizer(pairs, special, ids, individual_digits=digits)
 
 
 def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict[str, int]) -> Tokenizer:
@@ -287,45 +343,3 @@ def _short(value: object) -> str:
     """The repr of a value, shortened: a damaged file may have long ones."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def load_ranks(path: str | PathLike[str]) -> dict[bytes, int]:
-    r"""Load a file of ranks as tiktoken uses them: a line for each token, with its bytes in Base64 and its rank.
-
-    Args:
-        path: The file to read.
-
-    Returns:
-        The rank of each token, for `BytePairTokenizer.from_ranks`.
-
-    Raises:
-        OSError: the file cannot be read.
-        TokenizerFileError: a line has another form, or a token or a rank appears twice. The message says which line.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "few.tiktoken").write_text("YQ== 0\nYWI= 1\n")
-        ...     load_ranks(Path(folder, "few.tiktoken"))
-        {b'a': 0, b'ab': 1}
-    """
-    ranks: dict[bytes, int] = {}
-    seen: set[int] = set()
-    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
-        if not line:
-            continue
-        form = re.fullmatch(rb"([A-Za-z0-9+/]+={0,2}) ([0-9]{1,9})", line)
-        _need(form, f"{os.fspath(path)}: line {number} must be a token in Base64 and its rank, got {_short(line)}")
-        try:
-            token, rank = base64.b64decode(form[1], validate=True), int(form[2])  # type: ignore[index]
-        except binascii.Error as error:
-            raise TokenizerFileError(
-                f"{os.fspath(path)}: line {number} must be valid Base64, got {_short(line)}: {error}"
-            ) from error
-        _need(
-            token not in ranks and rank not in seen,
-            f"{os.fspath(path)}: line {number} must have a new token and a new rank, got {_short(line)}",
-        )
-        ranks[token] = rank
-        seen.add(rank)
-    return ranks

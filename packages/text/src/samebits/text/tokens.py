@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from samebits.core.arguments import integer
 from samebits.core.files import replace_file
+from samebits.text.file_kinds import file_kind
 
 __all__ = ["TokenFileError", "Tokens", "open_tokens", "write_tokens"]
 
@@ -158,7 +159,9 @@ def open_tokens(path: str | os.PathLike[str]) -> Tokens:
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
         if not header.startswith(_MAGIC):
-            raise TokenFileError(f"{path} is not a token file: it begins with {header[:16]!r}, not {_MAGIC!r}")
+            kind = file_kind(header)
+            found = f"this is {kind}" if kind else f"it begins with {header[:16]!r}, not {_MAGIC!r}"
+            raise TokenFileError(f"{path} is not a token file: {found}")
         if len(header) < _HEADER.size:
             raise TokenFileError(f"{path} is damaged: it has {len(header)} bytes, fewer than a header of {_HEADER.size}")
         _, version, itemsize, vocabulary_size, count, digest, tokenizer, _ = _HEADER.unpack(header)

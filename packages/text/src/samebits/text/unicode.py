@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from samebits.text import unicode_table
 
-__all__ = ["UNICODE_VERSION", "ranges", "stand_in", "words"]
+__all__ = ["UNICODE_VERSION", "is_part_of_word", "ranges", "stand_in", "words"]
 
 UNICODE_VERSION = unicode_table.VERSION
 
@@ -29,6 +29,10 @@ _SPLIT = re.compile(
     r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++| ?[0-9]++| ?[^\sA-Za-z0-9]++|\s+(?!\S)|\s+",
     re.ASCII,  # \s is then the six characters of ASCII that have the property White_Space
 )
+# the same where every digit is a word, without the space before it, and white space ends at a digit as at the end of the text
+_SPLIT_DIGITS = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++|[0-9]| ?[^\sA-Za-z0-9]++|\s+(?![^\s0-9])|\s+", re.ASCII)
+# a part of a word: of a contraction, of a run with the space before it, or of white space
+_PART = re.compile(r"'(?:[sdmt]|ll?|ve?|re?)| ?(?:[A-Za-z]*|[0-9]*|[^\sA-Za-z0-9]*)|\s*", re.ASCII)
 _PIECE = 2**12  # characters at once: the list of their words stays in a core's cache, and many pieces are pure ASCII
 # white space after a visible character always starts a new word, so text can be cut between the two
 _CUT = re.compile(r"[!-~](?=[ \n])")
@@ -80,23 +84,44 @@ def stand_in(text: str) -> str:
     return letters.decode("ascii")
 
 
-def words(text: str) -> Iterator[list[str]]:
+def words(text: str, *, individual_digits: bool = False) -> Iterator[list[str]]:
     r"""Split text into the words of GPT-2's pattern, as an iterator of lists of words; joined they give the text.
 
     Lone surrogates have the class "others". Time is linear in the length of the text.
 
+    Args:
+        text: The text.
+        individual_digits: Whether every character of ``\p{N}`` is a word of its own. The text is split at digits first, as
+            by ``Digits(individual_digits=True)`` of Hugging Face `tokenizers`, so no word begins with a space and a digit.
+
     Example:
         >>> [word for piece in words("It's 10  o'clock, übermorgen.") for word in piece]
         ['It', "'s", ' 10', ' ', ' o', "'", 'clock', ',', ' übermorgen', '.']
+        >>> [word for piece in words("at 10  o'clock", individual_digits=True) for word in piece]
+        ['at', ' ', '1', '0', ' ', ' o', "'", 'clock']
     """
+    split = _SPLIT_DIGITS if individual_digits else _SPLIT
     start = 0
     while start < len(text):
         cut = _CUT.search(text, start + _PIECE)
         end = cut.end() if cut else len(text)
         piece = text[start:end]
-        found: list[str] = _SPLIT.findall(stand_in(piece))
+        found: list[str] = split.findall(stand_in(piece))
         if not piece.isascii():
             ends = [0, *itertools.accumulate(map(len, found))]
             found = [piece[first:last] for first, last in itertools.pairwise(ends)]
         yield found
         start = end
+
+
+def is_part_of_word(token: bytes) -> bool:
+    r"""Whether bytes may stand inside a word of GPT-2's pattern: a token of another pattern may not.
+
+    Example:
+        >>> [is_part_of_word(token) for token in (b" the", b"\n\n", b"'re", "é".encode()[1:], b"(self", b";\n", b"x ")]
+        [True, True, True, True, False, False, False]
+    """
+    text = token.decode("utf-8", "ignore")  # bytes of a character that begins or ends elsewhere may have any class
+    stands = stand_in(text)
+    inside = stands.startswith(" ") and not token.startswith(b" ")  # only white space goes on with a space
+    return _PART.fullmatch(stands) is not None and not (inside and stands.strip())
