@@ -246,3 +246,42 @@ def test_a_run_ends_with_a_closed_pipe_and_without_braille(encoding: str) -> Non
         process.stdout.close()
         assert process.stderr.read() == b"" and process.wait() == 0
     assert checkpoint.read_header("runs/small-2/checkpoint.safetensors")[1]["step"] == "8"
+
+
+def test_special_tokens_are_those_of_the_configuration_and_of_the_options() -> None:
+    end = "<|endoftext|>"
+    Path("text.txt").write_text(f"so the quick brown fox jumps{end}and the lazy dog sleeps\n" * 30)
+    special = f'special = "allow"\nend_of_text = "{end}"\n'
+    done = run("train", "small.toml", "--out", "plain")
+    assert done.exit_code == 0  # it has no special tokens
+    Path("special.toml").write_text(special + CONFIG.format(steps=4))
+    assert run("train", "special.toml", "--out", "run").exit_code == 0
+    done = run("generate", "run", "--prompt", end, "--tokens", "3")
+    assert done.exit_code == 2 and "prompt must not contain the special token '<|endoftext|>'" in done.output
+    assert 'set special to "allow"' in done.output
+    for choice in ("allow", "text"):
+        done = run("generate", "run", "--prompt", end, "--tokens", "3", "--special", choice)
+        assert done.exit_code == 0 and done.output.startswith(end)
+    tokens = [
+        run("eval", "run", "--data", "text.txt", *option).output.split()[-1]
+        for option in ([], ["--special", "allow"], ["--special", "text"])
+    ]
+    assert tokens[0] == tokens[1] != tokens[2]
+    assert run("eval", "run", "--data", "text.txt", "--special", "refuse").exit_code == 2
+
+
+def test_wrong_kinds_of_files_are_named() -> None:
+    run("train", "small.toml", "--out", "run")
+    Path("copied").mkdir()
+    Path("copied/checkpoint.safetensors").write_bytes(Path("run/checkpoint.safetensors").read_bytes())
+    for arguments, message in (
+        (("train", "micro"), "got the name of a preset; --preset micro trains it"),
+        (("train", "run"), "got the folder run; --resume --out run continues a run"),
+        (("train", "run/checkpoint.safetensors"), "this is a safetensors file, such as a checkpoint, not a TOML file"),
+        (("generate", "small.toml"), "small.toml: this is a TOML file, such as a configuration, not a safetensors file"),
+        (("info", "run/tokenizer.json"), "this is a JSON file, not a safetensors file"),
+        (("generate", "copied"), "copied/checkpoint.safetensors has no tokenizer.json beside it; copy that of its run to copied"),
+        (("eval", "run", "--data", "absent.txt"), "got 'absent.txt', which is not in "),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2 and message in done.output, done.output

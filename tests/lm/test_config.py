@@ -157,3 +157,24 @@ def test_long_integers_and_deep_values_are_refused_by_name(tmp_path: Path, text:
     file.write_text(text)
     with pytest.raises(ConfigError, match=r"config\.toml: .*(digits|nested too deeply|must be)"):
         TrainConfig.read(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"steps": 3}', "a JSON file"),
+        (b"PK\x03\x04", "a ZIP archive"),
+        ("steps = 3".encode("utf-16"), "UTF-16 text"),
+        ((40).to_bytes(8, "little") + b'{"x":{}}', "a safetensors file, such as a checkpoint"),
+        (b"<html>", "an HTML page"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes(content)
+    with pytest.raises(ConfigError, match=f"a.toml: this is {kind}.*, not a TOML file"):
+        TrainConfig.read(tmp_path / "a.toml")
+
+
+def test_a_byte_order_mark_is_taken_off(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_bytes("steps = 300\n".encode("utf-8-sig"))
+    assert TrainConfig.read(tmp_path / "a.toml").steps == 300

@@ -11,6 +11,7 @@ import pytest
 
 from samebits.lm import ConfigError, ModelConfig, TrainConfig
 from samebits.lm.data import Data, collect, prepare
+from samebits.text import ByteTokenizer, CharacterTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.once
 
@@ -150,7 +151,7 @@ def test_a_text_shorter_than_the_context_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:.*notes, see Corpus.notes")
 def test_bytes_that_are_not_text_need_a_byte_tokenizer(write: Write, tmp_path: Path) -> None:
-    raw = b"\xff\xfe\x00" * 50
+    raw = b"\xff\xfd\x00" * 50
     with pytest.raises(ValueError, match=r"must be UTF-8, got b'.xff' at byte 0"):
         prepare(write(raw), tmp_path / "run")
     data = prepare(write(raw, tokenizer="byte"), tmp_path / "run")
@@ -162,3 +163,85 @@ def test_bytes_that_are_not_text_need_a_byte_tokenizer(write: Write, tmp_path: P
 )
 def test_shakespeare_has_a_name() -> None:
     assert collect("shakespeare").name == "shakespeare"
+
+
+# special tokens
+
+END = "<|endoftext|>"
+TWICE = f"to be{END}or not to be {END}, that is the question\n" * 20
+
+
+@pytest.mark.parametrize("kind", ["character", "byte", "bytepair"])
+def test_special_tokens_in_the_text_are_refused_or_what_the_setting_says(kind: str, write: Write, tmp_path: Path) -> None:
+    settings = {"tokenizer": kind, "merged_vocabulary": 280, "end_of_text": END}
+    with pytest.raises(
+        ConfigError, match=r"document 'a.txt' has the special token '<\|endoftext\|>' at character 5; set special to"
+    ):
+        prepare(write(TWICE, **settings), tmp_path / "refuse")
+    allowed = prepare(write(TWICE, special="allow", **settings), tmp_path / "allow")
+    token = allowed.tokenizer.special_tokens[END]
+    ids = np.concatenate([allowed.training.ids, allowed.validation.ids])
+    assert (ids == token).sum() == 41  # those of the text, and the one between the documents
+    assert allowed.tokenizer.decode(ids) == TWICE + END + "the end\n" * 5
+    assert not any(b"endof" in one for i, one in enumerate(allowed.tokenizer.tokens) if i != token)  # no merge was spent on it
+    text = prepare(write(TWICE, special="text", **settings), tmp_path / "text")
+    ids = np.concatenate([text.training.ids, text.validation.ids])
+    assert (ids == token).sum() == 1 and text.tokenizer.decode(ids) == TWICE + END + "the end\n" * 5
+
+
+def test_special_tokens_of_a_saved_tokenizer_are_recognized(write: Write, tmp_path: Path) -> None:
+    save_tokenizer(ByteTokenizer([END, "<|pad|>"]), tmp_path / "tokenizer.json")
+    saved = {"tokenizer": str(tmp_path / "tokenizer.json")}
+    with pytest.raises(ConfigError, match="has the special token"):
+        prepare(write(TWICE, **saved), tmp_path / "run")
+    data = prepare(write(TWICE, special="allow", **saved), tmp_path / "run")
+    assert (np.concatenate([data.training.ids, data.validation.ids]) == 256).sum() == 40
+    with pytest.raises(ConfigError, match=r"end_of_text must be a special token of .*tokenizer.json, .*, got '</s>'"):
+        prepare(write(end_of_text="</s>", **saved), tmp_path / "other")
+
+
+def test_settings_of_special_tokens_belong_to_the_data(write: Write, tmp_path: Path) -> None:
+    prepare(write(), tmp_path / "run")
+    assert "special" not in (tmp_path / "run" / "data.json").read_text()  # as in folders of earlier versions
+    for change in ({"special": "text"}, {"end_of_text": END}):
+        with pytest.raises(ConfigError, match=f"{next(iter(change))} was None and is '.*'; use another folder"):
+            prepare(write(**change), tmp_path / "run", keep=True)
+    prepare(write(end_of_text=END), tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"end_of_text was '.*' and is None"):
+        prepare(write(), tmp_path / "run", keep=True)
+
+
+def test_a_character_without_a_token_is_named_with_its_document(write: Write, tmp_path: Path) -> None:
+    save_tokenizer(CharacterTokenizer.of([LINES, "a\n"]), tmp_path / "tokenizer.json")
+    with pytest.raises(
+        ValueError, match=r"data: document 'a.txt': encode: text must contain only characters .* got 'é' at character 1"
+    ):
+        prepare(write("aé" * 400, tokenizer=str(tmp_path / "tokenizer.json")), tmp_path / "run")
+
+
+# texts that are not UTF-8
+
+
+@pytest.mark.filterwarnings("ignore:.*notes, see Corpus.notes")
+def test_undecodable_bytes_are_replaced_on_request(write: Write, tmp_path: Path) -> None:
+    raw = LINES.encode() + b"\xff\xfd"
+    with pytest.raises(ValueError, match="undecodable='replace'"):
+        prepare(write(raw), tmp_path / "run")
+    data = prepare(write(raw, undecodable="replace"), tmp_path / "run")
+    assert "\ufffd\ufffd\n\n" in data.tokenizer.decode(np.concatenate([data.training.ids, data.validation.ids]))
+
+
+@pytest.mark.filterwarnings("ignore:.*notes, see Corpus.notes")
+def test_utf_16_is_trained_on_as_the_same_text_or_not_at_all(write: Write, tmp_path: Path) -> None:
+    assert prepare(write(LINES.encode("utf-16")), tmp_path / "a").digest == prepare(write(LINES), tmp_path / "b").digest
+    assert prepare(write(LINES.encode("utf-8-sig")), tmp_path / "c").digest == prepare(write(LINES), tmp_path / "b").digest
+    (tmp_path / "a.txt").write_bytes(LINES.encode("utf-16-le"))
+    for kind in ("byte", "bytepair", "character"):
+        with pytest.raises(ValueError, match=r"a.txt: UTF-16 without a byte order mark"):
+            prepare(replace(write(tokenizer=kind), data=str(tmp_path / "a.txt")), tmp_path / "d")
+
+
+def test_a_missing_file_of_data_is_named(write: Write, tmp_path: Path) -> None:
+    for name, where in (("notes.txt", "which is not in "), (str(tmp_path / "notes.txt"), "which does not exist")):
+        with pytest.raises(ConfigError, match=f"got '.*notes.txt', {where}"):
+            prepare(replace(write(), data=name), tmp_path / "run")

@@ -50,6 +50,7 @@ def test_the_mode_of_the_model_is_restored() -> None:
 
 def test_byte_lengths_are_those_of_the_text() -> None:
     assert byte_lengths(CharacterTokenizer("aé€")).tolist() == [1, 2, 3]
+    assert byte_lengths(CharacterTokenizer("aé€", ["<|end|>"])).tolist() == [1, 2, 3, 0]
     tokenizer = BytePairTokenizer.train(["low lower lowest"], 258)
     text = "lower still"
     assert byte_lengths(tokenizer)[tokenizer.encode(text)].sum() == len(text)

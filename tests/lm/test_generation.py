@@ -130,9 +130,7 @@ def test_wrong_arguments_are_refused_before_the_first_piece() -> None:
     model = MODELS["gpt2"]
     with pytest.raises(ValueError, match="generate: prompt must have at least one token, got none"):
         generate(model, LETTERS, "", tokens=5, stream=Stream(0))
-    with pytest.raises(
-        ValueError, match="encode: text must contain only the 10 characters of the vocabulary, got 'z' at character 1"
-    ):
+    with pytest.raises(ValueError, match="encode: text must contain only characters of the vocabulary, got 'z' at character 1"):
         generate(model, LETTERS, "az", tokens=5, stream=Stream(0))
     with pytest.raises(ValueError, match="generate: tokens must be at least 0, got -1"):
         generate(model, LETTERS, "a", tokens=-1, stream=Stream(0))

@@ -129,3 +129,28 @@ def test_a_file_that_is_truncated_while_it_is_read_is_refused(tmp_path: Path) ->
         os.truncate(tmp_path / "x", 400_000)
         with pytest.raises(SafetensorsError, match=r"x: truncated while it was read: got \d+ of 800000 bytes"):
             safetensors.read_tensor(file, "x", entries["x"])
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04" + bytes(99), "a ZIP archive, such as PyTorch's .pt and .pth"),
+        (b"<!DOCTYPE html>\n<html></html>", "an HTML page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:46\nsize 548105171\n", "a Git LFS pointer"),
+        (b"GGUF\3\0\0\0" + bytes(99), "a GGUF file"),
+        (b'{"model": {"type": "BPE"}}', "a JSON file"),
+        (b"# settings\nsteps = 3\n[model]\nlayers = 1\n", "a TOML file, such as a configuration"),
+    ],
+)
+def test_files_of_other_kinds_are_named(content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=f"model.safetensors: this is {kind}.*, not a safetensors file"):
+        load(tmp_path / "model.safetensors")
+
+
+def test_a_header_whose_length_is_the_mark_of_another_format_is_read(tmp_path: Path) -> None:
+    header = b'{"x":{"dtype":"I16","shape":[4000],"data_offsets":[0,8000]}}'
+    for length in (0x280, 0x8B1F):  # those of pickle and gzip
+        content = length.to_bytes(8, "little") + header + b" " * (length - len(header)) + np.arange(4000, dtype="<i2").tobytes()
+        (tmp_path / "a.safetensors").write_bytes(content)
+        assert load(tmp_path / "a.safetensors").tensors["x"][-1] == 3999

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 PRESETS = "A configuration that comes with samebits: tiny (the default), micro, nanogpt-cpu, shakespeare or python."
 
+SPECIAL = Literal["refuse", "allow", "text"]
 FAST = Annotated[bool, typer.Option("--fast", help="Use plain NumPy arithmetic: faster, with other bits on every machine.")]
 JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
 RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint file.")]
@@ -124,6 +125,7 @@ def generate(
     repetition_penalty: Annotated[float, typer.Option(help="Above 1, tokens that occurred already become less likely.")] = 1.0,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be repeated.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")] = 0,
+    special: Annotated[SPECIAL, typer.Option(help="How to read names of special tokens in the prompt.")] = "refuse",
     fast: FAST = False,
 ) -> None:
     """Continue a prompt with a trained model. The same seed gives the same text on every machine."""
@@ -132,7 +134,9 @@ def generate(
         from samebits.lm import Sampling
 
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-        status = print_continuation(run, prompt, tokens=tokens, sampling=sampling, stop=stop or [], seed=seed, fast=fast)
+        status = print_continuation(
+            run, prompt, tokens=tokens, sampling=sampling, stop=stop or [], seed=seed, fast=fast, special=special
+        )
         raise typer.Exit(status)
 
 
@@ -144,13 +148,16 @@ def evaluate(
         str | None, typer.Option(help="Evaluate on this file, folder or corpus instead of the validation text.")
     ] = None,
     windows: Annotated[int, typer.Option(min=0, help="The number of evenly spread windows to evaluate; 0 for all.")] = 0,
+    special: Annotated[
+        SPECIAL | None, typer.Option(help="How to read names of special tokens in --data, by default as the run does.")
+    ] = None,
     fast: FAST = False,
 ) -> None:
     """Print how well a trained model predicts its validation text: loss, perplexity, bits per byte."""
     with reported_errors():
         from samebits.cli.evaluation import print_evaluation
 
-        raise typer.Exit(print_evaluation(run, data=data, windows=windows, fast=fast))
+        raise typer.Exit(print_evaluation(run, data=data, windows=windows, fast=fast, special=special))
 
 
 @app.command()

@@ -16,15 +16,15 @@ from samebits.lm.run import checkpoint_of
 __all__ = ["print_checkpoint", "print_evaluation"]
 
 
-def print_evaluation(source: Path, *, data: str | None, windows: int, fast: bool) -> int:
+def print_evaluation(source: Path, *, data: str | None, windows: int, fast: bool, special: str | None) -> int:
     """Print loss, perplexity and bits per byte on the validation text or another; returns the exit status."""
     model, config, tokenizer = open_run(source)
-    config = replace(config, evaluation_windows=windows)
+    config = replace(config, evaluation_windows=windows, special=special or config.special)
     if data is None:
         ids = Data.open(checkpoint_of(source).parent).validation.ids
     else:
         with noted_warnings():
-            ids = np.concatenate(list(encoded(tokenizer, collect(data))))
+            ids = np.concatenate(list(encoded(tokenizer, collect(data, config.undecodable), config)))
     with numerics("fast" if fast else "exact"):
         found = evaluate(model, spread(ids, config), byte_lengths(tokenizer))
     console.print(f"loss           {found.loss:.6f} nats per token\nperplexity     {found.perplexity:.4f}")

@@ -11,12 +11,14 @@ __all__ = ["print_continuation"]
 
 
 def print_continuation(
-    source: Path, prompt: str, *, tokens: int, sampling: Sampling, stop: Sequence[str], seed: int, fast: bool
+    source: Path, prompt: str, *, tokens: int, sampling: Sampling, stop: Sequence[str], seed: int, fast: bool, special: str
 ) -> int:
     """Print the prompt and its continuation as it is generated; returns the exit status."""
     model, _, tokenizer = open_run(source)
     with numerics("fast" if fast else "exact"):
-        pieces = generate(model, tokenizer, prompt, tokens=tokens, sampling=sampling, stop=stop, stream=Stream(seed))
+        pieces = generate(
+            model, tokenizer, prompt, tokens=tokens, sampling=sampling, stop=stop, stream=Stream(seed), special=special
+        )
         write_text(prompt)
         try:
             for piece in pieces:

@@ -38,8 +38,17 @@ def choose_run(
     if resume and not (config or preset):
         chosen = TrainConfig.read(folder / CONFIG)
     else:
-        chosen = TrainConfig.read(config) if config else presets.preset(preset or presets.DEFAULT)
+        chosen = _read(config) if config else presets.preset(preset or presets.DEFAULT)
     return folder, replace(chosen, numerics="fast") if fast else chosen
+
+
+def _read(config: Path) -> TrainConfig:
+    """The configuration in a file; what is not a file may be something else that can be trained."""
+    if config.is_dir():
+        raise ValueError(f"train: CONFIG must be a TOML file, got the folder {config}; --resume --out {config} continues a run")
+    if str(config) in presets.names() and not config.exists():
+        raise ValueError(f"train: CONFIG must be a TOML file, got the name of a preset; --preset {config} trains it")
+    return TrainConfig.read(config)
 
 
 def _folders(name: str) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from typing import Annotated
 
 from samebits.core.records import RecordError, parse_toml, shown
 from samebits.lm.schema import ConfigError, Setting, check, from_values, toml_lines
+from samebits.text.file_kinds import TOML, file_kind
 
 __all__ = ["ModelConfig", "TrainConfig"]
 
@@ -122,6 +123,21 @@ class TrainConfig:
     ] = "character"
     merged_vocabulary: Annotated[int, Setting('Vocabulary size of a trained "bytepair" tokenizer.', least=257)] = 1024
     validation: Annotated[float, Setting("Fraction of the text, at its end, that is held out.", above=0, below=1)] = 0.1
+    undecodable: Annotated[
+        str,
+        Setting(
+            'Bytes that are not UTF-8: "keep" them, which "character" refuses, or "replace" them with U+FFFD.',
+            choices=("keep", "replace"),
+        ),
+    ] = "keep"
+    special: Annotated[
+        str,
+        Setting(
+            'Names of special tokens in the text: "refuse" them, "allow" them to be the tokens, or read them as "text".',
+            choices=("refuse", "allow", "text"),
+        ),
+    ] = "refuse"
+    end_of_text: Annotated[str, Setting('Special token between documents; "" puts an empty line there.')] = ""
     steps: Annotated[int, Setting("Number of optimizer steps.", least=1)] = 2000
     batch: Annotated[int, Setting("Sequences per step, each as long as the context.", least=1)] = 12
     micro_batches: Annotated[
@@ -222,11 +238,15 @@ class TrainConfig:
             ConfigError: As in `from_toml`, after the file's name; or the file is not UTF-8.
             OSError: The file cannot be read.
         """
+        data = Path(path).read_bytes()
         try:
-            return cls.from_toml(Path(path).read_bytes().decode())
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: not valid TOML: not UTF-8 at byte {error.start}") from None
-        except ConfigError as error:
+            return cls.from_toml(data.decode("utf-8-sig"))
+        except (UnicodeDecodeError, ConfigError) as error:
+            kind = file_kind(data)
+            if kind not in {None, TOML}:
+                raise ConfigError(f"{path}: this is {kind}, not a TOML file") from None
+            if isinstance(error, UnicodeDecodeError):
+                raise ConfigError(f"{path}: not valid TOML: not UTF-8 at byte {error.start}") from None
             raise ConfigError(f"{path}: {error}") from None
 
     def to_toml(self) -> str:

@@ -101,8 +101,8 @@ def windows(ids: npt.NDArray[Any], config: TrainConfig) -> list[tuple[Int64, Int
     return [batches.windows_at(ids, starts[i : i + batch], time) for i in range(0, wanted, batch)]
 
 
-def collect(name: str) -> Corpus:
-    """Collect a corpus by name, or from a text file or a folder of text files.
+def collect(name: str, undecodable: str = "keep") -> Corpus:
+    """Collect a corpus by name, or from a text file or a folder of text files; see the setting ``undecodable``.
 
     Raises:
         ConfigError: The name is neither that of a corpus nor a path.
@@ -113,8 +113,10 @@ def collect(name: str) -> Corpus:
     if name in CORPORA:
         return CORPORA[name]()
     if not name or not Path(name).exists():  # Path("") is the current folder
-        raise ConfigError(f"data must be {', '.join(map(repr, CORPORA))}, or the path of a file or folder, got {name!r}")
-    return sources.read(name)
+        where = "" if not name else ", which does not exist" if Path(name).is_absolute() else f", which is not in {Path.cwd()}"
+        raise ConfigError(f"data must be {', '.join(map(repr, CORPORA))}, or the path of a file or folder, got {name!r}{where}")
+    found = sources.read(name)
+    return found.clean(undecodable="replace") if undecodable == "replace" else found
 
 
 def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool = False) -> Data:
@@ -132,17 +134,23 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool =
         ValueError: The text is too short to be split, or not UTF-8 though the tokenizer needs it, or a file is damaged.
     """
     folder = Path(folder)
-    found = collect(config.data)
-    origin = {
+    found = collect(config.data, config.undecodable)
+    origin: dict[str, object] = {
         "corpus": found.digest,
         "tokenizer": config.tokenizer,
         "merged_vocabulary": config.merged_vocabulary if config.tokenizer == "bytepair" else 0,
         "validation": config.validation,
     }
+    # recorded only where they are used, so that a folder of an earlier version remains valid
+    origin |= {
+        name: getattr(config, name) for name in ("special", "end_of_text") if getattr(config, name) != getattr(TrainConfig, name)
+    }
     recorded = _recorded(folder / _ORIGIN)
     if keep and recorded is not None and recorded != origin:
         differ = [
-            f"{name} was {recorded.get(name)!r} and is {origin[name]!r}" for name in origin if recorded.get(name) != origin[name]
+            f"{name} was {recorded.get(name)!r} and is {origin.get(name)!r}"
+            for name in origin | recorded
+            if recorded.get(name) != origin.get(name)
         ]
         raise ConfigError(f"{folder} has a model that was trained on other data: {'; '.join(differ)}; use another folder")
     if recorded != origin:
@@ -161,28 +169,54 @@ def _recorded(path: Path) -> dict[str, Any] | None:
 def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:
     training, validation = found.split(config.validation, by="position")
     chosen = _tokenizer(config, found, training)
+    if chosen.special_tokens and config.special != "text":
+        training, validation = found.split(config.validation, by="position", keep=chosen.special_tokens)
     (folder / _ORIGIN).unlink(missing_ok=True)
     tokenizer_file.save_tokenizer(chosen, folder / TOKENIZER)
     for name, part in zip(_PARTS, (training, validation), strict=True):
-        tokens.write_tokens(folder / name, encoded(chosen, part), vocabulary_size=chosen.vocabulary_size, tokenizer=chosen.digest)
+        tokens.write_tokens(
+            folder / name, encoded(chosen, part, config), vocabulary_size=chosen.vocabulary_size, tokenizer=chosen.digest
+        )
 
 
 def _tokenizer(config: TrainConfig, whole: Corpus, training: Corpus) -> tokenizer.Tokenizer:
-    kind = config.tokenizer
+    kind, end = config.tokenizer, config.end_of_text
+    special = [end] if end else []
     if kind == "character":
-        return plain_tokenizers.CharacterTokenizer.of([BOUNDARY, *(document.text for document in whole)])
+        return plain_tokenizers.CharacterTokenizer.of([BOUNDARY, *(document.text for document in whole)], special)
     if kind == "byte":
-        return plain_tokenizers.ByteTokenizer()
+        return plain_tokenizers.ByteTokenizer(special)
     if kind == "bytepair":
-        return bytepair_tokenizer.BytePairTokenizer.train([document.content for document in training], config.merged_vocabulary)
+        texts = [document.content for document in training]
+        if end and config.special == "allow":  # the token's name is not text to learn merges from
+            texts = [part for text in texts for part in text.split(end.encode())]
+        return bytepair_tokenizer.BytePairTokenizer.train(texts, config.merged_vocabulary, special)
     if not Path(kind).is_file():
         raise ConfigError(f"tokenizer must be 'character', 'byte', 'bytepair' or the path of a saved tokenizer, got {kind!r}")
-    return tokenizer_file.load_tokenizer(kind)
+    loaded = tokenizer_file.load_tokenizer(kind)
+    if end and end not in loaded.special_tokens:
+        raise ConfigError(f"end_of_text must be a special token of {kind}, {list(loaded.special_tokens)}, got {end!r}")
+    return loaded
 
 
-def encoded(chosen: tokenizer.Tokenizer, part: Corpus) -> Iterator[Int64]:
-    """The tokens of each document, and of the boundary between each two."""
+def encoded(chosen: tokenizer.Tokenizer, part: Corpus, config: TrainConfig) -> Iterator[Int64]:
+    """The tokens of each document, and between each two ``end_of_text`` or those of an empty line.
+
+    Raises:
+        ConfigError: A document contains a special token, and ``special`` is "refuse".
+        ValueError: A document has a character that no token stands for.
+    """
+    end = config.end_of_text
+    between = np.array([chosen.special_tokens[end]], np.int64) if end else None
     for number, document in enumerate(part):
         if number:
-            yield chosen.encode_ordinary(BOUNDARY)
-        yield chosen.encode_ordinary(document.content)
+            yield chosen.encode_ordinary(BOUNDARY) if between is None else between
+        try:
+            yield tokenizer.encode_special(chosen, document.content, config.special)
+        except tokenizer.SpecialTokenError as error:
+            raise ConfigError(
+                f"data: document {document.name!r} has the special token {error.token!r} at character {error.place}; set special "
+                'to "allow" to make it the token, or to "text" to read it as text'
+            ) from None
+        except ValueError as error:
+            raise ValueError(f"data: document {document.name!r}: {error}") from error

@@ -52,14 +52,16 @@ class Evaluation:
 
 
 def byte_lengths(tokenizer: Tokenizer) -> Int64:
-    """The number of bytes of text that each token stands for, int64 (V,).
+    """The number of bytes of text that each token stands for, int64 (V,); 0 for special tokens.
 
     Example:
         >>> from samebits.text import CharacterTokenizer
         >>> byte_lengths(CharacterTokenizer("aé€"))
         array([1, 2, 3])
     """
-    return np.array([len(token) for token in tokenizer.tokens], np.int64)
+    lengths = np.array([len(token) for token in tokenizer.tokens], np.int64)
+    lengths[list(tokenizer.special_tokens.values())] = 0
+    return lengths
 
 
 def token_losses(logits: npt.NDArray[Any], targets: Ids) -> Float64:

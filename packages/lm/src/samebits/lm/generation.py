@@ -20,7 +20,7 @@ from samebits.core.random import require_stream
 from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.sampling import Sampling
 from samebits.nn.arguments import integers
-from samebits.text.tokenizer import Tokenizer
+from samebits.text.tokenizer import SpecialTokenError, Tokenizer, encode_special
 
 __all__ = ["generate", "generate_batch", "generate_ids"]
 
@@ -38,6 +38,7 @@ def generate(
     sampling: Sampling | None = None,
     stop: Sequence[str] = (),
     cached: bool = True,
+    special: str = "refuse",
 ) -> Iterator[str]:
     """Continue a prompt; yield the text as it is generated, in pieces of whole characters.
 
@@ -50,12 +51,14 @@ def generate(
         sampling: How tokens are chosen; by default each with its probability.
         stop: Strings that end the text. It ends before the first one that occurs.
         cached: Whether to cache keys and values; without, each token costs a pass over the whole window.
+        special: Names of special tokens in the prompt: ``"refuse"`` them, ``"allow"`` them to be the tokens, or read them as
+            ``"text"``. A prompt from an unknown source may contain some.
 
     Raises:
         FloatingPointError: A logit is not finite.
         TypeError: ``tokens`` is not an int, or ``stream`` is not a `Stream`.
-        ValueError: The prompt is empty, or has a character that the tokenizer does not know; ``tokens`` is negative; a stop
-            string is empty; or the vocabulary sizes of model and tokenizer differ.
+        ValueError: The prompt is empty, or has a special token or a character that the tokenizer does not know; ``tokens`` is
+            negative; a stop string is empty; or the vocabulary sizes of model and tokenizer differ.
 
     Example:
         >>> from samebits.lm import ModelConfig
@@ -67,7 +70,7 @@ def generate(
         (5, True)
     """
     tokens = integer("generate", "tokens", tokens, least=0)
-    writer = _writer("generate", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached)
+    writer = _writer("generate", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached, special=special)
     texts = [_Text("generate", tokenizer, stop)]
     return (piece for _, piece in _pieces(writer, texts, tokens))
 
@@ -82,6 +85,7 @@ def generate_batch(
     sampling: Sampling | None = None,
     stop: Sequence[str] = (),
     cached: bool = True,
+    special: str = "refuse",
 ) -> list[str]:
     """Continue several prompts at once; each text is the one that `generate` yields for its prompt and stream.
 
@@ -93,6 +97,7 @@ def generate_batch(
         sampling: As in `generate`.
         stop: As in `generate`.
         cached: As in `generate`.
+        special: As in `generate`.
         stream: One stream per prompt; or a single one, of which prompt i gets ``stream.split(i)``.
 
     Raises:
@@ -113,7 +118,7 @@ def generate_batch(
         raise ValueError(f"generate_batch: stream must be one Stream or one per prompt, {len(prompts)}, got {len(streams)}")
     found = [""] * len(prompts)
     if prompts:
-        writer = _writer("generate_batch", model, tokenizer, prompts, streams, sampling=sampling, cached=cached)
+        writer = _writer("generate_batch", model, tokenizer, prompts, streams, sampling=sampling, cached=cached, special=special)
         for i, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop) for _ in prompts], tokens):
             found[i] += piece
     return found
@@ -158,12 +163,20 @@ def _writer(
     *,
     sampling: Sampling | None,
     cached: bool,
+    special: str,
 ) -> "_Writer":
     size = model.config.vocabulary_size
     if tokenizer.vocabulary_size != size:
         raise ValueError(f"{function}: tokenizer must have {size} tokens, as the model, got {tokenizer.vocabulary_size}")
     pairs = zip(prompts, streams, strict=True)
-    sequences = [_Sequence(function, tokenizer.encode(prompt), stream, model.config.context) for prompt, stream in pairs]
+    try:
+        encoded = [(encode_special(tokenizer, prompt, special), stream) for prompt, stream in pairs]
+    except SpecialTokenError as error:
+        raise ValueError(
+            f"{function}: prompt must not contain the special token {error.token!r}, found at character {error.place}; set special "
+            'to "allow" to make it the token, or to "text" to read it as text'
+        ) from None
+    sequences = [_Sequence(function, ids, stream, model.config.context) for ids, stream in encoded]
     return _Writer(model, sequences, sampling, cached)
 
 

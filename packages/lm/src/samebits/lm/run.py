@@ -138,6 +138,8 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
     """
     file = checkpoint_of(path)
     model, config = load_model(file)
+    if not (file.parent / TOKENIZER).exists():
+        raise FileNotFoundError(f"{file} has no {TOKENIZER} beside it; copy that of its run to {file.parent}")
     tokenizer = load_tokenizer(file.parent / TOKENIZER)
     if tokenizer.vocabulary_size != model.config.vocabulary_size:
         raise ValueError(

@@ -16,6 +16,8 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from samebits.text.file_kinds import SAFETENSORS, SAMPLE, file_kind
+
 __all__ = ["Entry", "SafetensorsError", "portable", "read_header", "read_tensor", "written"]
 
 Array = npt.NDArray[Any]
@@ -110,7 +112,11 @@ def read_header(file: BinaryIO, path: str) -> tuple[dict[str, Entry], dict[str, 
             overlap, leave gaps or have a dtype that NumPy does not have.
     """
     size = os.fstat(file.fileno()).st_size
-    start = file.read(8)
+    sample = file.read(SAMPLE)
+    file.seek(8)
+    start, kind = sample[:8], file_kind(sample)
+    if kind not in {None, SAFETENSORS}:
+        raise SafetensorsError(f"{path}: this is {kind}, not a safetensors file")
     if len(start) < 8:
         raise SafetensorsError(f"{path}: truncated: it has {size} bytes, the length of the header takes 8")
     length = int.from_bytes(start, "little")
