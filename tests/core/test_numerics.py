@@ -118,9 +118,9 @@ def test_products_of_prepared_operands_are_those_of_matmul() -> None:
     a, b = X[None].repeat(2, axis=0), X.T[None].repeat(2, axis=0)
     for arithmetic in (EXACT, FAST):
         products, expected = arithmetic.products, arithmetic.matmul(a, b)
-        found = products.multiply(products.left(a), products.right(b))
+        found = products.multiply(products.operand(a), products.operand(b, -2))
         assert found.astype(np.float32).tobytes() == expected.tobytes()
-        found = products.multiply(products.left(b, -2).swapaxes(1, 2), products.right(a, -1).swapaxes(1, 2))
+        found = products.multiply(products.operand(b, -2).swapaxes(1, 2), products.operand(a).swapaxes(1, 2))
         assert found.astype(np.float32).tobytes() == expected.tobytes()
 
 

@@ -199,3 +199,26 @@ def test_errors_name_the_argument() -> None:
     out = linear(Tensor(normal(4, 3), requires_grad=True), Tensor(weight))
     with pytest.raises(FloatingPointError, match=r"the gradient of linear: gradient\[0, 0\] must be finite, got nan"):
         out.backward(np.full((4, 5), np.nan, np.float32))
+
+
+@given(st.integers(1, 20), st.integers(1, 40), st.integers(1, 20), st.integers(0, 9), st.integers(1, 3))
+def test_exchanging_x_and_weight_transposes_the_result_and_exchanges_the_gradients(
+    rows: int, inputs: int, outputs: int, seed: int, times: int
+) -> None:
+    """(x Wᵀ)ᵀ = W xᵀ to the last bit, whichever of the two is cached on its grid."""
+    stream = Stream(seed)
+    drawn = [np.asarray(stream.split(name).normal(size=(n, inputs))) for name, n in (("x", rows), ("weight", outputs))]
+    x, weight = [Tensor(one * one * one, requires_grad=True) for one in drawn]  # of many sizes
+    g = np.asarray(stream.split("g").normal(size=(rows, outputs)))
+    for _ in range(times):  # from the second on, the cached weight is used
+        found = []
+        for first, second, gradient in ((x, weight, g), (weight, x, g.T)):
+            x.grad = weight.grad = None
+            out = linear(first, second)
+            out.backward(gradient)
+            assert x.grad is not None
+            assert weight.grad is not None
+            found.append((out.numpy(), x.grad.numpy(), weight.grad.numpy()))
+        (out, dx, dw), (turned, dx2, dw2) = found
+        assert out.tobytes() == np.ascontiguousarray(turned.T).tobytes()
+        assert (dx.tobytes(), dw.tobytes()) == (dx2.tobytes(), dw2.tobytes())

@@ -1,13 +1,16 @@
 """Reproducible products of float32 arrays: `matmul`, `dot`, `vecdot`.
 
-Each row of `a` and each column of `b` is rounded to a grid that its 2-norm chooses, 27 and 26 bits deep (`grid`). By
+Each row of `a` and each column of `b` is rounded to a grid that its 2-norm chooses, 26 bits deep (`grid`). By
 Cauchy-Schwarz no partial sum of their products, in any order, is larger than
 
-    |row| |column| <= 2**ea 2**eb = 2**53 units of 2**(ea - 27) 2**(eb - 26)
+    |row| |column| <= 2**ea 2**eb = 2**52 units of 2**(ea - 26) 2**(eb - 26)
 
 so a float64 GEMM computes it without any rounding, whatever its kernel, FMA, blocks and threads are. One rounding to
-float32 follows. No unit is below 2**-349, so nothing underflows on the way. This holds for every GEMM that adds
+float32 follows. No unit is below 2**-348, so nothing underflows on the way. This holds for every GEMM that adds
 products of the operands' elements; Strassen's algorithm, which adds elements before it multiplies, is not covered.
+
+Both operands have grids of the same depth, so a vector is rounded in the same way on either side of a product, and
+products are symmetric to the last bit: x x^T is its own transpose, and (a b)^T = b^T a^T.
 """
 
 import math
@@ -23,7 +26,7 @@ from samebits.core.arithmetic import Float32, Float64
 from samebits.core.grid import BUFFERS, LONGEST, Role, grid_vectors
 from samebits.core.nonfinite import refuse_non_finite
 
-LEFT_BITS, RIGHT_BITS = 27, 26  # of the grids of a product's operands: 53 together
+BITS = 26  # of the grids of both operands of a product: 52 together, of the 53 that float64 holds
 _PACKED_ROWS = 256  # with fewer rows at a time, GEMM would spend its time packing `b`
 _FEW_ROWS = 16  # up to so many, a compact `b` is widened part by part, each part while it is in the cache
 _ZERO = np.array(0, np.float32)
@@ -31,7 +34,7 @@ _ZERO = np.array(0, np.float32)
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A matrix on the grid of a right operand of `matmul`; made by `prepare` or `compact`.
+    """A right operand of `matmul`, its columns on their grids; made by `prepare` or `compact`.
 
     >>> isinstance(prepare(np.eye(2, dtype=np.float32)), Prepared)
     True
@@ -73,17 +76,12 @@ def compact(b: Float32, /) -> Prepared | None:
     return Prepared(narrowed) if np.isfinite(narrowed).all() else None
 
 
-def left_operand(x: Float32 | Float64, axis: Literal[-2, -1] = -1) -> Float64:
-    """Put the rows of x (..., rows, K), or with axis -2 its columns, on the grids of a left operand of `multiply`.
+def operand(x: Float32 | Float64, axis: Literal[-2, -1] = -1) -> Float64:
+    """Put the rows of x (..., rows, K), or with axis -2 the columns of x (..., K, columns), on the grids of `multiply`.
 
-    Raises FloatingPointError, without a message, if x is not finite; `right_operand` too.
+    Raises FloatingPointError, without a message, if x is not finite.
     """
-    return _gridded(x, axis, LEFT_BITS)
-
-
-def right_operand(x: Float32 | Float64, axis: Literal[-2, -1] = -2) -> Float64:
-    """Put the columns of x (..., K, columns), or with axis -1 its rows, on the grids of a right operand of `multiply`."""
-    return _gridded(x, axis, RIGHT_BITS)
+    return grid_vectors(x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]), axis, BITS).reshape(x.shape)
 
 
 def multiply(a: Float64, b: Float64) -> Float64:
@@ -101,8 +99,15 @@ def matmul(a: ArrayLike, b: ArrayLike | Prepared, /, out: Float32 | None = None)
 
     An element is the exact product of the gridded row and column, rounded once, then + 0.0 (so zeros are positive).
     It depends on its row and column alone: not on other rows, on how many there are, or on the order of the K terms.
-    Its distance from the true product, before that rounding, is at most 3 * 2**-27 * sqrt(K) * |row| * |column|. Beyond
-    the float32 range it is inf, as in np.matmul, without a warning.
+    So matmul(a, b).T has the bits of matmul(b.T, a.T), and matmul(x, x.T) is symmetric. Beyond the float32 range an
+    element is inf, as in np.matmul.
+
+    How exact this is: the grid of a vector ends 26 bits below its 2-norm. Elements of at least a third of the norm are
+    kept, smaller ones lose digits, and those below 2**-27 of the norm (7e-9) count as zero: dot([1, 1e-9], [0, 1e9]) is
+    0. An element of the result is less than 3e-8 * sqrt(K) * |row| * |column| from the true product, before the last
+    rounding; |row| * |column| is the largest value that a product of vectors of these norms can have. So where large
+    terms cancel, or small elements stand beside large ones, few digits of a small result are right, and matmul(m, np.eye(n))
+    is not always m: its small elements have lost the digits below the grid of their row.
 
     Raises FloatingPointError if a or b has an inf or NaN (with the first index in C order) and the result is not empty,
     TypeError if one is not float32, ValueError if the shapes do not match or K > 2**28. After a FloatingPointError the
@@ -159,8 +164,8 @@ def vecdot(a: ArrayLike, b: ArrayLike, /, axis: int = -1) -> Float32:
     if result.size and rows.size:
         with np.errstate(all="ignore"):
             try:
-                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, LEFT_BITS, "left")
-                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, RIGHT_BITS, "right")
+                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, BITS, "left")
+                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, BITS, "right")
             except FloatingPointError:
                 refuse_non_finite("vecdot", a=a, b=b)
             result[...] = np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))[..., 0, 0]
@@ -219,22 +224,18 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     deep = most // (rows * (length + columns) + length * columns) + 1
     tall = max(_PACKED_ROWS, most // (length + columns))
     for i in range(0, batches, deep):
-        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, RIGHT_BITS, "right")
+        right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, BITS, "right")
         for j in range(0, rows, tall):
             block = target[i : i + deep, j : j + tall]
-            left = grid_vectors(a[i : i + deep, j : j + tall], -1, LEFT_BITS, "left")
+            left = grid_vectors(a[i : i + deep, j : j + tall], -1, BITS, "left")
             block[...] = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
             block += _ZERO
-
-
-def _gridded(x: Float32 | Float64, axis: Literal[-2, -1], bits: int) -> Float64:
-    return grid_vectors(x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]), axis, bits).reshape(x.shape)
 
 
 def _multiply_few(a: Float32, b: Float32 | Float64, target: Float32) -> None:
     """Fill the target from a few rows and a compact matrix whose columns are contiguous: most of the time is spent reading it."""
     step = max(1, blocks.PRODUCT_BYTES // 32 // len(b))
-    left = grid_vectors(a, -1, LEFT_BITS, "left")
+    left = grid_vectors(a, -1, BITS, "left")
     for start in range(0, b.shape[1], step):
         part = b[:, start : start + step]
         wide = BUFFERS.take("right", part.shape[::-1])
@@ -244,7 +245,7 @@ def _multiply_few(a: Float32, b: Float32 | Float64, target: Float32) -> None:
 
 
 def _prepared(b: Float32, role: Role | None = None) -> Prepared:
-    values = grid_vectors(b[None], -2, RIGHT_BITS, role)[0]
+    values = grid_vectors(b[None], -2, BITS, role)[0]
     values.setflags(write=False)
     return Prepared(values)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from samebits.core import exponential, logarithm
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.grid import grid_constants
-from samebits.core.linalg import multiply, right_operand
+from samebits.core.linalg import multiply, operand
 from samebits.core.nonfinite import require_finite
 from samebits.core.summation import row_sums
 
@@ -92,7 +92,7 @@ def context(k: Float32, v: Float32) -> Context:
     values = v * _power_of_two(-exponents)[..., None]
     values += _VALUE_STEP
     values -= _VALUE_STEP
-    return Context(right_operand(k, -1), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
+    return Context(operand(k), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
 
 
 def powers(scores: Float64, shifts: Float64) -> None:

@@ -87,14 +87,12 @@ class Kernels:
 class Products:
     """Products of matrices inside a kernel, whose operands are prepared once and used several times.
 
-    ``multiply(left(a), right(b))`` is the product of a (..., m, K) and b (..., K, n) in the working dtype. A prepared
-    operand may be indexed and transposed.
+    ``multiply(operand(a), operand(b, -2))`` is the product of a (..., m, K) and b (..., K, n) in the working dtype. A
+    prepared operand may be indexed and transposed, and serves on either side.
     """
 
-    left: Function
-    """``left(x, axis=-1)``: x as a left operand, K being the last axis, or with ``axis=-2`` the one before."""
-    right: Function
-    """``right(x, axis=-2)``: x as a right operand, K being the last axis but one, or with ``axis=-1`` the last."""
+    operand: Function
+    """``operand(x, axis=-1)``: x as an operand, K being the last axis, or with ``axis=-2`` the one before."""
     multiply: Function
     compact: Callable[[Array], linalg.Prepared | None] | None
     """As `Numerics.prepare`, in the memory of b; None where it is not possible. There is none in fast arithmetic."""
@@ -275,7 +273,7 @@ EXACT = Numerics(
         exp_sums=mixing.exp_sums,
         require_finite=nonfinite.require_finite,
     ),
-    products=Products(left=linalg.left_operand, right=linalg.right_operand, multiply=linalg.multiply, compact=linalg.compact),
+    products=Products(operand=linalg.operand, multiply=linalg.multiply, compact=linalg.compact),
     mixing=Mixing(context=mixing.context, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix),
     prepare=linalg.prepare,
     matmul=linalg.matmul,
@@ -331,7 +329,7 @@ FAST = Numerics(
         exp_sums=fast.exp_sums,
         require_finite=fast.accept,
     ),
-    products=Products(left=fast.operand, right=fast.operand, multiply=fast.matmul, compact=None),
+    products=Products(operand=fast.operand, multiply=fast.matmul, compact=None),
     mixing=Mixing(context=fast.context, powers=fast.powers, weigh=fast.weigh, mix=fast.mix),
     prepare=fast.prepare,
     matmul=fast.matmul,

@@ -185,7 +185,7 @@ def _grouped(x: Array, groups: int) -> Array:
 
 
 def _scores(numerics: Numerics, q: Array, keys: Array, block: _Block) -> Array:
-    """q kᵀ (b, g, R rows, keys) of a left and a right operand, -inf where a key is not seen."""
+    """q kᵀ (b, g, R rows, keys) of operands, -inf where a key is not seen."""
     scores: Array = numerics.products.multiply(q, keys.swapaxes(-1, -2))
     if block.mask is not None:
         split = scores.reshape(*scores.shape[:2], -1, block.rows.stop - block.rows.start, scores.shape[-1])
@@ -220,7 +220,7 @@ def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Ar
         for group in _groups(q, source.shape):
             seen = source[group]
             for block in _blocks(group, time, keys, view.offset):
-                rows = products.left(_flat(block.of(q5)) * _scale(q))
+                rows = products.operand(_flat(block.of(q5)) * _scale(q))
                 weights = _scores(numerics, rows, seen.keys[..., : block.keys, :], block)
                 totals, log = mixing.weigh(weights)
                 if view.keep is not None:
@@ -265,14 +265,14 @@ def _backward(
     g, q, k, v, out, logs = arrays
     groups, keys = found[1].shape[1:3]
     g5, q5, out5, to_q5 = (_grouped(x, groups) for x in (g, q, out, found[0]))
-    left, right, multiply = numerics.products.left, numerics.products.right, numerics.products.multiply
-    k_rows, k_columns, v_rows = right(k, -1), right(k), right(v, -1)
+    operand, multiply = numerics.products.operand, numerics.products.multiply
+    k_rows, k_columns, v_rows = operand(k), operand(k, -2), operand(v)
     to_k, to_v = np.zeros_like(k_rows), np.zeros_like(v_rows)
     for block in _blocks(group, q.shape[2], keys, view.offset):
         rows, upward = _flat(block.of(q5)) * _scale(q), _flat(block.of(g5))
-        p = _scores(numerics, left(rows), k_rows[..., : block.keys, :], block)
+        p = _scores(numerics, operand(rows), k_rows[..., : block.keys, :], block)
         numerics.mixing.powers(p, block.of(logs).reshape(*p.shape[:-1], 1))
-        ds = multiply(left(upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
+        ds = multiply(operand(upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
         spread = p
         if view.keep is not None:
             stay = block.kept(view.keep, groups) * p.dtype.type(1 / view.rest)
@@ -281,9 +281,9 @@ def _backward(
         products = np.multiply(upward, _flat(block.of(out5)), dtype=p.dtype)
         ds -= numerics.kernels.row_sums(products.reshape(-1, products.shape[-1])).reshape(*p.shape[:-1], 1)
         ds *= p
-        to_v[..., : block.keys, :] += multiply(left(spread, -2).swapaxes(-1, -2), right(upward))
-        to_k[..., : block.keys, :] += multiply(left(ds, -2).swapaxes(-1, -2), right(rows))
-        to_q = multiply(left(ds), k_columns[..., : block.keys, :])
+        to_v[..., : block.keys, :] += multiply(operand(spread, -2).swapaxes(-1, -2), operand(upward, -2))
+        to_k[..., : block.keys, :] += multiply(operand(ds, -2).swapaxes(-1, -2), operand(rows, -2))
+        to_q = multiply(operand(ds), k_columns[..., : block.keys, :])
         to_q *= _scale(q)
         part = block.of(to_q5)
         part[...] = to_q.reshape(part.shape)
