@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from samebits.autograd import AnomalyError, GraphError, Tensor, detect_anomaly, exp, gradients, kernel, no_grad, operation, ops
+from samebits.autograd.graph import tracing
 from samebits.core import current, numerics
 
 pytestmark = pytest.mark.once
@@ -199,6 +200,21 @@ def test_tensors_without_axes_are_broadcast_and_indexed_with_other_uses() -> Non
     x = leaf(3.0)
     (x[None] * x.expand(2) + x.transpose() + x.squeeze() + x[()]).sum().backward()
     assert grad_of(x) == 18.0
+
+
+def test_generators_closed_in_any_order_leave_recording_on() -> None:
+    def generator(block: Any) -> Iterator[None]:
+        with block:
+            yield
+
+    for block in (no_grad, detect_anomaly):
+        first, second = generator(block()), generator(block())
+        next(first)
+        next(second)
+        first.close()
+        second.close()
+    assert (Tensor([1.0], requires_grad=True) * 2).requires_grad
+    assert not tracing.get()
 
 
 def test_no_grad_and_detach_cut_the_graph() -> None:

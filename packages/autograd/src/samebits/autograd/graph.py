@@ -16,7 +16,6 @@ stamp visits each one once, when its whole gradient is known: no recursion, no s
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import Any, NoReturn, TypeAlias
 
@@ -24,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import edits
+from samebits.core.settings import Setting
 
 __all__ = ["AnomalyError", "GraphError", "Node", "Operation", "Part", "detect_anomaly", "no_grad"]
 
@@ -34,8 +34,8 @@ Value: TypeAlias = Any
 
 clock = itertools.count(1)
 
-recording: ContextVar[bool] = ContextVar("recording", default=True)
-tracing: ContextVar[bool] = ContextVar("tracing", default=False)
+recording = Setting("recording", True)
+tracing = Setting("tracing", False)
 
 SMALL = 16  # elements; a node remembers values up to this size for pictures
 
@@ -164,12 +164,12 @@ def detect_anomaly() -> Iterator[None]:
 
 
 @contextmanager
-def _set(variable: ContextVar[bool], *, value: bool) -> Iterator[None]:
-    token = variable.set(value)
+def _set(setting: Setting[bool], *, value: bool) -> Iterator[None]:
+    choice = setting.set(value)
     try:
         yield
     finally:
-        variable.reset(token)
+        setting.reset(choice)
 
 
 def run(

@@ -8,14 +8,13 @@ A formula is written once, against the functions of `Numerics`, and runs in the 
     with numerics("fast"):
         current().matmul(a, b)
 
-The choice is a context variable: it holds for the block, in this thread or task alone. The functions of `samebits.core`
+The choice holds for the block, in this thread or task alone (`settings`). The functions of `samebits.core`
 themselves (`samebits.core.matmul`) are always exact. Which functions an arithmetic is made of is decided here and nowhere
 else: packages above `core` call what `current` returns, and do not ask for its name.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -37,6 +36,7 @@ from samebits.core import (
     summation,
     trigonometry,
 )
+from samebits.core.settings import Setting
 
 __all__ = ["ColumnSums", "Kernels", "Mixing", "Numerics", "Products", "current", "numerics"]
 
@@ -366,7 +366,7 @@ FAST = Numerics(
 )
 
 _ARITHMETICS = {"exact": EXACT, "fast": FAST}
-_CURRENT: ContextVar[Numerics] = ContextVar("numerics", default=EXACT)
+_CURRENT = Setting("numerics", EXACT)
 
 
 def current() -> Numerics:
@@ -381,7 +381,10 @@ def current() -> Numerics:
 
 @contextmanager
 def numerics(mode: Literal["exact", "fast"]) -> Iterator[Numerics]:
-    """Make one arithmetic the active one in a ``with`` block.
+    """Make one arithmetic the active one in a ``with`` block, in this thread or task.
+
+    A generator that yields inside the block suspends it, and does not end it: the caller computes in that arithmetic too,
+    until the generator goes on. Put the block around the computation, not around the ``yield``.
 
     Args:
         mode: ``"exact"`` or ``"fast"``.
@@ -400,8 +403,8 @@ def numerics(mode: Literal["exact", "fast"]) -> Iterator[Numerics]:
     """
     if mode not in _ARITHMETICS:
         raise ValueError(f"numerics: mode must be 'exact' or 'fast', got {mode!r}")
-    token = _CURRENT.set(_ARITHMETICS[mode])
+    choice = _CURRENT.set(_ARITHMETICS[mode])
     try:
-        yield _CURRENT.get()
+        yield choice.value
     finally:
-        _CURRENT.reset(token)
+        _CURRENT.reset(choice)
