@@ -327,9 +327,11 @@ def test_what_is_not_the_text_that_it_seems_is_left_out_with_a_note(content: byt
 def test_files_of_other_kinds_are_named_as_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"PK\x03\x04\xff")
-    with pytest.warns(UserWarning, match="a.txt: a ZIP archive, such as PyTorch's .pt and .pth, kept as it is"):
+    with pytest.warns(
+        UserWarning, match="a.txt: a ZIP archive, such as PyTorch's .pt and .pth, not UTF-8 from byte 4 on, kept as it is"
+    ):
         found = read(path)
-    with pytest.raises(ValueError, match=r"text: document 'a.txt' must be UTF-8, but is a ZIP archive"):
+    with pytest.raises(ValueError, match=r"text: document 'a.txt' must be UTF-8, got b'.xff' at byte 4 of a ZIP archive"):
         _ = found.text
 
 

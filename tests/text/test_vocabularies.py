@@ -200,6 +200,15 @@ def test_other_pre_tokenizers_are_refused(splitting: dict[str, Any], load: Load)
         load(BANANA, BANANA_MERGES, pre_tokenizer=splitting)
 
 
+def test_a_sequence_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    opening, closing = '{"type": "Sequence", "pretokenizers": [', "]}"
+    path = tmp_path / "tokenizer.json"
+    for depth in (500, 2000, 50_000):
+        path.write_text(f'{{"pre_tokenizer": {opening * depth}{closing * depth}, "model": {{"vocab": {{}}, "merges": []}}}}')
+        with pytest.raises(TokenizerFileError, match=r"tokenizer.json: (objects are nested too deeply|pre_tokenizer must be)"):
+            load_tokenizer(path)
+
+
 @given(MIXED)
 def test_words_with_individual_digits_are_those_between_digits(text: str) -> None:
     parts, stands = [""], stand_in(text)

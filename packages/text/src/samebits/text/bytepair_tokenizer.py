@@ -29,11 +29,11 @@ _SPACE = b" \n\t"
 class BytePairTokenizer(Tokenizer):
     """Byte pair encoding of the words that GPT-2's pattern finds.
 
-    Any bytes can be encoded, unless ``ids`` leaves bytes without a token. Bytes that are not UTF-8 are encoded as tiktoken encodes them: everything from the last word
-    before the first such byte on is one word.
+    Any bytes can be encoded, unless ``ids`` leaves bytes without a token. Bytes that are not UTF-8 are encoded as tiktoken
+    encodes them: everything from the last word before the first such byte on is one word.
 
     Args:
-        merges: Pairs of symbols, as `bytepair.learn` returns them.
+        merges: Pairs of symbols, as `bytepair.learn` returns them, or a `Merger` that has them.
         special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
         ids: The id of each symbol, the 256 bytes first and then a symbol for each merge; the symbol itself by default. -1
             for a byte without a token: `encode` refuses text that has it, or leaves the byte out with ``errors="ignore"``.

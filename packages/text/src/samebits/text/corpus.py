@@ -50,11 +50,10 @@ class Document:
         try:
             return self.content.decode()
         except UnicodeDecodeError as error:
-            found = f"got {self.content[error.start : error.start + 1]!r} at byte {error.start}"
             kind = file_kind(self.content)
             raise ValueError(
-                f"text: document {self.name!r} must be UTF-8, {f'but is {kind}' if kind else found}; use its content, or "
-                "undecodable='replace', of Corpus.clean or as a setting"
+                f"text: document {self.name!r} must be UTF-8, got {self.content[error.start : error.start + 1]!r} at byte "
+                f"{error.start}{f' of {kind}' if kind else ''}; use its content, or undecodable='replace', of Corpus.clean or as a setting"
             ) from error
 
 

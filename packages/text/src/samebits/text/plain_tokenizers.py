@@ -97,7 +97,7 @@ class CharacterTokenizer(Tokenizer):
 
     def _looked_up(self, text: str) -> Int64:
         """The id of each character, -1 where it has none."""
-        found: Int64 = self._ids[np.minimum(_codes(text), len(self._ids) - 1)]
+        found: Int64 = self._ids.take(_codes(text), mode="clip")
         return found
 
 

@@ -241,8 +241,8 @@ def _document(name: str, file: Path, largest: int, notes: list[str]) -> Document
     try:
         content.decode()
     except UnicodeDecodeError as error:
-        what = file_kind(content) or f"not UTF-8 from byte {error.start} on"
-        notes.append(f"{name}: {what}, kept as it is")
+        kind = file_kind(content)
+        notes.append(f"{name}: {f'{kind}, ' if kind else ''}not UTF-8 from byte {error.start} on, kept as it is")
     return document
 
 

@@ -158,6 +158,8 @@ def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
         return _tokenizer(_parsed(data.removeprefix(codecs.BOM_UTF8)))
     except TokenizerFileError as error:
         raise TokenizerFileError(f"{os.fspath(path)}: {error}") from error
+    except RecursionError as error:
+        raise TokenizerFileError(f"{os.fspath(path)}: objects are nested too deeply") from error
 
 
 _REMEDIES = {RANKS: "; read it with load_ranks", MERGES: f"; {_TOGETHER}"}
@@ -178,8 +180,6 @@ def _parsed(data: bytes) -> Any:
         raise TokenizerFileError(f"byte {error.start} is not UTF-8: {error.reason}") from error
     except json.JSONDecodeError as error:
         raise TokenizerFileError(f"line {error.lineno}, column {error.colno}: {error.msg}") from error
-    except RecursionError as error:
-        raise TokenizerFileError("objects are nested too deeply") from error
 
 
 def _number(digits: str) -> int:
