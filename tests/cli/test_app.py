@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from samebits.cli.app import PRESETS, app
-from samebits.core import selftest
+from samebits.core import environment, selftest
 from samebits.drift import BASE, Variant, command, investigation
 from samebits.lm import presets
 
@@ -83,3 +84,17 @@ def test_drift_prints_the_verdict_of_samebits_drift(tmp_path: Path, monkeypatch:
     done = CliRunner().invoke(app, ["drift", "mine:moves", "mine:others"])
     assert (done.exit_code, done.stdout) == (2, "")
     assert "error  MODULE:FUNCTION must be one function" in done.stderr
+
+
+@only_where_known
+@CHANGED
+def test_check_puts_float_settings_back_or_says_what_is_wrong(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kept_settings():
+        change(bits)
+        done = CliRunner().invoke(app, ["check"])
+        assert done.exit_code == 0, done.output
+        monkeypatch.setattr(environment, "reset", lambda: None)
+        change(bits)
+        done = CliRunner().invoke(app, ["check"])
+    assert done.exit_code == 2
+    assert "in this thread, so results may have wrong bits" in done.output

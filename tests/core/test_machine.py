@@ -1,18 +1,30 @@
 """`describe_machine` reads the running process: its result changes with the environment variables that NumPy reads."""
 
-import ctypes
-import ctypes.util
 import os
-import platform
-import struct
 import subprocess
 import sys
+import timeit
 from dataclasses import FrozenInstanceError
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
 
-from samebits.core import BLAS, Machine, MachineError, check_arithmetic, describe_machine
+from samebits import core
+from samebits.core import (
+    BLAS,
+    Machine,
+    MachineError,
+    check_arithmetic,
+    describe_machine,
+    environment,
+    require_arithmetic,
+    restore_arithmetic,
+)
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(code: str, **environment: str) -> str:
@@ -76,40 +88,96 @@ def test_switched_off_features_are_not_in_use() -> None:
     assert feature not in run("print(d().simd)", NPY_DISABLE_CPU_FEATURES=feature)
 
 
-def libm() -> ctypes.CDLL:
-    """The C library's floating-point environment, of this thread."""
-    return ctypes.CDLL(ctypes.util.find_library("m"))
-
-
-GLIBC_X86 = platform.machine() == "x86_64" and platform.libc_ver()[0] == "glibc"
-
-
-@pytest.mark.skipif(not GLIBC_X86, reason="the layout of glibc's fenv_t on x86-64")
-def test_a_process_that_flushes_subnormal_numbers_is_refused() -> None:
-    saved, changed = ctypes.create_string_buffer(32), ctypes.create_string_buffer(32)
-    libm().fegetenv(saved)
-    libm().fegetenv(changed)
-    (mxcsr,) = struct.unpack_from("<I", changed, 28)
-    struct.pack_into("<I", changed, 28, mxcsr | 0x8040)  # flush to zero, and take subnormal operands for zeros
-    libm().fesetenv(changed)
-    try:
-        with pytest.raises(MachineError, match=r"subnormal numbers are flushed to zero.*-ffast-math"):
+@only_where_known
+@CHANGED
+def test_changed_settings_are_refused_and_put_back(bits: int) -> None:
+    message = (
+        r"subnormal numbers are flushed to zero.*-ffast-math"
+        if bits & 0x8040
+        else r"not rounded to the nearest number.*fesetround"
+    )
+    with kept_settings():
+        change(bits)
+        with pytest.raises(MachineError, match=message):
             check_arithmetic()
-    finally:
-        libm().fesetenv(saved)
-    check_arithmetic()
+        with pytest.raises(MachineError, match=message):
+            require_arithmetic()
+        assert restore_arithmetic()
+        check_arithmetic()
+        require_arithmetic()
+        assert not restore_arithmetic()
 
 
-@pytest.mark.skipif(not GLIBC_X86, reason="the numbers of glibc's rounding modes on x86-64")
-@pytest.mark.parametrize("mode", [0x400, 0x800, 0xC00], ids=["down", "up", "to zero"])
-def test_a_process_that_rounds_another_way_is_refused(mode: int) -> None:
-    libm().fesetround(mode)
-    try:
-        with pytest.raises(MachineError, match=r"not rounded to the nearest number.*fesetround"):
-            check_arithmetic()
-    finally:
-        libm().fesetround(0)
-    check_arithmetic()
+@only_where_known
+@CHANGED
+def test_errors_that_numpy_raises_do_not_hide_changed_settings(bits: int) -> None:
+    with kept_settings(), np.errstate(all="raise"):
+        change(bits)
+        assert restore_arithmetic()
+        check_arithmetic()
+
+
+@only_where_known
+def test_settings_that_cannot_be_put_back_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "reset", lambda: None)
+    with kept_settings():
+        change(0x8040)
+        with pytest.raises(MachineError, match=r"flushed to zero.*samebits.core.restore_arithmetic\(\) after loading it"):
+            restore_arithmetic()
+
+
+@only_where_known
+@CHANGED
+def test_importing_puts_changed_settings_back(bits: int) -> None:
+    code = (
+        f"from tests.core.float_settings import change; change({bits}); from samebits import core; import numpy as np; "
+        "x = np.array([3e-39], np.float32); print(core.digest(core.matmul(x, np.float32([0.1]) + x)), core.environment.changed())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-B", "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
+    ).stdout.split()
+    x = np.array([3e-39], np.float32)
+    assert found == [core.digest(core.matmul(x, np.array([0.1], np.float32) + x)), "False"]
+
+
+def test_numpy_flushing_subnormals_in_long_arrays_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As NumPy does on 32-bit ARM, for float32 arrays of 9 and more elements."""
+
+    def flushing(function: np.ufunc, floats: type) -> Any:
+        def call(x: Any, y: Any) -> Any:
+            result = function(x, y)
+            small = np.abs(result) < np.finfo(floats).tiny
+            return np.where(small, floats(0), result) if x.dtype == floats and x.size >= 9 else result
+
+        return call
+
+    probes = environment._SUBNORMAL
+    assert not environment.flushes()
+    for floats in (np.float32, np.float64):
+        for name in ("add", "subtract", "multiply"):
+            changed = [(flushing(f, floats) if f.__name__ == name else f, x, y, expected) for f, x, y, expected in probes]
+            monkeypatch.setattr(environment, "_SUBNORMAL", changed)
+            assert environment.flushes()
+            with pytest.raises(MachineError, match="On 32-bit ARM, NumPy itself does this"):
+                restore_arithmetic()
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).nmant != 63, reason="long double here is not that of x87")
+def test_python_rounding_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As 32-bit Pythons on x86 do, by x87, whose registers have 64 digits."""
+
+    class X87(float):
+        def __add__(self, other: float) -> "X87":
+            return X87(float(np.longdouble(self) + np.longdouble(other)))
+
+    monkeypatch.setattr(environment, "_PYTHON", [(X87(x), X87(y), X87(total)) for x, y, total in environment._PYTHON])
+    assert environment.rounds_otherwise()
+    with pytest.raises(MachineError, match="On 32-bit x86, Python's own floats are rounded twice"):
+        check_arithmetic()
+
+
+def test_the_quick_check_takes_microseconds_at_most() -> None:
+    assert min(timeit.repeat(require_arithmetic, number=1000, repeat=20)) / 1000 < 5e-6  # 0.3 µs; a step takes milliseconds
 
 
 def test_a_library_that_does_not_multiply_exactly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
 
-from samebits.core import Stream, numerics
+from samebits.core import MachineError, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig, byte_lengths, evaluate
 from samebits.lm.evaluation import token_losses
 from samebits.text import BytePairTokenizer, CharacterTokenizer, evaluation_windows
@@ -83,3 +84,15 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
         pytest.raises(FloatingPointError, match="the loss of token 0 is not finite"),
     ):
         evaluate(broken, windows)
+
+
+@only_where_known
+@CHANGED
+def test_evaluation_puts_float_settings_back_and_stops_if_they_change(bits: int) -> None:
+    windows = list(evaluation_windows(TOKENS, time=8, batch=3))
+    expected = evaluate(MODEL, windows)
+    with kept_settings():
+        change(bits)
+        assert evaluate(MODEL, windows) == expected
+        with pytest.raises(MachineError, match="in this thread, so results may have wrong bits"):
+            evaluate(MODEL, (change(bits) or window for window in windows))  # type: ignore[func-returns-value]

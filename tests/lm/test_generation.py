@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
 
-from samebits.core import Stream, numerics
+from samebits.core import MachineError, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig
 from samebits.lm.generation import _Text, generate, generate_batch, generate_ids
 from samebits.lm.sampling import Sampling
@@ -162,3 +163,24 @@ def test_lists_and_numpy_numbers_are_accepted() -> None:
 def test_a_context_of_one_token_is_enough() -> None:
     model = micro(context=1)
     assert len(generate_ids(model, np.array([1, 2]), tokens=6, stream=Stream(0))) == 6
+
+
+@only_where_known
+@CHANGED
+def test_generation_puts_float_settings_back_and_stops_if_they_change(bits: int) -> None:
+    def text() -> list[str]:
+        return list(generate(MODELS["gpt2"], LETTERS, "abc", tokens=20, stream=Stream(0)))
+
+    expected = text()
+    with kept_settings():
+        change(bits)
+        assert text() == expected
+        change(bits)
+        ids = generate_ids(MODELS["gpt2"], [1, 2], tokens=9, stream=Stream(0))
+    assert ids.tolist() == generate_ids(MODELS["gpt2"], [1, 2], tokens=9, stream=Stream(0)).tolist()
+    with kept_settings():
+        pieces = generate(MODELS["gpt2"], LETTERS, "abc", tokens=20, stream=Stream(0))
+        next(pieces)
+        change(bits)
+        with pytest.raises(MachineError, match="in this thread, so results may have wrong bits"):
+            list(pieces)

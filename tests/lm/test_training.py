@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
 
-from samebits.core import Stream
+from samebits.core import MachineError, Stream
 from samebits.lm import (
     CheckpointError,
     Interrupted,
@@ -365,3 +366,31 @@ def test_a_checkpoint_with_other_contents_is_refused(tmp_path: Path, whole: tupl
     save(tmp_path / "checkpoint.safetensors", tensors, metadata)
     with pytest.raises(CheckpointError, match=r"norm\.weight\.second_moment is missing"):
         trainer(folder=tmp_path)
+
+
+@only_where_known
+@CHANGED
+def test_training_puts_float_settings_back_and_stops_if_they_change(bits: int, tmp_path: Path) -> None:
+    undisturbed = trainer()
+    undisturbed.train()
+    with kept_settings():
+        change(bits)
+        disturbed = trainer()
+        disturbed.train()
+        assert weights(disturbed) == weights(undisturbed)
+
+        stopped = trainer(folder=tmp_path)
+        batch = stopped.batches.batch
+
+        def changing(step: int) -> Any:
+            if step == 3:
+                change(bits)
+            return batch(step)
+
+        stopped.batches.batch = changing  # type: ignore[method-assign]
+        with pytest.raises(MachineError, match="in this thread, so results may have wrong bits"):
+            stopped.train()
+        resumed = trainer(folder=tmp_path)
+        assert resumed.step == 2
+        resumed.train()
+        assert weights(resumed) == weights(undisturbed)

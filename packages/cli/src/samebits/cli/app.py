@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from samebits.cli.drift_output import RichOutput
 from samebits.cli.terminal import console, reported_errors
-from samebits.core import describe_machine
+from samebits.core import check_arithmetic, describe_machine, restore_arithmetic
 from samebits.core.selftest import run_selftest
 from samebits.drift.command import DESCRIPTION, HELP, Options, run_command
 
@@ -54,6 +54,9 @@ def main(
 @app.command()
 def check(*, as_json: JSON = False) -> None:
     """Describe this machine, run the self-test, and say whether it gives the same bits as every other."""
+    with reported_errors():
+        restore_arithmetic()
+        check_arithmetic()
     machine, outcomes = describe_machine(), run_selftest()
     wrong = [outcome for outcome in outcomes if not outcome.ok]
     if as_json:

@@ -41,9 +41,10 @@ def reported_errors() -> Iterator[None]:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # print a question mark for what the terminal's encoding lacks
     try:
+        from samebits.core import MachineError
         from samebits.text import CorpusError
 
-        expected = CorpusError, FloatingPointError, ValueError, OSError
+        expected = CorpusError, FloatingPointError, MachineError, ValueError, OSError
     except ModuleNotFoundError as error:
         raise typer.Exit(_failed(_missing(error))) from error
     try:

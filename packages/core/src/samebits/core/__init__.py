@@ -4,12 +4,24 @@ The functions have NumPy's names, among them ``sum``, ``max`` and ``min``: write
 float32 arrays, and Python numbers or lists of them; other dtypes raise TypeError.
 """
 
+from samebits.core import environment  # noqa: F401 - first: importing it puts the floating-point settings back
+
+# isort: split
+
 from samebits.core.blocks import GROUP_ROWS, row_blocks, store
 from samebits.core.elementary import cos, erf, exp, exp2, expm1, log, log1p, log2, log10, rsqrt, sigmoid, sin, sqrt, tanh
 from samebits.core.hashing import digest
 from samebits.core.indexing import argsort, bincount, embedding_gradient, scatter_add, segment_sum
 from samebits.core.linalg import Prepared, dot, matmul, prepare, vecdot
-from samebits.core.machine import BLAS, Machine, MachineError, check_arithmetic, describe_machine
+from samebits.core.machine import (
+    BLAS,
+    Machine,
+    MachineError,
+    check_arithmetic,
+    describe_machine,
+    require_arithmetic,
+    restore_arithmetic,
+)
 from samebits.core.mixing import Context
 from samebits.core.modes import ColumnSums, Kernels, Numerics, current, numerics
 from samebits.core.nonfinite import refuse_non_finite, refuse_rows
@@ -55,7 +67,9 @@ __all__ = [
     "prepare",
     "refuse_non_finite",
     "refuse_rows",
+    "require_arithmetic",
     "require_stream",
+    "restore_arithmetic",
     "row_blocks",
     "rsqrt",
     "scatter_add",
@@ -71,4 +85,5 @@ __all__ = [
     "vecdot",
 ]
 
+restore_arithmetic()
 check_arithmetic()

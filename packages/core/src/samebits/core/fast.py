@@ -96,7 +96,7 @@ def vecdot(a: Array, b: Array, axis: int = -1) -> Array:
 
 def argsort(x: Array, axis: int | None = -1) -> Array:
     """The indices that sort; equal elements keep their order here too."""
-    return np.argsort(x, axis=axis, kind="stable")
+    return np.argsort(x, axis=axis, kind="stable").astype(np.int64, copy=False)
 
 
 def segment_sum(values: Array, ids: Array, num_segments: int) -> Array:
@@ -109,7 +109,7 @@ def segment_sum(values: Array, ids: Array, num_segments: int) -> Array:
 def bincount(ids: Array, weights: Array | None = None, minlength: int = 0) -> Array:
     """How often each id occurs, or the sums of their weights in the weights' dtype."""
     counts = np.bincount(ids, weights, minlength)
-    return counts if weights is None else counts.astype(weights.dtype)
+    return counts.astype(np.int64 if weights is None else weights.dtype, copy=False)
 
 
 def scatter_add(target: Array, ids: Array, values: Array) -> None:

@@ -4,7 +4,8 @@ NumPy's results change with its version, the CPU features it picks at run time, 
 and number of threads. `describe_machine` reads all of these from the running process, for reports and error messages. Ours
 do not change with them; digests prove that.
 
-`check_arithmetic` runs when `samebits.core` is imported: it tests that IEEE 754 arithmetic holds, which our results require.
+`restore_arithmetic` and `check_arithmetic` run when `samebits.core` is imported: IEEE 754 arithmetic must hold in a thread, which
+our results require (`environment`).
 """
 
 import ctypes
@@ -18,11 +19,22 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["BLAS", "Machine", "MachineError", "check_arithmetic", "cpu_features", "describe_machine"]
+from samebits.core import environment
+
+__all__ = [
+    "BLAS",
+    "Machine",
+    "MachineError",
+    "check_arithmetic",
+    "cpu_features",
+    "describe_machine",
+    "require_arithmetic",
+    "restore_arithmetic",
+]
 
 
 class MachineError(RuntimeError):
-    """The arithmetic of this process is not that of IEEE 754, so results could have other bits.
+    """The arithmetic of this thread is not that of IEEE 754, so results could have other bits.
 
     Example:
         >>> issubclass(MachineError, RuntimeError)
@@ -140,34 +152,79 @@ def _ask_openblas() -> Iterator[tuple[str, int]]:
 
 
 def check_arithmetic() -> None:
-    """Check that IEEE 754 arithmetic holds in this process: three probes, a few microseconds.
+    """Check that IEEE 754 arithmetic holds in this thread, by some tens of microseconds of known results.
 
-    Other code can change it after the import: call this again where that matters.
+    Other code can change it at any time. Training, generation and evaluation check it as they go on; call this, or
+    `restore_arithmetic`, where that matters elsewhere.
 
     Raises:
-        MachineError: Subnormal numbers are flushed to zero, rounding is not to nearest, or the BLAS library does not add
-            float64 products exactly where every partial sum fits 53 bits. The message names the usual cause.
+        MachineError: Subnormal numbers are flushed to zero, NumPy or Python do not round once to the nearest number, or the
+            BLAS library does not add float64 products exactly where every partial sum fits 53 bits. The message names the
+            usual cause.
 
     Example:
         >>> check_arithmetic()
     """
-    tiny = np.array([1e-40], np.float32)
-    if not (tiny * np.float32(1)).view(np.uint32)[0]:
-        raise MachineError(
-            "subnormal numbers are flushed to zero in this process. The usual cause is a shared library built with -Ofast or "
-            "-ffast-math, which turns this on when it is loaded. Import samebits first, or do not load that library."
-        )
-    halves = np.array([1.0, 3.0, -1.0, -3.0]) * 2.0**-53  # ties: they round to the even neighbor of 1 or -1
-    ones = np.array([1.0, 1.0, -1.0, -1.0])
-    if (ones + halves).tolist() != [1.0, 1 + 2.0**-51, -1.0, -1 - 2.0**-51]:
-        raise MachineError(
-            "float64 sums are not rounded to the nearest number. The usual cause is other code in this process that changed the "
-            "rounding mode (fesetround) and did not restore it, or a processor that computes with more digits (x87)."
-        )
+    _check_environment()
     steps = np.arange(4 * 64, dtype=np.int64).reshape(4, 64)
     left, right = 11863283 - steps % 7, 11863283 - steps.T % 5  # 64 products of 2^47: the sums end just below 2^53
     if not np.array_equal(left.astype(np.float64) @ right.astype(np.float64), left @ right):
         raise MachineError(
             f"the BLAS library ({_describe_blas()}) does not multiply float64 matrices exactly where every partial sum fits 53 "
             "bits. It may use Strassen's algorithm or a narrower dtype. Use another BLAS library or kernel."
+        )
+
+
+def require_arithmetic() -> None:
+    """Check that no other code has changed the floating-point settings of this thread, in a fraction of a microsecond.
+
+    For results just computed, such as those of a step of training. Whether NumPy and BLAS compute with these settings was
+    checked at the import.
+
+    Raises:
+        MachineError: As for `check_arithmetic`.
+
+    Example:
+        >>> require_arithmetic()
+    """
+    if environment.changed():
+        _check_environment()
+
+
+def restore_arithmetic() -> bool:
+    """Put the floating-point settings of this thread back to those of IEEE 754, if other code has changed them.
+
+    It is called at the import of `samebits.core`, and where training, generation and evaluation begin.
+
+    Returns:
+        Whether they had been changed; results since then may have other bits.
+
+    Raises:
+        MachineError: They do not go back. glibc, musl, macOS and Windows can put them back.
+
+    Example:
+        >>> restore_arithmetic()
+        False
+    """
+    if not environment.flushes() and not environment.rounds_otherwise():
+        return False
+    environment.reset()
+    _check_environment()
+    return True
+
+
+def _check_environment() -> None:
+    if environment.flushes():
+        raise MachineError(
+            "subnormal numbers are flushed to zero in this thread, so results may have wrong bits. The usual cause is a shared "
+            "library built with -Ofast or -ffast-math, which turns this on whenever it is loaded. Build it without, or call "
+            "samebits.core.restore_arithmetic() after loading it, and compute again what was computed since. On 32-bit ARM, "
+            "NumPy itself does this: use a 64-bit Python."
+        )
+    if environment.rounds_otherwise():
+        raise MachineError(
+            "sums or products are not rounded to the nearest number in this thread, so results may have wrong bits. The usual "
+            "cause is other code that changed the rounding mode (fesetround) and did not restore it: call "
+            "samebits.core.restore_arithmetic() after it, and compute again what was computed since. On 32-bit x86, Python's "
+            "own floats are rounded twice (x87): use a 64-bit Python."
         )

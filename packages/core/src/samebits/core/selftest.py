@@ -127,7 +127,7 @@ def cases() -> Iterator[tuple[str, Callable[[], Array]]]:
     yield "exact sum by columns", lambda: grid.sum(axis=0)
     yield "largest and smallest", lambda: np.stack([x.max(), x.min()]) + np.float32(0)
     yield "halving tree", lambda: halving_tree(x.astype(np.float64))
-    yield "stable sort order", lambda: np.argsort(order, kind="stable")
+    yield "stable sort order", lambda: np.argsort(order, kind="stable").astype(np.int64)
     yield "gather", lambda: np.take(grid, order, axis=0)
     yield "every other row, turned", lambda: grid[::-2].T
     yield "segment sums", lambda: np.add.reduceat(integers(500), np.arange(0, 500, 7))

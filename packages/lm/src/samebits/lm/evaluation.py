@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from samebits import core
 from samebits.autograd import no_grad
-from samebits.core import current
+from samebits.core import current, require_arithmetic, restore_arithmetic
 from samebits.lm.model import Ids, LanguageModel
 from samebits.nn.arguments import integers
 from samebits.text.tokenizer import Tokenizer
@@ -101,6 +101,7 @@ def evaluate(model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: 
     Raises:
         ValueError: There are no windows, or ``lengths`` does not have one number per token.
         FloatingPointError: A loss is not finite.
+        MachineError: Other code has changed how this thread rounds.
 
     Example:
         >>> from samebits.core import Stream
@@ -114,6 +115,7 @@ def evaluate(model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: 
         lengths = integers("evaluate", "lengths", lengths)
         if lengths.shape != (model.config.vocabulary_size,):
             raise ValueError(f"evaluate: lengths must have shape ({model.config.vocabulary_size},), got {lengths.shape}")
+    restore_arithmetic()
     training = model.training
     losses: list[float] = []
     size = 0
@@ -125,6 +127,7 @@ def evaluate(model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: 
                 size += 0 if lengths is None else int(lengths[targets].sum())
     finally:
         model.train(training)
+    require_arithmetic()
     if not losses:
         raise ValueError("evaluate: windows must not be empty")
     total = math.fsum(losses)  # exactly rounded, so the order does not matter

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import no_grad
-from samebits.core import Stream, current, numerics
+from samebits.core import Stream, current, numerics, require_arithmetic, restore_arithmetic
 from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.lm.model import Ids, LanguageModel
@@ -267,6 +267,7 @@ class _Writer:
     def __init__(self, model: LanguageModel, sequences: list[_Sequence], sampling: Sampling | None, cached: bool) -> None:
         self._model, self._sampling, self._mode = model, sampling or Sampling(), current().name
         self._sequences, context = sequences, model.config.context
+        self._started = False
         self._caches = [block.cache(len(sequences), context) for block in model.blocks] if cached else None
 
     @property
@@ -280,6 +281,9 @@ class _Writer:
 
     def step(self) -> list[tuple[int, int]]:
         """One token for each sequence that has been read to its end, with the sequences' numbers."""
+        if not self._started:
+            restore_arithmetic()
+            self._started = True
         training = self._model.training
         if training:
             self._model.eval()
@@ -290,6 +294,7 @@ class _Writer:
         finally:
             if training:
                 self._model.train()
+        require_arithmetic()
         for i, token in found:
             self._sequences[i].add([token])
         return found

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor
-from samebits.core import Stream
+from samebits.core import Stream, restore_arithmetic
 from samebits.core.random import require_stream
 from samebits.lm.checkpoint import CheckpointError, load
 from samebits.lm.config import ModelConfig, TrainConfig
@@ -66,6 +66,7 @@ class LanguageModel(Module):
         if config.vocabulary_size < 1:
             raise ConfigError("vocabulary_size must be above 0 to make a model: set it to the tokenizer's")
         require_stream("LanguageModel", stream)
+        restore_arithmetic()  # the weights are computed here
         self.config = config
         channels, size = config.channels, config.vocabulary_size
         small = initializer.normal(std=0.02)

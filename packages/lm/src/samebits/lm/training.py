@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import Stream, numerics
+from samebits.core import Stream, numerics, require_arithmetic, restore_arithmetic
 from samebits.lm import checkpoint
 from samebits.lm.checkpoint import CheckpointError
 from samebits.lm.config import TrainConfig
@@ -162,8 +162,10 @@ class Trainer:
         Raises:
             TrainingError: A loss or a gradient is not finite; the weights are those before the step.
             Interrupted: Ctrl-C was pressed; the checkpoint is saved.
+            MachineError: Other code has changed how this thread rounds; the last checkpoint is of an earlier step.
         """
         config = self.config
+        restore_arithmetic()
         self.model.train()
         if self._metrics is not None:
             cut_metrics(self._metrics, self.step)
@@ -244,6 +246,7 @@ class Trainer:
             norm = clip_gradient_norm(self._parameters, self.config.clip or sys.float_info.max)
             rate = learning_rate(self.config, self.step)
             self.optimizer.step(rate)
+        require_arithmetic()
         self.optimizer.zero_grad()
         self.step += 1
         return {
