@@ -2,6 +2,8 @@
 
 import threading
 from dataclasses import fields
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from samebits import core
 from samebits.core import GROUP_ROWS, ColumnSums, Stream, blocks, current, numerics
 from samebits.core.modes import EXACT, FAST, Kernel, Kernels
+from samebits.core.selftest import run_selftest
 
 X = Stream(1).normal(size=(20, 30))
 IDS = Stream(2).integers(7, size=20)
@@ -179,6 +182,22 @@ def test_column_sums_depend_on_the_groups_and_not_on_the_blocks(monkeypatch: pyt
             np.testing.assert_allclose(sums.total(), x.astype(np.float64).sum(axis=0), rtol=1e-4)
             found.add(sums.total().tobytes())
         assert len(found) == 1 or arithmetic is FAST
+
+
+def test_indices_are_int64_where_numpys_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on 32-bit platforms."""
+
+    def narrow(function: Any, *given: Any, **options: Any) -> Any:
+        found = function(*given, **options)
+        return found.astype(np.int32) if found.dtype == np.int64 else found
+
+    for name in ("argsort", "bincount"):
+        monkeypatch.setattr(np, name, partial(narrow, getattr(np, name)))
+    for arithmetic in (EXACT, FAST):
+        assert arithmetic.argsort(X).dtype == np.int64
+        assert arithmetic.bincount(IDS).dtype == np.int64
+    assert Stream(0).permutation(9).dtype == np.int64
+    assert [outcome.case for outcome in run_selftest() if not outcome.ok] == []
 
 
 def test_other_dtypes_are_refused_with_the_remedy() -> None:

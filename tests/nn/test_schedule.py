@@ -85,3 +85,21 @@ def test_numpy_rates_have_the_bits_of_python_floats():
 def test_errors_name_the_function_and_the_argument(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_rates_are_computed_by_numpys_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python's floats are rounded twice on 32-bit x86: the arithmetic here sees none but those that come in and go out."""
+    seen = []
+    between = schedule._between
+    monkeypatch.setattr(
+        schedule, "_between", lambda given, part: seen.extend([part, given.peak, given.final]) or between(given, part)
+    )
+    assert isinstance(schedule.cosine(3, peak=0.1, steps=7), float)
+    assert isinstance(schedule.warmup_stable_decay(3, peak=0.1, steps=7, decay=6), float)
+    assert [type(one) for one in seen] == [np.float64] * 6
+
+
+def test_rates_that_overflow_do_not_warn() -> None:
+    with np.errstate(all="raise"):
+        assert schedule.linear_warmup(9, peak=1e308, warmup=20) == np.inf
+        assert schedule.cosine(1, peak=5e-324, final=5e-324, steps=3) >= 0

@@ -8,8 +8,8 @@ Steps count from 0. A warm-up of n steps rises linearly to the peak at step n - 
          |  /          `-.__         warmup_stable_decay: constant, then a line
          +--------------------> step
 
-The arithmetic is float64, whatever type the rates have, and the cosine is that of `samebits.core`, so the rates have the
-same bits on every machine.
+The arithmetic is NumPy's float64, whatever type the rates have (Python's own floats are rounded twice on 32-bit x86), and the
+cosine is that of `samebits.core`, so the rates have the same bits on every machine.
 """
 
 import math
@@ -23,6 +23,8 @@ from samebits.nn.arguments import number_within
 
 __all__ = ["constant", "cosine", "linear_warmup", "warmup_stable_decay"]
 
+_PI = np.float64(math.pi)
+
 
 def constant(step: int, *, peak: float) -> float:
     """``peak`` at every step.
@@ -31,7 +33,7 @@ def constant(step: int, *, peak: float) -> float:
         >>> constant(7, peak=0.1)
         0.1
     """
-    return _checked("constant", step, peak=peak).peak
+    return _checked("constant", step, peak=peak).peak.item()
 
 
 def linear_warmup(step: int, *, peak: float, warmup: int) -> float:
@@ -69,11 +71,11 @@ def cosine(step: int, *, peak: float, steps: int, warmup: int = 0, final: float 
     if given.step < given.warmup:
         return _warmed(given)
     if given.step >= given.steps:
-        return given.final
-    angle = np.array([math.pi * (given.step - given.warmup) / (given.steps - given.warmup)])
+        return float(given.final)
+    angle = np.array([_PI * (given.step - given.warmup) / (given.steps - given.warmup)])
     wave = np.empty(1)
     trigonometry.cos(angle, wave)
-    return _between(given, (1 + float(wave[0])) / 2)
+    return _between(given, (1 + wave[0]) / 2)
 
 
 def warmup_stable_decay(step: int, *, peak: float, steps: int, decay: int, warmup: int = 0, final: float = 0.0) -> float:
@@ -101,17 +103,17 @@ def warmup_stable_decay(step: int, *, peak: float, steps: int, decay: int, warmu
     if given.step < given.steps - given.decay:
         return _warmed(given)
     if given.step >= given.steps:
-        return given.final
-    return _between(given, (given.steps - given.step) / given.decay)
+        return float(given.final)
+    return _between(given, np.float64(given.steps - given.step) / given.decay)
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """The arguments of a schedule as Python numbers."""
+    """The arguments of a schedule."""
 
     step: int
-    peak: float
-    final: float
+    peak: np.float64
+    final: np.float64
     warmup: int
     decay: int
     steps: int
@@ -123,8 +125,8 @@ def _checked(
     """Check the arguments of a schedule; TypeError or ValueError for what is wrong."""
     given = _Checked(
         step=integer(function, "step", step, least=0),
-        peak=number_within(function, "peak", peak),
-        final=number_within(function, "final", final),
+        peak=np.float64(number_within(function, "peak", peak)),
+        final=np.float64(number_within(function, "final", final)),
         warmup=integer(function, "warmup", warmup, least=0),
         decay=integer(function, "decay", decay, least=0),
         steps=0 if steps is None else integer(function, "steps", steps, least=0),
@@ -137,9 +139,13 @@ def _checked(
 
 def _warmed(given: _Checked) -> float:
     """The rate of a warm-up and the constant part after it."""
-    return given.peak * (given.step + 1) / given.warmup if given.step < given.warmup else given.peak
+    if given.step >= given.warmup:
+        return float(given.peak)
+    with np.errstate(all="ignore"):
+        return float(given.peak * (given.step + 1) / given.warmup)
 
 
-def _between(given: _Checked, part: float) -> float:
+def _between(given: _Checked, part: np.float64) -> float:
     """``part`` of the way from ``final`` to ``peak``; both ends are exact."""
-    return given.final * (1 - part) + given.peak * part
+    with np.errstate(all="ignore"):
+        return float(given.final * (1 - part) + given.peak * part)
