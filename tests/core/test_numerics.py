@@ -101,12 +101,20 @@ def test_sums_of_powers_agree_and_have_finite_shifts() -> None:
     x[5, 3] = 7.0
     with np.errstate(all="ignore"):
         found = [arithmetic.kernels.exp_sums(x) for arithmetic in (EXACT, FAST)]
-        logs = [np.log(sums) + shifts for shifts, sums in found]
-    assert all(np.isfinite(shifts).all() for shifts, _ in found)
+        logs = [logarithms + shifts for shifts, _, logarithms in found]
+        for _, sums, logarithms in found:
+            np.testing.assert_allclose(logarithms, np.log(sums), rtol=1e-12, atol=1e-12)
+    assert all(np.isfinite(shifts).all() for shifts, _, _ in found)
     np.testing.assert_allclose(logs[0], logs[1], rtol=1e-8)  # the short exp
     np.testing.assert_allclose(logs[0][[1, 2, 5]], [1000 + np.log(30), -1000 + np.log(30), 7], rtol=1e-8)
     assert logs[0][3] == -np.inf
     assert logs[0][4] == np.inf
+
+
+def test_the_logarithm_of_a_sum_keeps_a_rest_that_is_tiny() -> None:
+    _, sums, logs = EXACT.kernels.exp_sums(np.array([[0.0, -50.0], [3.0, -33.0]]))
+    assert sums[0] == 1.0
+    np.testing.assert_allclose(logs, [1.928749847963918e-22, 2.3195228302435696e-16], rtol=1e-8)
 
 
 def test_exact_kernels_refuse_what_is_not_finite() -> None:

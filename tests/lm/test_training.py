@@ -137,7 +137,7 @@ def test_a_model_learns_with_every_optimizer(optimizer: str) -> None:
 def test_muon_updates_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
     kinds = {name.rpartition(".")[::2] for name in trainer(replace(CONFIG, optimizer="muon")).optimizer.state_dict()}
     muon = {name for name, kind in kinds if kind == "momentum"}
-    adamw = {name for name, kind in kinds if kind == "first_moment"}
+    adamw = {name for name, kind in kinds if kind == "exp_avg"}
     assert muon == {name for name, p in trainer().model.named_parameters() if name.startswith("blocks.") and p.ndim == 2}
     assert muon | adamw == {name for name, _ in trainer().model.named_parameters()} and not muon & adamw
 
@@ -362,9 +362,9 @@ def test_a_checkpoint_with_other_contents_is_refused(tmp_path: Path, whole: tupl
         save(tmp_path / "checkpoint.safetensors", tensors, {**metadata, **wrong})
         with pytest.raises(CheckpointError, match=says):
             trainer(folder=tmp_path)
-    del tensors["optimizer.norm.weight.second_moment"]
+    del tensors["optimizer.norm.weight.exp_avg_sq"]
     save(tmp_path / "checkpoint.safetensors", tensors, metadata)
-    with pytest.raises(CheckpointError, match=r"norm\.weight\.second_moment is missing"):
+    with pytest.raises(CheckpointError, match=r"norm\.weight\.exp_avg_sq is missing"):
         trainer(folder=tmp_path)
 
 

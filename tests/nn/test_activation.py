@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from samebits import autograd
 from samebits.autograd import Tensor, gradient_check, gradients
 from samebits.core import Stream, blocks
 from samebits.core.arithmetic import horner
@@ -127,3 +128,10 @@ def test_the_ratio_of_mills_is_within_3e_14_of_the_truth() -> None:
         exact = [float(mpmath.sqrt(mpmath.pi / 2) * mpmath.erfc(root) * mpmath.exp(t * t / 2)) for t, root in roots]
     over, under = (horner([np.array(one) for one in c], a) for c in (mills.MILLS_OVER, mills.MILLS_UNDER))
     np.testing.assert_allclose(over / under, exact, rtol=3e-14)
+
+
+def test_the_gate_of_glu_has_a_gradient_where_the_sigmoid_is_near_one():
+    gate = Tensor([40.0, 30.0, -40.0], requires_grad=True)
+    glu(autograd.concatenate([Tensor([2.0, 2.0, 2.0]), gate])).sum().backward()
+    expected = 2 * np.exp(np.array([-40.0, -30.0, -40.0]))
+    np.testing.assert_allclose(gate.grad.numpy(), expected, rtol=1e-6)

@@ -153,3 +153,16 @@ def test_integers_of_any_type_are_targets(convert: Any) -> None:
     assert found.numpy().tobytes() == expected.numpy().tobytes()
     (a,), (b,) = gradients(expected, [logits]), gradients(found, [logits])
     assert a.numpy().tobytes() == b.numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("row", "loss"), [([36.0, 0.0], 2.3195228302435696e-16), ([50.0, 0.0], 1.928749847963918e-22), ([0.0, 50.0], 50.0)]
+)
+def test_confident_rows_keep_their_digits(row, loss):
+    logits = Tensor([row], requires_grad=True)
+    found = cross_entropy(logits, [0])
+    assert found.item() == pytest.approx(loss, rel=1e-7)
+    found.backward()
+    rest = loss if row[0] else 1.0
+    np.testing.assert_allclose(logits.grad.numpy(), [[-rest, rest]], rtol=1e-7)
+    assert np.signbit(logits.grad.numpy()).tolist() == [[True, False]]

@@ -156,11 +156,11 @@ def test_a_restored_state_continues_with_the_same_bits(name):
 def test_a_state_is_flat_arrays_under_the_parameters_names():
     one = AdamW([("w", parameter([[1.0]])), ("b", parameter([1.0]))])
     assert {name: array.shape for name, array in one.state_dict().items()} == {
-        "w.first_moment": (1, 1),
-        "w.second_moment": (1, 1),
+        "w.exp_avg": (1, 1),
+        "w.exp_avg_sq": (1, 1),
         "w.step": (),
-        "b.first_moment": (1,),
-        "b.second_moment": (1,),
+        "b.exp_avg": (1,),
+        "b.exp_avg_sq": (1,),
         "b.step": (),
     }
     assert list(SGD([parameter([1.0])], learning_rate=1.0).state_dict()) == ["0.step"]
@@ -171,11 +171,11 @@ def test_a_wrong_state_is_refused_and_changes_nothing():
     train(tensors, one, 1)
     before = one.state_dict()
     state = {name: array * 2 for name, array in before.items()}
-    state["1.first_moment"] = state["1.first_moment"][:1]
+    state["1.exp_avg"] = state["1.exp_avg"][:1]
     del state["2.step"]
     with pytest.raises(
         ValueError,
-        match=r"does not fit this AdamW:\n  2.step is missing\n  1.first_moment must be float32 \(50, 30\), got float32 \(1, 30\)",
+        match=r"does not fit this AdamW:\n  2.step is missing\n  1.exp_avg must be float32 \(50, 30\), got float32 \(1, 30\)",
     ):
         one.load_state_dict(state)
     assert all(np.array_equal(array, before[name]) for name, array in one.state_dict().items())
@@ -187,7 +187,7 @@ def test_a_negative_step_is_refused_and_changes_nothing():
     state = {name: array * -1 for name, array in one.state_dict().items()}
     with pytest.raises(ValueError, match=r"AdamW.load_state_dict: 0\.step must be at least 0, got -1"):
         one.load_state_dict(state)
-    assert one.state_dict()["0.step"] == 1 and np.array_equal(one.state_dict()["0.first_moment"], -state["0.first_moment"])
+    assert one.state_dict()["0.step"] == 1 and np.array_equal(one.state_dict()["0.exp_avg"], -state["0.exp_avg"])
 
 
 def test_numpy_options_have_the_bits_of_python_numbers():
@@ -434,3 +434,34 @@ def test_arguments_that_are_not_parameters_are_refused(wrong):
     for call in (lambda: SGD(wrong, learning_rate=1.0), lambda: clip_gradient_norm(wrong, 1.0)):
         with pytest.raises(TypeError, match=r"parameters must be tensors or \(name, tensor\) pairs"):
             call()
+
+
+def test_adamw_keeps_means_so_that_large_gradients_do_not_overflow() -> None:
+    p = parameter(np.array([1.0], np.float32))
+    one = AdamW([p], learning_rate=0.1, weight_decay=0.0)
+    for _ in range(1000):
+        p.grad = Tensor(np.array([1e18], np.float32))
+        one.step()
+    assert p.item() == pytest.approx(-99.0, abs=0.01)
+
+
+def test_adam_keeps_what_pytorch_keeps() -> None:
+    p = parameter(np.array([1.0], np.float32))
+    one = AdamW([("w", p)], betas=(0.9, 0.99))
+    for g in (1.0, 3.0):
+        p.grad = Tensor([g])
+        one.step()
+    state = one.state_dict()
+    assert state["w.exp_avg"] == pytest.approx(0.1 * 0.9 * 1 + 0.1 * 3)
+    assert state["w.exp_avg_sq"] == pytest.approx(0.01 * 0.99 * 1 + 0.01 * 9)
+
+
+@pytest.mark.parametrize("size", [2e19, 1e-30])
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_clipping_neither_overflows_nor_vanishes(size: float, mode: str) -> None:
+    with numerics(mode):
+        p = parameter(np.zeros(2, np.float32))
+        p.grad = Tensor(np.array([3 * size, 4 * size], np.float32))
+        assert clip_gradient_norm([p], size) == pytest.approx(5 * size, rel=1e-6)
+        if size > 1:
+            np.testing.assert_allclose(p.grad.numpy(), [0.6 * size, 0.8 * size], rtol=1e-6)

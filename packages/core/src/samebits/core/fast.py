@@ -17,6 +17,7 @@ Axis = int | tuple[int, ...] | None
 Function = Callable[..., Array]
 
 _LOW, _HIGH = 1e-30, 1e30  # between these, a sum of e^x has lost nothing in float32
+_SMALL, _LARGE = 1e-15, 1e15  # between these, the squares that make a norm have lost nothing in float32
 _MILD = 50  # scores whose powers, and sums of as many as a row may have, are far from the ends of float32
 
 matmul: Function = np.matmul
@@ -75,8 +76,14 @@ def erf(x: Array, out: Array | None = None) -> Array:
 
 
 def norm(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
-    """The 2-norm over ``axis``."""
-    return sqrt(sum(np.square(x), axis=axis, keepdims=keepdims))
+    """The 2-norm over ``axis``; of values divided by their largest where squares would overflow or vanish."""
+    with np.errstate(over="ignore", under="ignore"):
+        result: Array = sqrt(sum(np.square(x), axis=axis, keepdims=True))
+    if x.size and not ((result > _SMALL) & (result < _LARGE)).all():
+        top = np.abs(x).max(axis=axis, keepdims=True)
+        top = np.where((top > 0) & np.isfinite(top), top, x.dtype.type(1))
+        result = sqrt(sum(np.square(x / top), axis=axis, keepdims=True)) * top
+    return result if keepdims else np.squeeze(result, axis=axis)[()]
 
 
 def logsumexp(x: Array, axis: Axis = None, *, keepdims: bool = False) -> Array:
@@ -138,8 +145,8 @@ def group_sums(x: Array) -> Array:
     return matmul(np.ones((1, len(x)), x.dtype), x)
 
 
-def exp_sums(x: Array) -> tuple[Array, Array]:
-    """Sum e^x over each row of ``x`` (rows, columns); most rows need no maxima."""
+def exp_sums(x: Array) -> tuple[Array, Array, Array]:
+    """Sum e^(x - shift) over each row of ``x`` (rows, columns), and take the logarithm; most rows need no maxima."""
     totals, shifts = row_sums(exp(x)), np.zeros(len(x), x.dtype)
     wild = np.flatnonzero(~((totals > _LOW) & (totals < _HIGH)))
     if len(wild):
@@ -147,7 +154,7 @@ def exp_sums(x: Array) -> tuple[Array, Array]:
         tops = max(rows, axis=1)
         shifts[wild] = np.where(np.isfinite(tops), tops, x.dtype.type(0))
         totals[wild] = row_sums(exp(rows - shifts[wild, None]))
-    return shifts, totals
+    return shifts, totals, log(totals)
 
 
 def accept(x: Array) -> None:

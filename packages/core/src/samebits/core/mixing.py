@@ -136,16 +136,24 @@ def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float6
     return multiply(weights, seen.values[..., :keys, :])
 
 
-def exp_sums(x: Float64) -> tuple[Float64, Float64]:
+def exp_sums(x: Float64) -> tuple[Float64, Float64, Float64]:
     """Sum e^(x - shift) over each row of x (rows, columns), its shift being its maximum, or 0 where that is not finite.
 
-    With the maximum as shift, e^0 = 1 is part of the sum and keeps the digits of small losses.
+    Returns:
+        The shifts, the sums, and their logarithms. A sum is 1, the power of the maximum, and the rest; its logarithm is
+        log1p(rest), which keeps the digits of a rest that is tiny.
     """
-    tops = np.maximum.reduce(x, axis=1)
-    shifts = np.where(np.isfinite(tops), tops, 0.0)
-    shifted = x - shifts[:, None]
-    exponential.exp_short(shifted, shifted)
-    return shifts, row_sums(shifted)
+    tops = np.argmax(x, axis=1)
+    here = np.arange(len(x), dtype=np.int64), tops
+    shifts = np.where(np.isfinite(x[here]), x[here], 0.0)
+    powers = np.empty_like(x)
+    exponential.exp_short(x - shifts[:, None], powers)
+    own = powers[here]
+    powers[here] = 0.0
+    rests = row_sums(powers)
+    logs = np.empty_like(rests)
+    logarithm.log1p(np.where(own == 1, rests, rests + own - 1), logs)
+    return shifts, rests + own, logs
 
 
 def _power_of_two(exponents: Int64) -> Float64:

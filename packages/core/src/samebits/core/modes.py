@@ -77,8 +77,8 @@ class Kernels:
     """``row_sums(x)`` or ``row_sums(x, factors)``: the sums of the rows of x (rows, columns), or of x * factors."""
     group_sums: Function
     """``group_sums(x)``: the sums of groups of rows of x (rows, columns), for `ColumnSums`."""
-    exp_sums: Callable[[Array], tuple[Array, Array]]
-    """``shifts, sums = exp_sums(x)``: the sums of e^(x - shift) over the rows of x; the shifts are finite."""
+    exp_sums: Callable[[Array], tuple[Array, Array, Array]]
+    """``shifts, sums, logs = exp_sums(x)``: the sums of e^(x - shift) over the rows of x, and their logarithms; shifts are finite."""
     require_finite: Callable[[Array], None]
     """Raise FloatingPointError, without a message, if x is not finite; nothing in fast arithmetic."""
 
@@ -211,8 +211,9 @@ class Numerics:
         first = next(iter(arrays.values()))
         outs = [np.empty(first.size, first.dtype) for _ in range(results)]
         self.evaluate_rows(formula, outs, [np.reshape(x, -1) for x in arrays.values()])
-        shaped = tuple(out.reshape(first.shape)[()] for out in outs)  # a NumPy scalar where there are no axes
-        return shaped[0] if results == 1 else shaped
+        if results == 1:
+            return outs[0].reshape(first.shape)[()]  # a NumPy scalar where there are no axes
+        return tuple(out.reshape(first.shape)[()] for out in outs)
 
     def evaluate_rows(self, formula: Formula, outs: Sequence[Array], xs: Sequence[Array], group: int = 1) -> None:
         """Fill ``outs`` by ``formula(kernels, *outs, *xs)``, block by block of their rows, as `blocks.evaluate_rows` does.

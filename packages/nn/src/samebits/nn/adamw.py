@@ -17,20 +17,19 @@ Array = npt.NDArray[Any]
 class AdamW(Optimizer):
     """Adam with decoupled weight decay, as in PyTorch.
 
-        m = beta_1 m + g                a sum of gradients, with the weights 1, beta, beta², ...
-        v = beta_2 v + g²               and of their squares
+        m = m + (1 - beta_1) (g - m)                        the mean of recent gradients
+        v = beta_2 v + (1 - beta_2) g²                      and of their squares
         p = p - learning_rate * weight_decay * p
-        p = p - learning_rate * mean(m) / (sqrt(mean(v)) + eps)
+        p = p - learning_rate * m' / (sqrt(v') + eps)       m' = m / (1 - beta_1^t), v' = v / (1 - beta_2^t)
 
-    where the mean divides by the sum of the weights, 1 + beta + ... + beta^(t-1) = (1 - beta^t) / (1 - beta): the moments of the
-    paper with their bias corrected, with two products fewer. (The paper and PyTorch keep (1 - beta) m and (1 - beta) v.)
+    m and v are kept as ``exp_avg`` and ``exp_avg_sq``, with the values that PyTorch keeps under these names.
 
     Kingma and Ba, 2015, arXiv:1412.6980, algorithm 1; Loshchilov and Hutter, 2019, arXiv:1711.05101, algorithm 2.
 
     Args:
         parameters: See `Optimizer`.
         learning_rate: The step size: about how much an element changes in a step.
-        betas: The decay rates of the two sums, from 0 to below 1.
+        betas: The decay rates of the two means, from 0 to below 1.
         eps: A small number that bounds the step where gradients vanish.
         weight_decay: The decay of a parameter in a step, as a multiple of the learning rate.
 
@@ -56,7 +55,7 @@ class AdamW(Optimizer):
         super().__init__(parameters, learning_rate=learning_rate, betas=betas, eps=eps, weight_decay=weight_decay)
 
     def kinds(self, _: SimpleNamespace) -> tuple[str, ...]:
-        return "first_moment", "second_moment"
+        return "exp_avg", "exp_avg_sq"
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
         _update(slot, p, g, rate, keep=1 - rate * slot.options.weight_decay)
@@ -103,22 +102,24 @@ class Adam(Optimizer):
 def _update(slot: Slot, p: Array, g: Array, rate: float, keep: float = 1.0) -> None:
     """One step of Adam, after a decay of ``p`` to ``keep`` times itself."""
     options, (b1, b2) = slot.options, slot.options.betas
-    first = (1 - power(b1, slot.step)) / (1 - b1)  # the sums of the weights: 1 + beta + ... + beta^(t-1)
-    root = math.sqrt((1 - power(b2, slot.step)) / (1 - b2))
-    numbers = constants(p.dtype, b1, b2, keep, options.eps * root, rate * root / first)
+    first = 1 - power(b1, slot.step)
+    root = math.sqrt(1 - power(b2, slot.step))
+    numbers = constants(p.dtype, 1 - b1, b2, 1 - b2, keep, options.eps * root, rate * root / first)
     for block in in_blocks(p, g, *slot.state.values()):
         _adam(block, numbers)
 
 
 def _adam(block: list[Array], numbers: list[Array]) -> None:
-    """One step of a block, with the root of v's weights taken out of the fraction; ``t`` is scratch."""
+    """One step of a block, with the correction of v's bias taken out of the fraction; ``t`` is scratch."""
     p, g, m, v, t = block
-    beta_1, beta_2, keep, eps, size = numbers
+    new_1, beta_2, new_2, keep, eps, size = numbers
 
-    m *= beta_1
-    m += g
+    np.subtract(g, m, out=t)
+    t *= new_1
+    m += t
+    np.multiply(g, new_2, out=t)
+    t *= g
     v *= beta_2
-    np.multiply(g, g, out=t)
     v += t
 
     p *= keep

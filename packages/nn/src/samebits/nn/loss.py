@@ -2,7 +2,7 @@
 
     cross_entropy(logits, targets) = mean over counted positions of  log(sum(e^logits)) - logits[target]
 
-It is one fused kernel. It keeps the logits and two numbers for each row. The gradient, (softmax(logits) - onehot) / count, is
+It is one fused kernel. It keeps the logits and three numbers for each row. The gradient, (softmax(logits) - onehot) / count, is
 computed from these in the returned array, so that no other array of the size of the logits is allocated.
 """
 
@@ -96,40 +96,50 @@ def _cross_entropy(logits: Any, targets: Any, ignore_index: int) -> tuple[Any, t
     ids, counted = _check_targets(logits, targets, ignore_index)
     working = numerics.working(logits.dtype)
     rows = logits.reshape(-1, logits.shape[-1])
-    shifts, totals = np.empty((2, len(rows)), working)  # the sum of e^(x - shift) of each row
+    shifts, totals, logs = np.empty((3, len(rows)), working)  # the sum of e^(x - shift) of each row, and its logarithm
 
-    def formula(kernels: Kernels, shift: Array, total: Array, block: Array) -> None:
-        shift[...], total[...] = kernels.exp_sums(block)
+    def formula(kernels: Kernels, shift: Array, total: Array, log: Array, block: Array) -> None:
+        shift[...], total[...], log[...] = kernels.exp_sums(block)
 
-    numerics.evaluate_rows(formula, [shifts, totals], [rows])
+    numerics.evaluate_rows(formula, [shifts, totals, logs], [rows])
     with np.errstate(all="ignore"):
-        kernels.log(totals, losses := np.empty_like(totals))
         places = np.flatnonzero(counted)
-        losses = losses[places]
+        losses = logs[places]
         try:
             kernels.require_finite(losses)
         except FloatingPointError:
             refuse_rows("cross_entropy", "logits", logits, counted)
         losses -= rows[places, ids[places]] - shifts[places]
         loss = kernels.sum(losses, 0) / working.type(len(places))
-        return store(loss, np.empty((), logits.dtype))[()], (logits, shifts, totals, ids, counted)
+        return store(loss, np.empty((), logits.dtype))[()], (logits, shifts, totals, logs, ids, counted)
 
 
-def _cross_entropy_gradient(g: Any, logits: Array, shifts: Array, totals: Array, ids: Array, counted: Array) -> Array:
-    """(e^(x - shift) / total - onehot) g / count in counted rows, 0 in others."""
+def _cross_entropy_gradient(
+    g: Any, logits: Array, shifts: Array, totals: Array, logs: Array, ids: Array, counted: Array
+) -> Array:
+    """(e^(x - shift) / total - onehot) g / count in counted rows, 0 in others.
+
+    At the target that is -(total - own) / total. Where the target is the maximum, own is 1 and total - own is expm1(log(total)),
+    in which nothing cancels.
+    """
     out = np.empty(logits.shape, logits.dtype)
     share = totals.dtype.type(g) / totals.dtype.type(np.count_nonzero(counted))
 
-    def formula(kernels: Kernels, target: Array, block: Array, shift: Array, total: Array, wanted: Array, count: Array) -> None:
+    def formula(
+        kernels: Kernels, target: Array, block: Array, shift: Array, total: Array, log: Array, wanted: Array, count: Array
+    ) -> None:
         kernels.exp(block - shift[:, None] if shift.any() else block, target)
-        target *= share / total[:, None]
         places = np.flatnonzero(count)
-        target[places, wanted[places]] -= share
+        here = places, wanted[places]
+        kernels.expm1(log[places], others := np.empty_like(log[places]))
+        others = np.where(block[here] == shift[places], others, total[places] - target[here])
+        target *= share / total[:, None]
+        target[here] = -others * (share / total[places])
         if len(places) < len(target):
             target[~count] = 0
 
     rows, results = [array.reshape(-1, logits.shape[-1]) for array in (logits, out)]
-    current().evaluate_rows(formula, [results], [rows, shifts, totals, ids, counted])
+    current().evaluate_rows(formula, [results], [rows, shifts, totals, logs, ids, counted])
     return out
 
 

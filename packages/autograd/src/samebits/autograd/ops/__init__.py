@@ -31,8 +31,8 @@ from samebits.autograd.ops.indexing import getitem, scatter, split, take
 from samebits.autograd.ops.joining import concatenate, stack
 from samebits.autograd.ops.linalg import matmul
 from samebits.autograd.ops.powers import power, remainder
-from samebits.autograd.ops.probabilities import log_softmax, softmax
-from samebits.autograd.ops.reductions import cumsum, expand, logsumexp, mean, std, sum, sum_to, var
+from samebits.autograd.ops.probabilities import log_softmax, logsumexp, softmax
+from samebits.autograd.ops.reductions import cumsum, expand, mean, std, sum, sum_to, var
 from samebits.autograd.ops.selection import argmax, argmin, clip, max, maximum, min, minimum, relu, where
 from samebits.autograd.ops.shapes import expand_dims, flatten, reshape, squeeze, swapaxes, transpose
 from samebits.autograd.ops.truth import all, any

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd.dtypes import permitted
-from samebits.autograd.graph import Value
+from samebits.autograd.graph import Array, Value
 from samebits.autograd.operations import elementwise, operation
 from samebits.autograd.tensor import Tensor
-from samebits.core import current
+from samebits.core import Kernels, current
 
 _LN2 = 0.6931471805599453
 _TWO_BY_ROOT_PI = 1.1283791670955126
@@ -121,7 +121,11 @@ def log(x: Value) -> Any:
     return current().log(x)
 
 
-@operation(lambda g, out: g * (one(out) - out * out))
+def _tanh_rule(g: Any, x: Any) -> Any:
+    return g * _tanh_slope(x)
+
+
+@operation(_tanh_rule)
 def tanh(x: Value) -> Any:
     """The hyperbolic tangent.
 
@@ -132,7 +136,11 @@ def tanh(x: Value) -> Any:
     return current().tanh(x)
 
 
-@operation(lambda g, out: g * (out * (one(out) - out)))
+def _sigmoid_rule(g: Any, x: Any) -> Any:
+    return g * _sigmoid_slope(x)
+
+
+@operation(_sigmoid_rule)
 def sigmoid(x: Value) -> Any:
     """1 / (1 + e^-x).
 
@@ -143,7 +151,11 @@ def sigmoid(x: Value) -> Any:
     return current().sigmoid(x)
 
 
-@operation(lambda g, x: g * (exp(-(x * x)) * x.dtype.type(_TWO_BY_ROOT_PI)))
+def _erf_rule(g: Any, x: Any) -> Any:
+    return g * _erf_slope(x)
+
+
+@operation(_erf_rule)
 def erf(x: Value) -> Any:
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x.
 
@@ -152,6 +164,62 @@ def erf(x: Value) -> Any:
         Tensor([0.       , 0.5204999])
     """
     return current().erf(x)
+
+
+# Derivatives from x, in one formula: from the rounded result, 1 - tanh(x)^2 would be 0 where it is still 4 e^(-2|x|).
+
+
+def _tanh_slope_rule(g: Any, x: Any) -> Any:
+    return g * (_tanh_slope(x) * (tanh(x) * x.dtype.type(-2)))
+
+
+@operation(_tanh_slope_rule)
+def _tanh_slope(x: Value) -> Any:
+    """4 e / (1 + e)^2, with e = e^(-2|x|)."""
+    return current().evaluate("tanh", _tanh_formula, x=x)
+
+
+def _sigmoid_slope_rule(g: Any, x: Any) -> Any:
+    return g * (_sigmoid_slope(x) * tanh(x * x.dtype.type(-0.5)))
+
+
+@operation(_sigmoid_slope_rule)
+def _sigmoid_slope(x: Value) -> Any:
+    """e / (1 + e)^2, with e = e^-|x|."""
+    return current().evaluate("sigmoid", _sigmoid_formula, x=x)
+
+
+def _erf_slope_rule(g: Any, x: Any) -> Any:
+    return g * (_erf_slope(x) * (x * x.dtype.type(-2)))
+
+
+@operation(_erf_slope_rule)
+def _erf_slope(x: Value) -> Any:
+    """2/sqrt(pi) e^(-x^2)."""
+    return current().evaluate("erf", _erf_formula, x=x)
+
+
+def _tanh_formula(kernels: Kernels, out: Array, x: Array) -> None:
+    kernels.exp(np.abs(x) * x.dtype.type(-2), e := np.empty_like(x))
+    _bell(e, out)
+    out *= x.dtype.type(4)
+
+
+def _sigmoid_formula(kernels: Kernels, out: Array, x: Array) -> None:
+    kernels.exp(-np.abs(x), e := np.empty_like(x))
+    _bell(e, out)
+
+
+def _erf_formula(kernels: Kernels, out: Array, x: Array) -> None:
+    kernels.exp(x * -x, out)
+    out *= x.dtype.type(_TWO_BY_ROOT_PI)
+
+
+def _bell(e: Array, out: Array) -> None:
+    """e / (1 + e)^2 into ``out``."""
+    np.add(e, e.dtype.type(1), out=out)
+    out *= out
+    np.divide(e, out, out=out)
 
 
 @operation(lambda g, out: g / (out + out))

@@ -17,7 +17,7 @@ import numpy as np
 
 from samebits.autograd.graph import Array, Value
 from samebits.autograd.operations import elementwise
-from samebits.autograd.ops.elementwise import divide, exp2, log, multiply, raw, sqrt, subtract
+from samebits.autograd.ops.elementwise import add, divide, exp2, log, multiply, raw, sqrt, subtract
 from samebits.autograd.ops.selection import where
 from samebits.autograd.tensor import Operand, Tensor
 from samebits.core import Kernels, current
@@ -66,7 +66,11 @@ def _floating(x: Any) -> Any:
     return x if x.dtype.kind == "f" else x.astype(np.float32)
 
 
-@elementwise(lambda g, a, b: g * _slope_of_base(a, b), lambda g, a, out: g * _slope_of_exponent(a, out))
+def _power_rule(g: Any, a: Any, b: Any) -> Any:
+    return g * _slope_of_base(a, b)
+
+
+@elementwise(_power_rule, lambda g, a, out: g * _slope_of_exponent(a, out))
 def _power(a: Value, b: Value) -> Any:
     if a.dtype.kind != "f":
         a, b = a.astype(np.float32), b.astype(np.float32)
@@ -85,9 +89,29 @@ def _formula(kernels: Kernels, out: Array, a: Array, b: Array) -> None:
     np.copyto(out, 1.0, where=(b == 0) | (a == 1))
 
 
-def _slope_of_base(a: Any, b: Any) -> Any:
-    """b a^(b - 1); where b is 0, b a, so that 0 ** 0 has the gradient 0."""
-    return multiply(b, _power(a, where(raw(b) == 0, 1.0, subtract(b, 1.0))))
+@elementwise(lambda g, a, b: g * _curve_of_base(a, b), lambda g, a, b: g * _slope_of_both(a, b))
+def _slope_of_base(a: Value, b: Value) -> Any:
+    """b a^(b - 1), rounded once; 0 where b is 0, so that 0 ** 0 has the gradient 0."""
+
+    def formula(kernels: Kernels, out: Array, a: Array, b: Array) -> None:
+        _formula(kernels, out, a, b - b.dtype.type(1))
+        out *= b
+        np.copyto(out, b.dtype.type(0), where=b == 0)
+
+    a, b = np.broadcast_arrays(a, b)
+    return current().evaluate("power", formula, a=a, b=b)[()]
+
+
+def _curve_of_base(a: Any, b: Any) -> Any:
+    """b (b - 1) a^(b - 2)."""
+    return multiply(multiply(b, subtract(b, 1.0)), _power(a, subtract(b, 2.0)))
+
+
+def _slope_of_both(a: Any, b: Any) -> Any:
+    """a^(b - 1) (1 + b log(a)), 0 where a is 0."""
+    zero = raw(a) == 0
+    safe = where(zero, 1.0, a)
+    return where(zero, 0.0, multiply(_power(safe, subtract(b, 1.0)), add(multiply(b, log(safe)), 1.0)))
 
 
 def _slope_of_exponent(a: Any, out: Any) -> Any:
@@ -96,7 +120,7 @@ def _slope_of_exponent(a: Any, out: Any) -> Any:
     return multiply(out, log(where(zero, 1.0, a)))
 
 
-@elementwise(lambda g: g, lambda g, a, b, out: -(g * np.rint((raw(a) - raw(out)) / raw(b))))
+@elementwise(lambda g: g, lambda g, a, b: -(g * _floors(raw(a), raw(b))))
 def remainder(a: Value, b: Value) -> Any:
     """a - b floor(a / b), which has the sign of b; exact, then rounded once. ``a % b`` is the same.
 
@@ -108,3 +132,10 @@ def remainder(a: Value, b: Value) -> Any:
     """
     result = np.remainder(a, b)
     return result if a.dtype.kind != "f" else np.where(np.isnan(result), result.dtype.type(np.nan), result)[()]
+
+
+def _floors(a: Any, b: Any) -> Any:
+    """floor(a / b) in the dtype of a, from the exact remainder in float64."""
+    x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    with np.errstate(all="ignore"):
+        return np.rint((x - np.remainder(x, y)) / y).astype(a.dtype)[()]

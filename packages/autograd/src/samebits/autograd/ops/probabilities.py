@@ -1,20 +1,23 @@
-"""Softmax and its logarithm along an axis, without overflow.
+"""Softmax, its logarithm, and logsumexp, without overflow.
 
-In exact arithmetic they are computed in float64 and rounded once. -inf gives the probability 0; a row without a finite
+In exact arithmetic they and their gradients are computed from x in float64, and rounded once. -inf gives the probability 0; a row without a finite
 maximum has no softmax, and raises FloatingPointError.
 """
+
+# ruff: noqa: PLW0108 - rules call operations that are defined below them
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from samebits.autograd.graph import Array
+from samebits.autograd.graph import Array, Value
 from samebits.autograd.operations import operation
-from samebits.autograd.ops.axes import either
-from samebits.autograd.ops.elementwise import exp, multiply, subtract
+from samebits.autograd.ops.axes import either, places
+from samebits.autograd.ops.elementwise import multiply, negative, subtract
+from samebits.autograd.ops.reductions import kept, over_rows
 from samebits.autograd.ops.reductions import sum as sum_
-from samebits.autograd.tensor import Tensor
+from samebits.autograd.tensor import Axis, Tensor
 from samebits.core import Kernels, current, refuse_rows
 
 
@@ -31,7 +34,11 @@ def softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
     return _softmax(x, either(axis, dim, -1))
 
 
-@operation(lambda g, out, axis: multiply(out, subtract(g, sum_(multiply(g, out), axis, keepdims=True))))
+def _softmax_rule(g: Any, x: Any, axis: int) -> Any:
+    return softmax_pull(g, x, _axes(x, axis))
+
+
+@operation(_softmax_rule)
 def _softmax(x: Any, axis: int) -> Array:
     def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
         kernels.exp(shifted, shifted)
@@ -53,15 +60,124 @@ def log_softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
     return _log_softmax(x, either(axis, dim, -1))
 
 
-@operation(lambda g, out, axis: subtract(g, multiply(exp(out), sum_(g, axis, keepdims=True))))
+def _log_softmax_rule(g: Any, x: Any, axis: int) -> Any:
+    return _log_softmax_pull(g, x, _axes(x, axis))
+
+
+@operation(_log_softmax_rule)
 def _log_softmax(x: Any, axis: int) -> Array:
     def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
-        kernels.exp(shifted, powers := np.empty_like(shifted))
-        total = kernels.sum(powers, -1)[:, None]
-        kernels.log(total, logarithm := np.empty_like(total))
-        np.subtract(shifted, logarithm, out=out)
+        _, _, rest, _ = exp_weights(kernels, shifted)
+        kernels.log1p(rest, logarithm := np.empty_like(rest))
+        np.subtract(shifted, logarithm[:, None], out=out)
 
     return _by_rows("log_softmax", finish, x, axis)
+
+
+def logsumexp(x: Tensor, axis: Axis = None, *, keepdims: bool = False, dim: Axis = None, keepdim: bool = False) -> Tensor:
+    """log(sum(exp(x))) over ``axis``, without overflow; -inf where all elements are. ValueError over no elements.
+
+    Example:
+        >>> logsumexp(Tensor([1000.0, 1000.0]))
+        Tensor(1000.6932)
+    """
+    return _logsumexp(x, places("logsumexp", x, either(axis, dim)), keepdims or keepdim)
+
+
+def _logsumexp_rule(g: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    return multiply(kept(g, axes, x.shape), _shares(x, axes))
+
+
+@operation(_logsumexp_rule)
+def _logsumexp(x: Value, axes: tuple[int, ...], keepdims: bool) -> Any:
+    return current().logsumexp(x, axis=axes, keepdims=keepdims)
+
+
+def _pulled(g: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    return softmax_pull(g, x, axes)
+
+
+@operation(_pulled)
+def _shares(x: Value, axes: tuple[int, ...]) -> Any:
+    """e^x / sum(e^x) over ``axes``, 0 where all are -inf."""
+
+    def formula(kernels: Kernels, out: Array, rows: Array) -> None:
+        weights, _, _, total = exp_weights(kernels, rows)
+        np.divide(weights, np.where(total == 0, total.dtype.type(1), total)[:, None], out=out)
+
+    return over_rows("logsumexp", formula, axes, x)
+
+
+def exp_weights(kernels: Kernels, rows: Array) -> tuple[Array, Array, Array, Array]:
+    """e^(x - top) of each row; the place of its top; the sum of the other weights; and the whole sum.
+
+    The weight of the top is 1. Where the others are tiny, their own sum keeps the digits that 1 + rest loses.
+    """
+    tops = np.argmax(rows, axis=-1)
+    here = np.arange(len(rows), dtype=np.int64), tops
+    shifts = np.where(np.isfinite(rows[here]), rows[here], rows.dtype.type(0))
+    kernels.exp(rows - shifts[:, None], weights := np.empty_like(rows))
+    own = weights[here]
+    weights[here] = 0
+    rest = kernels.sum(weights, -1)
+    weights[here] = own
+    return weights, tops, rest, rest + own
+
+
+@operation(_pulled, lambda g, a, x, axes: _softmax_pull_rule(g, a, x, axes))
+def softmax_pull(a: Value, x: Value, axes: tuple[int, ...]) -> Any:
+    """The gradient y (a - sum(a y)) of x, with y = softmax(x) over ``axes`` and a the gradient of y.
+
+    a is taken relative to its value at the top of the row, which changes nothing, and there nothing is lost.
+    """
+
+    def formula(kernels: Kernels, out: Array, rows: Array, gradient: Array) -> None:
+        weights, tops, _, total = exp_weights(kernels, rows)
+        weights /= total[:, None]
+        relative = gradient - gradient[np.arange(len(rows), dtype=np.int64), tops][:, None]
+        np.subtract(relative, kernels.sum(relative * weights, -1)[:, None], out=out)
+        out *= weights
+
+    return over_rows("softmax", formula, axes, x, a)
+
+
+def _softmax_pull_rule(g: Any, a: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """softmax_pull of the gradient of y: g (a - sum(a y)) - a sum(g y)."""
+    y = _shares(x, axes)
+    left = multiply(g, subtract(a, sum_(multiply(a, y), axes, keepdims=True)))
+    return softmax_pull(subtract(left, multiply(a, sum_(multiply(g, y), axes, keepdims=True))), x, axes)
+
+
+@operation(
+    lambda g, x, axes: _log_softmax_push(g, x, axes),
+    lambda g, a, x, axes: multiply(negative(sum_(a, axes, keepdims=True)), softmax_pull(g, x, axes)),
+)
+def _log_softmax_pull(a: Value, x: Value, axes: tuple[int, ...]) -> Any:
+    """The gradient a - y sum(a) of x, with y = softmax(x) over ``axes`` and a the gradient of log(y).
+
+    At the top of a row, where y is near 1, it is a rest / total - y (sum of the other a), in which nothing cancels.
+    """
+
+    def formula(kernels: Kernels, out: Array, rows: Array, gradient: Array) -> None:
+        weights, tops, rest, total = exp_weights(kernels, rows)
+        here = np.arange(len(rows), dtype=np.int64), tops
+        top = gradient[here]
+        others = gradient.copy()
+        others[here] = 0
+        sums = kernels.sum(others, -1)
+        np.subtract(gradient, weights * ((sums + top) / total)[:, None], out=out)
+        out[here] = (top * rest - weights[here] * sums) / total
+
+    return over_rows("log_softmax", formula, axes, x, a)
+
+
+def _log_softmax_push(g: Any, x: Any, axes: tuple[int, ...]) -> Any:
+    """g - sum(g y), the transpose of `_log_softmax_pull` in its first argument."""
+    return subtract(g, sum_(multiply(g, _shares(x, axes)), axes, keepdims=True))
+
+
+def _axes(x: Any, axis: int) -> tuple[int, ...]:
+    return (axis % x.ndim,)
 
 
 def _by_rows(name: str, finish: Callable[[Kernels, Array, Array], None], x: Array, axis: int) -> Array:

@@ -11,6 +11,7 @@ rules too.
 
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,11 @@ import numpy as np
 from samebits.autograd.graph import Array, Value
 from samebits.autograd.operations import BROADCAST, operation
 from samebits.autograd.ops.axes import count, either, place, places
-from samebits.autograd.ops.elementwise import add, divide, exp, multiply, raw, subtract
+from samebits.autograd.ops.elementwise import add, divide, multiply, raw, subtract
 from samebits.autograd.ops.indexing import getitem
 from samebits.autograd.ops.shapes import reshape
 from samebits.autograd.tensor import Axis, Tensor
-from samebits.core import current
+from samebits.core import Kernels, current
 
 
 def sum(x: Tensor, axis: Axis = None, *, keepdims: bool = False, dim: Axis = None, keepdim: bool = False) -> Tensor:
@@ -100,7 +101,11 @@ def var(
     return _var(x, places("var", x, either(axis, dim)), operator.index(ddof), keepdims or keepdim)
 
 
-@operation(lambda g, x, axes, ddof: multiply(_centered(x, axes), multiply(kept(g, axes, x.shape), _per_free(x, axes, ddof, 2))))
+def _var_rule(g: Any, x: Any, axes: tuple[int, ...], ddof: int) -> Any:
+    return multiply(kept(g, axes, x.shape), _deviations(x, axes, _per_free(x, axes, ddof, 2)))
+
+
+@operation(_var_rule)
 def _var(x: Value, axes: tuple[int, ...], ddof: int, keepdims: bool) -> Any:
     return current().var(x, axis=axes, ddof=ddof, keepdims=keepdims)
 
@@ -117,41 +122,77 @@ def std(
     return _std(x, places("std", x, either(axis, dim)), operator.index(ddof), keepdims or keepdim)
 
 
-@operation(lambda g, x, out, axes, ddof: _std_rule(g, x, out, axes, ddof))
+def _std_rule(g: Any, x: Any, axes: tuple[int, ...], ddof: int) -> Any:
+    return multiply(kept(g, axes, x.shape), _scores(x, axes, ddof))
+
+
+@operation(_std_rule)
 def _std(x: Value, axes: tuple[int, ...], ddof: int, keepdims: bool) -> Any:
     return current().std(x, axis=axes, ddof=ddof, keepdims=keepdims)
 
 
-def _std_rule(g: Any, x: Any, out: Any, axes: tuple[int, ...], ddof: int) -> Any:
-    """(x - mean) / ((n - ddof) std); where std is 0, x - mean is 0 too and 1 takes its place."""
-    divisor = add(out, (raw(out) == 0).astype(out.dtype))
-    scale = multiply(kept(divide(g, divisor), axes, x.shape), _per_free(x, axes, ddof, 1))
-    return multiply(_centered(x, axes), scale)
+def _deviations_rule(g: Any, axes: tuple[int, ...], factor: float) -> Any:
+    return _deviations(g, axes, factor)
 
 
-def _centered(x: Any, axes: tuple[int, ...]) -> Any:
-    return subtract(x, mean(x, axes, keepdims=True))
+@operation(_deviations_rule)
+def _deviations(x: Value, axes: tuple[int, ...], factor: float) -> Any:
+    """(x - mean(x)) * factor over ``axes``, rounded once: the mean is not rounded before. The map is its own transpose."""
+
+    def formula(kernels: Kernels, out: Array, rows: Array) -> None:
+        _center(kernels, rows, out)
+        out *= out.dtype.type(factor)
+
+    return over_rows("var", formula, axes, x)
+
+
+@operation(lambda g, x, out, axes, ddof: _scores_rule(g, x, out, axes, ddof))
+def _scores(x: Value, axes: tuple[int, ...], ddof: int) -> Any:
+    """(x - mean(x)) / ((n - ddof) std(x)) over ``axes``, rounded once; 0 where std is 0."""
+    free = count(x.shape, axes) - ddof
+
+    def formula(kernels: Kernels, out: Array, rows: Array) -> None:
+        _center(kernels, rows, out)
+        if free <= 0:
+            out /= out.dtype.type(0)
+            return
+        spread = np.sqrt(kernels.sum(out * out, -1) / out.dtype.type(free)) * out.dtype.type(free)
+        out /= np.where(spread == 0, out.dtype.type(1), spread)[:, None]
+
+    return over_rows("std", formula, axes, x)
+
+
+def _scores_rule(g: Any, x: Any, out: Any, axes: tuple[int, ...], ddof: int) -> Any:
+    """(deviations(g) / (n - ddof) - out sum(g out)) / std, 0 where std is 0."""
+    spread = std(x, axes, ddof=ddof, keepdims=True)
+    inner = subtract(_deviations(g, axes, _per_free(x, axes, ddof, 1)), multiply(out, sum(multiply(g, out), axes, keepdims=True)))
+    flat = raw(spread) == 0
+    return multiply(divide(inner, add(spread, flat.astype(x.dtype))), (~flat).astype(x.dtype))
+
+
+def _center(kernels: Kernels, rows: Array, out: Array) -> None:
+    """rows - their means, into ``out``."""
+    means = kernels.sum(rows, -1) / rows.dtype.type(rows.shape[-1])
+    np.subtract(rows, means[:, None], out=out)
+
+
+def over_rows(function: str, formula: Callable[..., object], axes: tuple[int, ...], *xs: Any) -> Any:
+    """``formula(kernels, out, *rows)`` on the vectors over ``axes`` of arrays of one shape, as rows of the working dtype."""
+    numerics = current().checked(function, **{("x", "g")[i]: np.asarray(x) for i, x in enumerate(xs)})
+    last = tuple(range(-len(axes), 0))
+    moved = [np.moveaxis(np.asarray(x), axes, last) for x in xs]
+    out = np.empty(moved[0].shape, moved[0].dtype)
+    if out.size:
+        length = math.prod(out.shape[out.ndim - len(axes) :])
+        result, *rows = [array.reshape(-1, length) for array in (out, *moved)]
+        numerics.evaluate_rows(formula, [result], rows)
+    return np.moveaxis(out, last, axes)[()]
 
 
 def _per_free(x: Any, axes: tuple[int, ...], ddof: int, factor: int) -> float:
     """``factor`` divided by the number of elements minus ``ddof``."""
     free = count(x.shape, axes) - ddof
     return factor / free if free > 0 else math.inf
-
-
-def logsumexp(x: Tensor, axis: Axis = None, *, keepdims: bool = False, dim: Axis = None, keepdim: bool = False) -> Tensor:
-    """log(sum(exp(x))) over ``axis``, without overflow; -inf where all elements are. ValueError over no elements.
-
-    Example:
-        >>> logsumexp(Tensor([1000.0, 1000.0]))
-        Tensor(1000.6932)
-    """
-    return _logsumexp(x, places("logsumexp", x, either(axis, dim)), keepdims or keepdim)
-
-
-@operation(lambda g, x, out, axes: multiply(kept(g, axes, x.shape), exp(subtract(x, kept(out, axes, x.shape)))))
-def _logsumexp(x: Value, axes: tuple[int, ...], keepdims: bool) -> Any:
-    return current().logsumexp(x, axis=axes, keepdims=keepdims)
 
 
 def cumsum(x: Tensor, axis: int | None = None, *, dim: int | None = None) -> Tensor:
