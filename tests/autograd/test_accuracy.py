@@ -126,7 +126,7 @@ def test_gradients_of_var_and_std_are_accurate_at_large_offsets(sample: list[flo
     np.testing.assert_allclose(found, [float((value - mean) / (free * std)) for value in x], rtol=ULPS, atol=1e-8)
 
 
-def test_the_gradient_of_a_remainder_is_the_exact_floor() -> None:
+def test_the_gradient_of_a_remainder_is_the_exact_quotient() -> None:
     a, b = np.float32(16777215.0), np.float32(0.7)
     assert gradient(lambda t: autograd.remainder(Tensor(a), t), b) == -np.float32(np.floor(np.float64(a) / np.float64(b)))
 

@@ -120,7 +120,7 @@ def _slope_of_exponent(a: Any, out: Any) -> Any:
     return multiply(out, log(where(zero, 1.0, a)))
 
 
-@elementwise(lambda g: g, lambda g, a, b: -(g * _floors(raw(a), raw(b))))
+@elementwise(lambda g: g, lambda g, a, b: -(g * _quotients(raw(a), raw(b))))
 def remainder(a: Value, b: Value) -> Any:
     """a - b floor(a / b), which has the sign of b; exact, then rounded once. ``a % b`` is the same.
 
@@ -134,8 +134,8 @@ def remainder(a: Value, b: Value) -> Any:
     return result if a.dtype.kind != "f" else np.where(np.isnan(result), result.dtype.type(np.nan), result)[()]
 
 
-def _floors(a: Any, b: Any) -> Any:
-    """floor(a / b) in the dtype of a, from the exact remainder in float64."""
+def _quotients(a: Any, b: Any) -> Any:
+    """The integer quotient np.floor(a / b) in the dtype of a, from the exact remainder in float64."""
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     with np.errstate(all="ignore"):
         return np.rint((x - np.remainder(x, y)) / y).astype(a.dtype)[()]
