@@ -2,6 +2,11 @@
 
 The functions have NumPy's names, among them ``sum``, ``max`` and ``min``: write ``from samebits import core``. They take
 float32 arrays, and Python numbers or lists of them; other dtypes raise TypeError.
+
+They never warn, and ignore ``np.errstate``. Overflow is inf, division by zero and log(0) are infinite, and what has no value,
+such as log(-1) or inf - inf, is NaN, as IEEE 754 says; underflow is a subnormal number or zero. To notice these, look at the
+results with ``np.isfinite``. The one exception is a product of something that is not finite: `matmul` and what builds on it
+raise FloatingPointError.
 """
 
 from samebits.core import environment  # noqa: F401 - first: importing it puts the floating-point settings back
