@@ -10,6 +10,7 @@
 
 import atexit
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -24,7 +25,8 @@ ROOT = Path(__file__).parent
 SOURCES = sorted(ROOT.glob("packages/*/src"))
 sys.path.insert(0, str(ROOT))
 
-from tools import matrix  # noqa: E402
+from tools import environment, matrix  # noqa: E402
+from tools.files import RecordError  # noqa: E402
 from tools.selection import cells, refuse_unknown, selection  # noqa: E402
 from tools.tree import Description, Tree, page  # noqa: E402
 from tools.tree import coverage as treecoverage  # noqa: E402
@@ -56,6 +58,10 @@ DIST = ROOT / "dist"
 REPORTS = ROOT / "reports"
 INSTALL_ONLY = "--install-only" in sys.argv
 
+for variable in set(os.environ) - set(environment.cleaned(os.environ)):  # the launcher does the same; plain nox may be used too
+    del os.environ[variable]
+os.environ["NOX_ENABLE_STALENESS_CHECK"] = "1"  # a kept environment of another Python is made again
+
 nox.needs_version = ">=2026.10.20"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
@@ -67,19 +73,46 @@ SELECTED = selection(sys.argv[1:])
 
 
 def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
-    """Install locked requirements, every file checked against its hash; then the project's own wheels."""
-    files = [argument for name in names for argument in ("-r", f"requirements/{name}.txt")]
-    session.install("--require-hashes", "--no-deps", "--only-binary", ":all:", *files)  # a lock is complete
-    if wheels:
-        built = sorted(DIST.glob("*.whl"))
-        if not built:
-            session.error("dist/ has no wheels; build them with ./nox -s build")
-        session.install("--no-deps", "--no-index", *map(str, built))
+    """Install locked requirements, every file checked against its hash; then the project's own wheels.
+
+    An environment that is kept and has them already is left alone; without a network, uv's cache serves.
+    """
+    locks = [f"requirements/{name}.txt" for name in names]
+    built = [str(wheel) for wheel in sorted(DIST.glob("*.whl"))] if wheels else []
+    if wheels and not built:
+        session.error("dist/ has no wheels; build them with ./nox -s build")
+    wanted = "".join(f"{hashlib.sha256(Path(file).read_bytes()).hexdigest()} {Path(file).name}\n" for file in [*locks, *built])
+    done = Path(session.virtualenv.location, "installed.txt")
+    if done.exists() and done.read_text("utf-8") == wanted:
+        session.log("the kept environment has the locked packages" + " and these wheels" * wheels)
+        return
+    done.unlink(missing_ok=True)
+    exact = ["--exact"] * (session.virtualenv.venv_backend == "uv")  # what a kept environment has beyond the locks goes
+    files = [argument for lock in locks for argument in ("-r", lock)]
+    options = ["--require-hashes", "--no-deps", "--only-binary", ":all:", *exact]  # a lock is complete
+    try:
+        session.install(*options, *files)
+    except nox.command.CommandFailed:
+        if os.environ.get("UV_OFFLINE", "0") != "0":
+            session.warn("the network is off (UV_OFFLINE is set), and uv's cache is not enough; UV_OFFLINE=0 downloads")
+            raise
+        session.warn("the installation failed; trying again without a network, from uv's cache")
+        session.install(*options, *files, env={"UV_OFFLINE": "1"})
+    if built:
+        session.install("--no-deps", "--no-index", "--reinstall", *built)
+    done.write_text(wanted, "utf-8")
 
 
 def newest_python() -> str | None:
     """The newest supported Python that is installed here."""
     return next((python for python in reversed(PYTHONS) if get_interpreter(python)), None)
+
+
+def chosen_python(name: str) -> str | None:
+    """The Python of a session that runs on one: that of ``-p``, else the newest supported one installed here."""
+    if name not in SELECTED.sessions:
+        return None
+    return SELECTED.pythons[0] if len(SELECTED.pythons) == 1 else newest_python()
 
 
 def newest_numpy(session: nox.Session) -> str:
@@ -104,10 +137,19 @@ def build_wheels(session: nox.Session, folder: Path) -> None:
     """Build the wheel of every package into ``folder``, in one process."""
     install(session, "build")
     packages = [str(settings.parent) for settings in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-    session.run("python", "-c", BUILD, str(folder), *packages, log=False)
+    # the date of the files in a wheel, which hatchling would otherwise take from the machine's environment
+    session.run("python", "-c", BUILD, str(folder), *packages, log=False, env={"SOURCE_DATE_EPOCH": "1580601600"})
 
 
-@nox.session(default=False)
+def build_python() -> str | None:
+    """The Python that builds the wheels: nox's own, but in the process that ``-p`` and ``--parallel`` start for this one session,
+    which would otherwise leave it out.
+    """
+    installed = [python for python in SELECTED.pythons if get_interpreter(python)]
+    return [*installed, *SELECTED.pythons][0] if "--parallel-worker" in sys.argv and SELECTED.pythons else None
+
+
+@nox.session(default=False, reuse_venv=True, python=build_python())
 def build(session: nox.Session) -> None:
     """Build the wheels that every cell tests, into dist/."""
     folder = Path(session.create_tmp(), "wheels").resolve()
@@ -185,7 +227,10 @@ def tests(session: nox.Session, numpy: str) -> None:
 def grids() -> list[matrix.Grid]:
     """The grids of all recorded cells."""
     missing = [python for python in PYTHONS if get_interpreter(python) is None]
-    return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT, TESTED), missing)
+    try:
+        return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT, TESTED), missing)
+    except RecordError as error:
+        sys.exit(f"nox: {error}")
 
 
 @nox.session(default=False, venv_backend="none")
@@ -202,7 +247,7 @@ def report(session: nox.Session) -> None:
         session.error(f"cells of {joined[0].platform} did not run; -- --allow-missing accepts that")
 
 
-@nox.session(default=False, allow_parallel=True, requires=["build"])
+@nox.session(default=False, allow_parallel=True, reuse_venv=True, requires=["build"])
 @nox.parametrize("python, numpy", CELLS)
 def drift(session: nox.Session, numpy: str) -> None:
     """Measure in one cell which operations of NumPy and of samebits change their bits; drift_map joins the cells."""
@@ -256,14 +301,14 @@ def tree(session: nox.Session) -> None:
     session.run("python", "-m", "tools.tree", *session.posargs)
 
 
-@nox.session(default=False, requires=["build"], python=newest_python() if "check" in SELECTED.sessions else None)
+@nox.session(default=False, reuse_venv=True, requires=["build"], python=chosen_python("check"))
 def check(session: nox.Session) -> None:
     """Check that this machine gives the same bits, on the newest installed Python and its newest NumPy."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", wheels=True)
     session.run("samebits", "check", *session.posargs)
 
 
-@nox.session(default=False, requires=["build"], python=newest_python() if "train" in SELECTED.sessions else None)
+@nox.session(default=False, reuse_venv=True, requires=["build"], python=chosen_python("train"))
 def train(session: nox.Session) -> None:
     """Train a language model, generate text, and compare its bits with the published ones; -- --help lists the options."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", plot(session), wheels=True)
@@ -327,8 +372,14 @@ def lint(session: nox.Session) -> None:
     session.run("mypy", "nox")
     session.run("lint-imports", "--no-cache")
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")
-    session.run("hadolint", ".devcontainer/Dockerfile")
-    session.run("shellcheck", ".ci/run", ".devcontainer/post-create")
+    for program, files in {
+        "hadolint": [".devcontainer/Dockerfile"],
+        "shellcheck": [".ci/run", ".devcontainer/post-create"],
+    }.items():
+        if shutil.which(program, path=session.bin) or INSTALL_ONLY:
+            session.run(program, *files)
+        else:
+            session.warn(f"{program} has no wheel for this platform, so {', '.join(files)} was not checked; CI checks it")
     for schema, pattern in SCHEMAS.items():
         session.run("check-jsonschema", f"--builtin-schema=vendor.{schema}", *map(str, ROOT.glob(pattern)))
 
@@ -385,6 +436,22 @@ def lock(session: nox.Session) -> None:
     if "--check" not in session.posargs:
         install(session, "lock")
     session.run("python", "-m", "tools.locks", *session.posargs)
+
+
+def pythons_of_locks() -> dict[str, list[str]]:
+    """The Pythons that each lock is installed on: those of its series, of its session, or the oldest and the newest."""
+    locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
+    series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
+    own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
+    own |= {"lock": ["3.12"], "coverage": ["3.14"]}
+    own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
+    return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
+
+
+@nox.session(default=False, venv_backend="none")
+def platforms(session: nox.Session) -> None:
+    """Resolve every lock for Linux on x86-64 and ARM, macOS on ARM, and Windows, without installing; requires a network."""
+    session.run(sys.executable, "-m", "tools.platforms", json.dumps(pythons_of_locks()), external=True, log=False)
 
 
 def print_grid(since: float) -> None:

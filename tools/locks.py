@@ -35,8 +35,8 @@ _COMPILE = [sys.executable, "-m", "piptools", "compile", "-q", "--generate-hashe
 _COMPILE += ["--strip-extras", "--no-header", "--no-emit-options", "--no-annotate"]  # the same bytes under every Python
 
 
-def check(folder: Path) -> list[str]:
-    """Compare every lock in ``folder`` with its input, offline.
+def check(folder: Path, only: Sequence[str] = ()) -> list[str]:
+    """Compare every lock in ``folder``, or those in ``only``, with its input, offline.
 
     Returns:
         What is wrong, a sentence for each file; empty when every lock was made from its current input, is unedited, and
@@ -45,7 +45,7 @@ def check(folder: Path) -> list[str]:
     names = {path.stem for path in folder.glob("*.in")} | {path.stem for path in folder.glob("*.txt")}
     if not names:
         return [f"{folder} holds no requirements (*.in): run this in the repository's root"]
-    return [f"{folder / name}.txt {problem}" for name in sorted(names) if (problem := _problem(folder, name))]
+    return [f"{folder / name}.txt {problem}" for name in sorted(only or names) if (problem := _problem(folder, name))]
 
 
 def _problem(folder: Path, name: str) -> str | None:
@@ -122,7 +122,7 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"{lock} cannot be compiled: {done.stderr.strip().splitlines()[-1]}")
-        body = _named(folder / f"{name}.in", output.read_text(encoding="utf-8"))
+        body = _own(folder / f"{name}.in", output.read_text(encoding="utf-8"))
     after = _header(folder, name, body) + body
     if after == before:
         return f"{lock}: unchanged"
@@ -133,28 +133,34 @@ def compile_lock(folder: Path, name: str, *, upgrade: bool = False) -> str:
     return f"{lock}: {', '.join(moved + gone) or 'same versions, other hashes or input'}"
 
 
-def _named(source: Path, body: str) -> str:
-    """Only what the input names, if it has the line ``# no dependencies``: such a lock is installed with --no-deps."""
-    lines = source.read_text(encoding="utf-8").splitlines()
-    if "# no dependencies" not in lines:
-        return body
-    names = {line.split("==")[0] for line in lines}
-    return "".join(part for part in re.split(r"^(?=[^\s#])", body, flags=re.MULTILINE) if part.split("==")[0] in names)
+def _own(source: Path, body: str) -> str:
+    """The lines that belong into a lock.
+
+    Those of packages that a lock named with ``-c`` pins do not: they are installed from that lock alone, whose hashes nothing else
+    can replace. With the line ``# no dependencies`` in the input, those that it does not name do not either.
+    """
+    text = source.read_text(encoding="utf-8")
+    elsewhere = {name for lock in re.findall(r"^-c\s+(\S+)", text, re.MULTILINE) for name in pins(source.parent / lock)}
+    named = {line.split("==")[0] for line in text.splitlines()} if "# no dependencies\n" in text else None
+    parts = ((part.split("==")[0], part) for part in re.split(r"^(?=[^\s#])", body, flags=re.MULTILINE))
+    return "".join(part for name, part in parts if name not in elsewhere and (named is None or name in named))
 
 
 def main(arguments: Sequence[str], folder: Path = Path("requirements")) -> int:
-    """``lock [--check] [--upgrade] [NAME ...]``: compile the named locks (by default all), or check all."""
+    """``lock [--check] [--upgrade] [NAME ...]``: compile or check the named locks, by default all."""
     parser = argparse.ArgumentParser(prog="nox -s lock --", description=main.__doc__)
-    parser.add_argument("--check", action="store_true", help="check offline that every lock belongs to its input")
+    parser.add_argument("--check", action="store_true", help="check offline that locks belong to their inputs")
     parser.add_argument("--upgrade", action="store_true", help="take newer releases where the inputs allow them")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="locks to compile, such as numpy-2.5")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="locks, such as numpy-2.5")
     options = parser.parse_args(arguments)
     known = sorted(path.stem for path in folder.glob("*.in"))
     if unknown := set(options.names) - set(known):
         parser.error(f"no input for {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
     if options.check:
-        problems = check(folder)
-        print("\n".join(problems) or f"{len(known)} locks belong to their inputs, and every requirement has a hash")
+        problems = check(folder, options.names)
+        count = len(options.names or known)
+        whose = "1 lock belongs to its input" if count == 1 else f"{count} locks belong to their inputs"
+        print("\n".join(problems) or f"{whose}, and every requirement has a hash")
         return bool(problems)
     failed = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -4,6 +4,7 @@ Standard library only: the sessions import it.
 """
 
 import argparse
+import ast
 import re
 from collections.abc import Mapping, Sequence
 
@@ -28,11 +29,19 @@ def selection(arguments: Sequence[str]) -> argparse.Namespace:
 def refuse_unknown(selected: argparse.Namespace, supported: Mapping[str, Sequence[str]]) -> None:
     """Exit with the list of valid cells if ``selected`` names another, of which nox would only report that it found nothing."""
     pairs = cells(supported)
-    names = {f"tests(python='{python}',numpy='{numpy}')" for python, numpy in pairs}
-    unknown = [name for name in selected.sessions if name.startswith("tests(") and re.sub(r"\s", "", name) not in names]
+    names = {_plain(f"tests(python='{python}', numpy='{numpy}')") for python, numpy in pairs}
+    unknown = [name for name in selected.sessions if re.match(r"\s*tests\s*\(", name) and _plain(name) not in names]
     unknown += [python for python in selected.pythons if python not in {python for python, _ in pairs}]
     unknown += [tag for tag in selected.tags if tag.removeprefix("numpy-") not in supported]
     if unknown:
         table = "\n".join(f"  numpy-{numpy} on Python {', '.join(pythons)}" for numpy, pythons in supported.items())
         example = "tests(python='{}', numpy='{}')".format(*pairs[-1])
         raise SystemExit(f'no such cell: {", ".join(unknown)}\nThe cells:\n{table}\nOne cell: -s "{example}"')
+
+
+def _plain(name: str) -> str:
+    """The name of a cell in one spelling, as nox compares them: any quotes and spaces."""
+    try:
+        return ast.unparse(ast.parse(name.strip()))
+    except SyntaxError:
+        return name

@@ -4,12 +4,15 @@ import atexit
 import importlib.util
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
+import nox
 import pytest
 from tools.locks import pins
 
@@ -48,12 +51,126 @@ def test_container_and_packages_name_the_pythons_of_the_table(noxfile: ModuleTyp
         assert f'requires-python = ">={noxfile.PYTHONS[0]}"' in settings.read_text()
 
 
+def listed(*arguments: str, **variables: str) -> list[str]:
+    """The lines of `nox --list ARGUMENTS`; those of selected sessions begin with an asterisk."""
+    command = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list", *arguments]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **variables})
+    assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    return [line for line in done.stdout.splitlines() if line.startswith(("* ", "- "))]
+
+
 def test_every_session_says_what_it_does() -> None:
-    command = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list"]
-    listing = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    sessions = [line for line in listing.splitlines() if line.startswith(("* ", "- "))]
+    sessions = listed()
     assert len(sessions) > 25
     assert [line for line in sessions if " -> " not in line] == []
+
+
+def commands(page: str) -> list[str]:
+    """The calls of the launcher in a page: what is between backticks, and the lines of consoles."""
+    text = (ROOT / page).read_text("utf-8")
+    found = re.findall(r"`\./nox([^`]*)`", text) + re.findall(r"^\$ \./nox([^#&\n]*)", text, re.MULTILINE)
+    examples = {"NAME": "nn", "TECHNOLOGY": "attention", "SERIES": "2.5", "VERSION": "3.13", "FUNCTION": "exp", "PACKAGE": "nn"}
+    return sorted({re.sub(r"\b[A-Z]+\b", lambda word: examples.get(word[0], word[0]), one).strip() for one in found})
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_every_command_of_a_page_selects_sessions(page: str) -> None:
+    assert len(commands(page)) > 7
+    for command in commands(page):
+        arguments = [one for one in shlex.split(command) if one not in {"-l", "--allow-missing"}]
+        selected = [line for line in listed(*arguments) if line.startswith("* ")]
+        assert selected, command
+
+
+@pytest.mark.parametrize("versions", [["3.12"], ["3.12", "3.13"]])
+def test_the_wheels_are_built_also_where_a_python_is_selected(versions: list[str]) -> None:
+    # the process that nox starts for `build` before the cells of a row
+    assert any(line.startswith("* build ") for line in listed("-s", "build", "-p", *versions, "--parallel-worker"))
+    assert any(line.startswith("* build ") for line in listed("-s", "build"))
+
+
+@pytest.mark.parametrize(
+    "name", ["tests(python='3.12', numpy='2.3')", 'tests(python="3.12", numpy="2.3")', "tests(python='3.12',numpy='2.3')"]
+)
+def test_a_cell_is_selected_with_any_quotes_and_spaces(name: str) -> None:
+    cells = [line.split(" [")[0] for line in listed("-s", name) if line.startswith("* tests")]
+    assert cells == ["* tests(python='3.12', numpy='2.3')"]
+
+
+def test_variables_that_change_environments_do_not_reach_the_sessions(tmp_path: Path) -> None:
+    noxfile = tmp_path / "noxfile.py"
+    noxfile.write_text("import os, runpy\nrunpy.run_path(" + repr(str(ROOT / "noxfile.py")) + ")\n"
+                       "print('UV_TARGET' in os.environ, 'PYTHONPATH' in os.environ, 'UV_OFFLINE' in os.environ)\n")  # fmt: skip
+    command = [sys.executable, "-m", "nox", "--noxfile", str(noxfile), "--list"]
+    variables = {**os.environ, "UV_TARGET": "x", "PYTHONPATH": str(ROOT), "UV_OFFLINE": "1"}
+    text = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, env=variables).stdout
+    assert "False False True" in text
+
+
+class Session:
+    """What `install` uses of a session; an installation fails as often as ``failures`` says, but not without a network."""
+
+    def __init__(self, folder: Path, failures: int = 0) -> None:
+        self.virtualenv = SimpleNamespace(location=str(folder), venv_backend="uv")
+        self.installed: list[tuple[str, ...]] = []
+        self.failures = failures
+        self.messages: list[str] = []
+        self.log = self.warn = self.messages.append
+
+    def install(self, *arguments: str, env: dict[str, str] | None = None) -> None:
+        if self.failures and not env:
+            self.failures -= 1
+            raise nox.command.CommandFailed
+        self.installed.append(arguments)
+
+    def error(self, message: str) -> None:
+        raise AssertionError(message)
+
+
+def test_an_environment_with_the_same_locks_and_wheels_is_left_alone(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(noxfile, "DIST", tmp_path)
+    wheel = tmp_path / "samebits-0.whl"
+    wheel.write_text("1")
+    first, again, changed, other = (Session(tmp_path) for _ in range(4))
+    noxfile.install(first, "cli", wheels=True)
+    assert ["--require-hashes" in one for one in first.installed] == [True, False]
+    noxfile.install(again, "cli", wheels=True)
+    assert (again.installed, again.messages) == ([], ["the kept environment has the locked packages and these wheels"])
+    wheel.write_text("2")
+    noxfile.install(changed, "cli", wheels=True)
+    assert len(changed.installed) == 2
+    noxfile.install(other, "cli", "test", wheels=True)
+    assert len(other.installed) == 2
+
+
+def test_without_a_network_the_cache_serves_and_an_environment_that_could_not_be_filled_is_not_taken_for_a_filled_one(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("UV_OFFLINE", raising=False)
+    session = Session(tmp_path, failures=1)
+    noxfile.install(session, "cli")
+    assert session.messages == ["the installation failed; trying again without a network, from uv's cache"]
+    assert len(session.installed) == 1
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    session = Session(tmp_path, failures=1)
+    with pytest.raises(nox.command.CommandFailed):
+        noxfile.install(session, "test")
+    assert "the network is off (UV_OFFLINE is set)" in session.messages[0]
+    again = Session(tmp_path)
+    noxfile.install(again, "cli")
+    assert len(again.installed) == 1
+
+
+def test_the_date_of_a_wheel_is_not_taken_from_the_machine(noxfile: ModuleType, tmp_path: Path) -> None:
+    ran: list[dict[str, str]] = []
+    session = Session(tmp_path)
+    session.run = lambda *_, env, **__: ran.append(env)  # type: ignore[attr-defined]
+    noxfile.build_wheels(session, tmp_path)
+    assert ran == [{"SOURCE_DATE_EPOCH": "1580601600"}]
 
 
 def test_ci_and_the_script_for_other_machines_run_the_same_sessions() -> None:
@@ -61,9 +178,25 @@ def test_ci_and_the_script_for_other_machines_run_the_same_sessions() -> None:
         lines = re.findall(r"\./nox(?: -s ([^\n|]*))?$", (ROOT / path).read_text(), re.MULTILINE)
         return {name for line in lines for name in (line.split(" --")[0].split() if line else ["tests"])}
 
-    workflow = sessions(".github/workflows/ci.yml") - {"pythons", "build", "report"} | {"tests"}
+    workflow = sessions(".github/workflows/ci.yml") - {"pythons", "build", "report", "platforms"} | {"tests"}
     expected = {"lock", "lint", "repository", "site", "check", "train", "reproduce", "imports", "tests"}
     assert sessions(".ci/run") == workflow == expected
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give files away")
+def test_the_container_names_a_checkout_of_another_user(tmp_path: Path) -> None:
+    script = tmp_path / ".devcontainer" / "post-create"
+    script.parent.mkdir()
+    shutil.copy(ROOT / ".devcontainer/post-create", script)
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)  # noqa: S607 - git is found on PATH
+    os.chown(tmp_path, 12345, 12345)
+    os.chown(tmp_path / ".git", 12345, 12345)
+    done = subprocess.run(
+        [str(script)], check=False, capture_output=True, text=True, env={"PATH": os.environ["PATH"], "HOME": "/"}
+    )
+    assert done.returncode == 1
+    assert f"{tmp_path} belongs to user 12345, and this is user 0: give it to this user" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
 
 
 def test_pre_commit_runs_the_versions_of_the_lint_lock() -> None:

@@ -8,6 +8,7 @@ from tools import locks
 
 pytestmark = pytest.mark.once
 
+LOCKS = sorted((Path(__file__).parents[2] / "requirements").glob("*.txt"))
 PIN = "numpy==2.5.5 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n    # via -r numpy.in\n"
 
 
@@ -93,6 +94,31 @@ def test_check_is_a_command_with_an_exit_status(tmp_path: Path, capsys: pytest.C
     assert "numpy.txt is stale" in capsys.readouterr().out
 
 
+def test_one_lock_can_be_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path)
+    make(tmp_path, "other")
+    (tmp_path / "numpy.in").write_text("")
+    assert locks.main(["--check", "other"], tmp_path) == 0
+    assert "1 lock belongs to its input" in capsys.readouterr().out
+    assert locks.main(["--check", "numpy"], tmp_path) == 1
+    assert locks.main(["--check"], tmp_path) == 1
+    with pytest.raises(SystemExit):
+        locks.main(["--check", "nunpy"], tmp_path)
+
+
+def test_a_package_that_another_lock_pins_is_left_to_that_lock(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "plot.in").write_text("-c numpy.txt\nmatplotlib\n")
+    body = "matplotlib==3.0 \\\n    --hash=sha256:cc\n" + PIN + "numpy-more==1 \\\n    --hash=sha256:dd\n"
+    own = locks._own(tmp_path / "plot.in", body)
+    assert list(locks.pins(make(tmp_path, "plot", "-c numpy.txt\nmatplotlib\n", own))) == ["matplotlib", "numpy-more"]
+
+
+def test_only_what_an_input_names_is_kept_without_dependencies(tmp_path: Path) -> None:
+    (tmp_path / "read.in").write_text("# no dependencies\nnumpy==2.5.5\n")
+    assert locks._own(tmp_path / "read.in", PIN + "other==1 \\\n    --hash=sha256:dd\n") == PIN
+
+
 def test_compiling_reports_what_moved_and_keeps_the_old_lock_when_it_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,3 +144,17 @@ output.write_text(output.read_text().split("\\n", 3)[3].replace("2.5.5", "2.5.6"
     assert locks.main(["numpy"], tmp_path) == 1
     assert "cannot be compiled: No matching distribution" in capsys.readouterr().out
     assert lock.read_bytes() == before
+
+
+def test_numpy_is_pinned_in_its_own_locks_alone() -> None:
+    assert [path.name for path in LOCKS if "numpy" in locks.pins(path)] == [path.name for path in LOCKS if path.match("numpy-*")]
+
+
+def test_locks_that_pin_the_same_release_have_the_same_hashes() -> None:
+    # else a wrong hash in one lock would be hidden by the right one in another that is installed with it
+    found: dict[str, tuple[str, str]] = {}
+    for path in LOCKS:
+        for line in locks._requirements(path.read_text("utf-8")):
+            release, hashes = line.split()[0], " ".join(sorted(part for part in line.split() if part.startswith("--hash")))
+            other, known = found.setdefault(release, (path.name, hashes))
+            assert hashes == known, f"{release} has other hashes in {path.name} than in {other}"

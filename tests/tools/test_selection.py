@@ -23,6 +23,9 @@ def test_cells_are_the_pairs_of_the_table_in_the_order_of_versions() -> None:
         ["-p", "3.10"],
         ["-t", "numpy-2.9"],
         ["-e", "tests()"],
+        ["-s", "tests(python='3.11', numpy='2.5')"],
+        ["-s", "tests(python="],
+        ["-s", 'tests (python="3.11", numpy="2.5")'],
     ],
 )
 def test_an_unknown_cell_gets_the_list_of_the_valid_ones(arguments: list[str]) -> None:
@@ -35,6 +38,9 @@ def test_an_unknown_cell_gets_the_list_of_the_valid_ones(arguments: list[str]) -
     [
         [],
         ["-s", "tests(python='3.11', numpy='2.3')", "lint"],
+        ["-s", 'tests(python="3.11", numpy="2.3")'],
+        ["-s", "tests( python = '3.11',numpy=\"2.3\" )"],
+        ["-s", "tests(python='3.11',numpy='2.3')"],
         ["-stests", "--", "-p", "no:x"],
         ["-p", "3.13", "-t", "numpy-2.5"],
     ],
