@@ -160,7 +160,7 @@ def peak_of_a_step(library: str) -> None:
         loss = model(functions, leaf(x), weights)
         loss.backward()
         seconds = time.perf_counter() - start
-        print(json.dumps({"MB": (peak() - before) / 2**20, "seconds": seconds, "loss": float(loss)}))
+        print(json.dumps({"MB": (peak() - before) / 2**20, "seconds": seconds, "loss": loss.item()}))
 
 
 def resident() -> int:

@@ -38,7 +38,7 @@ def test_cross_entropy_is_the_mean_over_counted_targets_to_0_6_ulp(scale: float)
     for shape in ((7, 9), (2, 50, 81), (3, 1000)):
         logits, targets = normal(*shape, scale=scale), ids(*shape[:-1], vocabulary=shape[-1])
         right = naive(logits, targets)
-        assert abs(float(cross_entropy(Tensor(logits), targets)) - right) <= 0.6 * np.spacing(np.float32(right))
+        assert abs(cross_entropy(Tensor(logits), targets).item() - right) <= 0.6 * np.spacing(np.float32(right))
 
 
 @pytest.mark.parametrize("scale", [1.0, 300.0])
@@ -102,7 +102,7 @@ def test_large_logits_lose_no_accuracy(mode: Any) -> None:
         logits = Tensor(np.array([[1000, 1000], [-1000, -1000], [0, -np.inf], [3e38, -3e38]], np.float32), requires_grad=True)
         loss = cross_entropy(logits, np.array([0, 1, 0, 0]))
         loss.backward()
-    assert float(loss) == pytest.approx(math.log(2) / 2)
+    assert loss.item() == pytest.approx(math.log(2) / 2)
     assert logits.grad is not None
     np.testing.assert_allclose(logits.grad.numpy(), np.array([[-1, 1], [1, -1], [0, 0], [0, 0]]) / 8, atol=1e-7)
 
@@ -111,7 +111,7 @@ def test_ignored_positions_may_have_any_logits() -> None:
     logits = Tensor(np.array([[np.nan, np.inf], [0, 0]], np.float32), requires_grad=True)
     loss = cross_entropy(logits, np.array([-100, 0]))
     loss.backward()
-    assert float(loss) == pytest.approx(math.log(2))
+    assert loss.item() == pytest.approx(math.log(2))
     assert logits.grad is not None
     assert logits.grad.tolist() == [[0, 0], [-0.5, 0.5]]
 
@@ -121,7 +121,7 @@ def test_mean_squared_error_to_0_6_ulp() -> None:
         x, y = normal(*shape), normal(*shape, name="y")
         differences = [a - b for a, b in zip(np.ravel(x).tolist(), np.ravel(y).tolist(), strict=True)]
         right = math.fsum(d * d for d in differences) / len(differences)
-        assert abs(float(mean_squared_error(Tensor(x), Tensor(y))) - right) <= 0.6 * np.spacing(np.float32(right))
+        assert abs(mean_squared_error(Tensor(x), Tensor(y)).item() - right) <= 0.6 * np.spacing(np.float32(right))
 
 
 def test_errors_name_the_argument() -> None:

@@ -54,7 +54,11 @@ class Tensor(Methods):
     node: Node | None
 
     def __init__(self, data: Any, dtype: npt.DTypeLike | None = None, *, requires_grad: bool = False) -> None:
-        self.data = fresh(data.data if isinstance(data, Tensor) else data, dtype)
+        if isinstance(data, Tensor):
+            if data.requires_grad and recording.get():
+                raise GraphError("Tensor: data must not require a gradient, which would be lost; use clone() or detach()")
+            data = data.data
+        self.data = fresh(data, dtype)
         self.node = None
         if requires_grad:
             self.requires_grad = True
@@ -153,6 +157,8 @@ class Tensor(Methods):
     def numpy(self) -> Array:
         """The array, read-only and not copied: write with `edit`, keep with ``numpy().copy()``.
 
+        The graph ends here, as with `detach`. NumPy's own functions refuse a tensor that requires a gradient.
+
         Example:
             >>> Tensor([1.0, 2.0]).numpy()
             array([1., 2.], dtype=float32)
@@ -162,6 +168,7 @@ class Tensor(Methods):
         return view
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        self._refuse_loss("NumPy")
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:
             raise ValueError(f"an array of {np.dtype(dtype)} requires a copy of this tensor of {self.dtype}")
         return np.array(self.data, dtype) if copy or dtype is not None else self.numpy()
@@ -282,15 +289,24 @@ class Tensor(Methods):
     def __iter__(self) -> Iterator["Tensor"]:
         return (self[i] for i in range(len(self)))
 
+    def _refuse_loss(self, what: str) -> None:
+        """Raise GraphError where a conversion would lose a gradient silently; NumPy calls ``float()`` for ``array[i] = tensor``."""
+        if self.requires_grad and recording.get():
+            raise GraphError(
+                f"{what} would lose the gradient of a tensor: use item() or detach(), or stack() for several tensors"
+            )
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous: use any() or all()")
         return bool(self.data)
 
     def __float__(self) -> float:
+        self._refuse_loss("float()")
         return float(self.item())
 
     def __int__(self) -> int:
+        self._refuse_loss("int()")
         return int(self.item())
 
     def __index__(self) -> int:
