@@ -230,7 +230,8 @@ def grids() -> list[matrix.Grid]:
     try:
         return matrix.Grid.read(REPORTS / "cells", CELLS, matrix.fingerprint(ROOT, TESTED), missing)
     except RecordError as error:
-        sys.exit(f"nox: {error}")
+        print(f"nox: {error}", file=sys.stderr)  # at exit, the message of sys.exit would not be shown
+        sys.exit(1)
 
 
 @nox.session(default=False, venv_backend="none")
