@@ -1,6 +1,7 @@
 """Variables that change where packages go or what is imported are removed, and those that say where files come from stay."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,7 +82,9 @@ def test_pips_files_are_read_for_sources_alone(tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[global]\nindex-url = file:///a\nno-deps = true\nextra-index-url =\n  file:///b\n  file:///c\n"
                     "[install]\nuser = true\ntarget = /tmp/x\nindex-url = file:///d\n")  # fmt: skip
-    found = pip_settings(sys.executable, {**cleaned(os.environ), "PIP_CONFIG_FILE": str(file), "PIP_RETRIES": "1"})
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)  # uv's environments have no pip
+    python = next(tmp_path.glob("venv/*/python*"))
+    found = pip_settings(str(python), {**cleaned(os.environ), "PIP_CONFIG_FILE": str(file), "PIP_RETRIES": "1"})
     assert found["PIP_INDEX_URL"] == "file:///d"
     assert found["PIP_EXTRA_INDEX_URL"].split() == ["file:///b", "file:///c"]
     assert found["PIP_RETRIES"] == "1"
