@@ -83,7 +83,7 @@ def test_pips_files_are_read_for_sources_alone(tmp_path: Path) -> None:
     file.write_text("[global]\nindex-url = file:///a\nno-deps = true\nextra-index-url =\n  file:///b\n  file:///c\n"
                     "[install]\nuser = true\ntarget = /tmp/x\nindex-url = file:///d\n")  # fmt: skip
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)  # uv's environments have no pip
-    python = next(tmp_path.glob("venv/*/python*"))
+    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     found = pip_settings(str(python), {**cleaned(os.environ), "PIP_CONFIG_FILE": str(file), "PIP_RETRIES": "1"})
     assert found["PIP_INDEX_URL"] == "file:///d"
     assert found["PIP_EXTRA_INDEX_URL"].split() == ["file:///b", "file:///c"]
