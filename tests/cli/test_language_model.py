@@ -161,7 +161,8 @@ def test_info_prints_settings_tensors_and_digests() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are others there")
-def test_ctrl_c_saves_and_prints_how_to_continue() -> None:
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_saves_and_prints_how_to_continue(name: str, status: int) -> None:
     Path("small.toml").write_text(CONFIG.format(steps=100_000))
     command = [sys.executable, "-c", "from samebits.cli.app import app; app()"]
     process = subprocess.Popen([*command, "train", "small.toml"], stdout=subprocess.PIPE, text=True)
@@ -169,9 +170,9 @@ def test_ctrl_c_saves_and_prints_how_to_continue() -> None:
     metrics = Path("runs/small/metrics.jsonl")
     while time.monotonic() < deadline and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 3):
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(getattr(signal, name))
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     step = json.loads(metrics.read_bytes().splitlines()[-1])["step"]
     assert f"Interrupted after step {step} of 100000; the run is saved" in output
     assert "samebits train --resume --out runs/small" in output
@@ -222,13 +223,22 @@ def test_without_lm_the_commands_print_how_to_install_it(monkeypatch: pytest.Mon
     assert done.exit_code == 2 and "samebits.lm is not installed" in done.output and "pip install" in done.output
 
 
-def test_a_refused_run_keeps_its_data() -> None:
+def test_a_run_continues_with_its_own_data_when_the_text_changes() -> None:
     run("train", "small.toml")
-    before = Path("runs/small/tokenizer.json").read_bytes()
+    before = {path.name: path.read_bytes() for path in Path("runs/small").iterdir() if path.suffix in {".json", ".tokens"}}
     Path("text.txt").write_text("AN OTHER TEXT, ALTOGETHER\n" * 60)
+    assert run("train", "small.toml", "--resume").exit_code == 0
+    assert {name: Path("runs/small", name).read_bytes() for name in before} == before
+
+
+def test_a_refused_run_writes_nothing() -> None:
+    run("train", "small.toml")
+    Path("runs/small/data.json").unlink()
+    Path("text.txt").write_text("AN OTHER TEXT, ALTOGETHER\n" * 60)
+    before = {path.name: path.read_bytes() for path in Path("runs/small").iterdir()}
     done = run("train", "small.toml", "--resume")
-    assert done.exit_code == 2 and "trained on other data" in done.output
-    assert Path("runs/small/tokenizer.json").read_bytes() == before
+    assert done.exit_code == 2 and "data.json" in done.output
+    assert {path.name: path.read_bytes() for path in Path("runs/small").iterdir()} == before
 
 
 def test_a_failed_start_leaves_no_folder() -> None:

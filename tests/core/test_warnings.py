@@ -13,7 +13,32 @@ from samebits.core.modes import EXACT
 FINITE = np.array([[0, -0.0, 1e-45, -1e-45], [3.4e38, -3.4e38, 3e38, 1e-20], [100, -200, 1, -1]], np.float32)
 SPECIAL = np.array([[0, -0.0, np.inf, -np.inf], [np.nan, 3.4e38, 1e-45, -1e-45], [-3.4e38, 100, -200, -1]], np.float32)
 IDS = np.array([0, 1, 1], np.int64)
-OF_ONE_ARRAY = ["cos", "erf", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "rsqrt", "sigmoid", "sin", "sqrt", "tanh", "sum", "mean", "var", "std", "max", "min", "norm", "logsumexp", "cumsum", "argsort"]
+OF_ONE_ARRAY = [
+    "cos",
+    "erf",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "rsqrt",
+    "sigmoid",
+    "sin",
+    "sqrt",
+    "tanh",
+    "sum",
+    "mean",
+    "var",
+    "std",
+    "max",
+    "min",
+    "norm",
+    "logsumexp",
+    "cumsum",
+    "argsort",
+]
 CALLS: dict[str, Callable[[Any, Any], Any]] = {
     **{name: lambda source, x, name=name: getattr(source, name)(x) for name in OF_ONE_ARRAY},  # type: ignore[misc]
     "segment_sum": lambda source, x: source.segment_sum(x, IDS, 2),
@@ -39,7 +64,18 @@ DRAWS: dict[str, Callable[[Stream], Any]] = {
 }
 # numbers with no floating-point operation on data, or none that could warn
 QUIET = {
-    *(["digest", "describe_machine", "check_arithmetic", "require_arithmetic", "restore_arithmetic", "current", "numerics", "require_stream"]),
+    *(
+        [
+            "digest",
+            "describe_machine",
+            "check_arithmetic",
+            "require_arithmetic",
+            "restore_arithmetic",
+            "current",
+            "numerics",
+            "require_stream",
+        ]
+    ),
     *(["refuse_non_finite", "refuse_rows", "row_blocks", "store"]),
 }
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from samebits.lm import ConfigError, ModelConfig, TrainConfig
-from samebits.lm.data import Data, collect, prepare
+from samebits.lm.data import Data, collect, prepare, reopen
 from samebits.text import ByteTokenizer, CharacterTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.once
@@ -63,9 +63,9 @@ def test_data_of_the_same_text_and_settings_are_kept_and_others_are_prepared_aga
 def test_data_that_a_model_was_trained_on_are_kept(write: Write, tmp_path: Path) -> None:
     prepare(write(), tmp_path / "run")
     before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
-    for other in (write(tokenizer="byte"), write("another text\n" * 90)):
+    for other in (write(tokenizer="byte"), write(validation=0.4)):
         with pytest.raises(ConfigError, match=r"trained on other data: .* was .* and is .*; use another folder"):
-            prepare(other, tmp_path / "run", keep=True)
+            reopen(other, tmp_path / "run")
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
 
 
@@ -205,10 +205,39 @@ def test_settings_of_special_tokens_belong_to_the_data(write: Write, tmp_path: P
     assert "special" not in (tmp_path / "run" / "data.json").read_text()  # as in folders of earlier versions
     for change in ({"special": "text"}, {"end_of_text": END}):
         with pytest.raises(ConfigError, match=f"{next(iter(change))} was None and is '.*'; use another folder"):
-            prepare(write(**change), tmp_path / "run", keep=True)
+            reopen(write(**change), tmp_path / "run")
     prepare(write(end_of_text=END), tmp_path / "run")
     with pytest.raises(ConfigError, match=r"end_of_text was '.*' and is None"):
-        prepare(write(), tmp_path / "run", keep=True)
+        reopen(write(), tmp_path / "run")
+
+
+def test_data_of_a_run_are_reopened_where_the_text_has_moved_or_changed(write: Write, tmp_path: Path) -> None:
+    config = write()
+    digest = prepare(config, tmp_path / "run").digest
+    Path(config.data).rename(tmp_path / "elsewhere")
+    assert reopen(config, tmp_path / "run").digest == digest
+    assert reopen(write("another text\n" * 90), tmp_path / "run").digest == digest
+
+
+def test_missing_data_of_a_run_are_named_and_nothing_is_written(write: Write, tmp_path: Path) -> None:
+    config = write()
+    prepare(config, tmp_path / "run")
+    for name in ("training.tokens", "tokenizer.json", "data.json"):
+        (tmp_path / "run" / name).unlink()
+        before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+        with pytest.raises(OSError, match=rf"{name}|has a checkpoint, but no"):
+            reopen(config, tmp_path / "run")
+        assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_tokenizer_edited_at_the_same_path_makes_the_data_again(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "characters.json"
+    config = write(tokenizer=str(path))
+    letters = "".join(sorted(set("\n".join(file.read_text("utf-8") for file in Path(config.data).iterdir()) + "\n")))
+    save_tokenizer(CharacterTokenizer(letters), path)
+    first = prepare(config, tmp_path / "run").tokenizer
+    save_tokenizer(CharacterTokenizer(letters + "€"), path)
+    assert prepare(config, tmp_path / "run").tokenizer.digest != first.digest
 
 
 def test_a_character_without_a_token_is_named_with_its_document(write: Write, tmp_path: Path) -> None:

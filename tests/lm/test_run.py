@@ -1,13 +1,17 @@
 """A run in a folder: started, continued and opened; files of other runs are refused."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from samebits.lm import ConfigError, ModelConfig, TrainConfig, open_run, start
+from samebits.core.files import replace_file
+from samebits.lm import CheckpointError, ConfigError, ModelConfig, TrainConfig, checkpoint, open_run, start
 from samebits.lm.metrics import read_metrics
 from samebits.lm.run import checkpoint_of
+from samebits.lm.safetensors import written
 from samebits.text import CharacterTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.once
@@ -40,8 +44,50 @@ def test_a_vocabulary_that_is_not_the_tokenizers_is_refused(config: TrainConfig,
 def test_a_tokenizer_of_another_size_is_refused(config: TrainConfig, tmp_path: Path) -> None:
     start(config, tmp_path / "run").trainer.train()
     save_tokenizer(CharacterTokenizer("abc"), tmp_path / "run/tokenizer.json")
-    with pytest.raises(ValueError, match=r"tokenizer\.json must have \d+ tokens, as the model, got 3"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json must be the tokenizer that the model was trained with, of \d+ tokens"):
         open_run(tmp_path / "run")
+
+
+def test_another_tokenizer_of_the_same_size_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "run").trainer.train()
+    size = open_run(tmp_path / "run").tokenizer.vocabulary_size
+    save_tokenizer(CharacterTokenizer("".join(chr(0x4E00 + i) for i in range(size))), tmp_path / "run/tokenizer.json")
+    with pytest.raises(ValueError, match="must be the tokenizer that the model was trained with"):
+        open_run(tmp_path / "run")
+    with pytest.raises(ValueError, match="another tokenizer"):
+        start(config, tmp_path / "run")
+
+
+def test_a_checkpoint_without_its_digest_or_with_nan_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "run").trainer.train()
+    file = tmp_path / "run/checkpoint.safetensors"
+    tensors, metadata, _ = checkpoint.load(file)
+    with replace_file(file) as draft:
+        draft.writelines(written(tensors, metadata))
+    assert checkpoint.load(file).tensors  # as a foreign file
+    for use in (open_run, lambda folder: start(config, folder)):
+        with pytest.raises(CheckpointError, match=r"must have the digest 'samebits\.digest'"):
+            use(tmp_path / "run")
+    name = next(name for name in tensors if name.startswith("model."))
+    checkpoint.save(file, tensors | {name: np.full_like(tensors[name], np.nan)}, metadata)
+    with pytest.raises(CheckpointError, match="the weights must be finite"):
+        open_run(tmp_path / "run")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes here")
+def test_a_dangling_link_a_folder_or_a_pipe_is_no_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "run").trainer.train()
+    file = tmp_path / "run/checkpoint.safetensors"
+    file.unlink()
+    file.symlink_to(tmp_path / "gone")
+    for use in (open_run, lambda folder: start(config, folder)):
+        with pytest.raises(FileNotFoundError, match=r"is a link to .*gone, which does not exist"):
+            use(tmp_path / "run")
+    file.unlink()
+    os.mkfifo(file)
+    for use in (open_run, lambda folder: start(config, folder)):
+        with pytest.raises(OSError, match="must be a file, but is a pipe or device"):
+            use(tmp_path / "run")
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path: Path) -> None:

@@ -160,15 +160,21 @@ def test_a_run_that_has_ended_does_nothing(whole: tuple[Path, str]) -> None:
     assert one.step == 6 and weights(one) == whole[1] and metrics(whole[0]) == before
 
 
-def test_interrupting_saves_and_says_how_to_continue(tmp_path: Path, whole: tuple[Path, str]) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_interrupting_saves_and_says_how_to_continue(tmp_path: Path, whole: tuple[Path, str], name: str) -> None:
+    if not hasattr(signal, name):
+        pytest.skip("there is no such signal here")
+    number = getattr(signal, name)
+
     def interrupt(_: Trainer, record: Mapping[str, float]) -> None:
         if record["step"] == 3:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
 
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=re.escape(f"interrupted after step 3 of 6, saved in {tmp_path}")):
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=re.escape(f"interrupted after step 3 of 6, saved in {tmp_path}")) as interrupted:
         trainer(folder=tmp_path, callbacks=[interrupt]).train()
-    assert signal.getsignal(signal.SIGINT) is before
+    assert interrupted.value.signal == number
+    assert signal.getsignal(number) is before
     one = trainer(folder=tmp_path)
     assert one.step == 3
     one.train()

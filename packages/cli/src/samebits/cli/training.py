@@ -33,11 +33,11 @@ def train_model(config: Path | None, *, preset: str | None, fast: bool, resume: 
     try:
         with shown_progress(run):
             run.trainer.train()
-    except Interrupted:
+    except Interrupted as interrupted:
         step, steps = run.trainer.step, run.config.steps
         console.print(f"\nInterrupted after step {step} of {steps}; the run is saved. To continue:\n")
         console.print(f"  {_this_command()} train --resume --out {escape(str(folder))}\n", soft_wrap=True)
-        return 130
+        return 128 + interrupted.signal
     return _conclude(run, time.perf_counter() - began)
 
 

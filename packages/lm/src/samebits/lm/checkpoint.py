@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy.typing as npt
 
 from samebits import core
-from samebits.core.files import replace_file
+from samebits.core.files import replace_file, require_file
 from samebits.lm import safetensors
 from samebits.lm.safetensors import Entry, SafetensorsError, portable, read_tensor, written
 
@@ -86,7 +86,7 @@ def save(path: PathLike, tensors: Mapping[str, Array], metadata: Mapping[str, st
     """Write a checkpoint atomically; the same contents give the same bytes.
 
     Args:
-        path: The file. If it exists, it is replaced once the new one is on the disk; until then that is ``<name>.new``.
+        path: The file. If it exists, it is replaced once the new one is on the disk; until then it has another name.
         tensors: Arrays by name: float16 to float64, signed and unsigned integers, booleans, of any shape and memory order.
         metadata: Strings by name.
 
@@ -116,15 +116,19 @@ def save(path: PathLike, tensors: Mapping[str, Array], metadata: Mapping[str, st
     return found
 
 
-def load(path: PathLike) -> Checkpoint:
+def load(path: PathLike, *, digest_required: bool = False) -> Checkpoint:
     """Read and check a checkpoint, and verify its digest if it has one.
+
+    Args:
+        path: The file.
+        digest_required: Whether to refuse a file without a digest, which `save` did not write.
 
     Files of the reference implementation can be read too. BF16 becomes float32, which can represent all its values.
 
     Raises:
         CheckpointError: The file is truncated or too long, its header is malformed or contradicts itself, its tensors overlap,
             leave gaps or have a dtype that NumPy does not have, or the contents have another digest.
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is a folder or a pipe.
 
     Example:
         >>> import tempfile
@@ -134,12 +138,17 @@ def load(path: PathLike) -> Checkpoint:
         ...     load(f"{folder}/a.safetensors").tensors
         {'x': array([0, 1, 2])}
     """
+    require_file(path)
     with _checked(), Path(path).open("rb") as file:
         entries, metadata = safetensors.read_header(file, str(path))
         # the header was checked: each tensor's bytes follow those of the one before
         tensors = {name: read_tensor(file, f"{path}: tensor {name!r}", entry) for name, entry in entries.items()}
     recorded = metadata.pop(DIGEST, None)
     found = digest(tensors, metadata)
+    if recorded is None and digest_required:
+        raise CheckpointError(
+            f"{path}: its metadata must have the digest {DIGEST!r}, as those of every training run do; was it edited?"
+        )
     if recorded is not None and recorded != found:
         raise CheckpointError(f"{path}: damaged or edited: the contents have the digest {found}, the metadata say {recorded}")
     return Checkpoint(tensors, metadata, found)
@@ -152,6 +161,7 @@ def read_header(path: PathLike) -> tuple[dict[str, Entry], dict[str, str]]:
         CheckpointError: As in `load`; but the digest is not verified.
         OSError: The file cannot be read.
     """
+    require_file(path)
     with _checked(), Path(path).open("rb") as file:
         return safetensors.read_header(file, str(path))
 

@@ -26,7 +26,7 @@ from samebits.lm.schema import ConfigError
 from samebits.text import batches, bytepair_tokenizer, plain_tokenizers, sources, tokenizer, tokenizer_file, tokens
 from samebits.text.corpus import BOUNDARY, Corpus
 
-__all__ = ["CORPORA", "TOKENIZER", "Data", "collect", "encoded", "prepare", "windows"]
+__all__ = ["CORPORA", "TOKENIZER", "Data", "collect", "encoded", "prepare", "reopen", "windows"]
 
 Int64 = npt.NDArray[np.int64]
 
@@ -37,6 +37,7 @@ TOKENIZER = "tokenizer.json"
 """The name of the tokenizer's file in a run's folder."""
 
 _ORIGIN = "data.json"
+_KINDS = {"character", "byte", "bytepair"}
 _PARTS = ("training.tokens", "validation.tokens")
 
 
@@ -119,24 +120,62 @@ def collect(name: str, undecodable: str = "keep") -> Corpus:
     return found.clean(undecodable="replace") if undecodable == "replace" else found
 
 
-def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool = False) -> Data:
+def reopen(config: TrainConfig, folder: str | os.PathLike[str]) -> Data:
+    """Open the data in the folder of a run that has a checkpoint; nothing is written, and the corpus is not read.
+
+    The tokens in the folder are the data of the run: it can be continued from anywhere, also when the text has moved.
+
+    Raises:
+        ConfigError: The data were made with other settings.
+        ValueError: A file is damaged.
+        OSError: A file is missing or cannot be read.
+    """
+    folder = Path(folder)
+    recorded, wanted = _recorded(folder / _ORIGIN), _origin(config)
+    if recorded is None:
+        raise FileNotFoundError(f"{folder} has a checkpoint, but no {_ORIGIN}; copy that of the run, or use another folder")
+    moved = {"corpus", "tokenizer_digest"}  # may be elsewhere now: what was made of them is here
+    if not {recorded.get("tokenizer"), config.tokenizer} & _KINDS:
+        moved.add("tokenizer")
+    differ = [
+        f"{name} was {recorded.get(name)!r} and is {wanted.get(name)!r}"
+        for name in wanted | recorded
+        if recorded.get(name) != wanted.get(name) and name not in moved
+    ]
+    if differ:
+        raise ConfigError(f"{folder} has a model that was trained on other data: {'; '.join(differ)}; use another folder")
+    return Data.open(folder)
+
+
+def prepare(config: TrainConfig, folder: str | os.PathLike[str]) -> Data:
     """Prepare the data of a configuration in a folder, or open them if they are there.
 
     Args:
         config: The configuration.
         folder: The folder of the files; it is created if needed.
-        keep: Whether to refuse to replace other data in the folder, because a model was trained on them.
 
     Raises:
-        ConfigError: ``data`` or ``tokenizer`` does not exist, or there are other data and ``keep`` is set.
+        ConfigError: ``data`` or ``tokenizer`` does not exist.
         CorpusError: The package of the corpus is missing, has another version, or was changed.
         OSError: A file cannot be read or written.
         ValueError: The text is too short to be split, or not UTF-8 though the tokenizer needs it, or a file is damaged.
     """
     folder = Path(folder)
     found = collect(config.data, config.undecodable)
+    origin = {"corpus": found.digest, **_origin(config)}
+    if config.tokenizer not in _KINDS:
+        origin["tokenizer_digest"] = _saved_tokenizer(config.tokenizer).digest
+    if _recorded(folder / _ORIGIN) != origin:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(found, config, folder)
+        with replace_file(folder / _ORIGIN) as file:
+            file.write(json.dumps(origin, indent=1).encode() + b"\n")
+    return Data.open(folder)
+
+
+def _origin(config: TrainConfig) -> dict[str, object]:
+    """The settings that decide the tokens of a text."""
     origin: dict[str, object] = {
-        "corpus": found.digest,
         "tokenizer": config.tokenizer,
         "merged_vocabulary": config.merged_vocabulary if config.tokenizer == "bytepair" else 0,
         "validation": config.validation,
@@ -145,20 +184,7 @@ def prepare(config: TrainConfig, folder: str | os.PathLike[str], *, keep: bool =
     origin |= {
         name: getattr(config, name) for name in ("special", "end_of_text") if getattr(config, name) != getattr(TrainConfig, name)
     }
-    recorded = _recorded(folder / _ORIGIN)
-    if keep and recorded is not None and recorded != origin:
-        differ = [
-            f"{name} was {recorded.get(name)!r} and is {origin.get(name)!r}"
-            for name in origin | recorded
-            if recorded.get(name) != origin.get(name)
-        ]
-        raise ConfigError(f"{folder} has a model that was trained on other data: {'; '.join(differ)}; use another folder")
-    if recorded != origin:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(found, config, folder)
-        with replace_file(folder / _ORIGIN) as file:
-            file.write(json.dumps(origin, indent=1).encode() + b"\n")
-    return Data.open(folder)
+    return origin
 
 
 def _recorded(path: Path) -> dict[str, Any] | None:
@@ -191,12 +217,16 @@ def _tokenizer(config: TrainConfig, whole: Corpus, training: Corpus) -> tokenize
         if end and config.special == "allow":  # the token's name is not text to learn merges from
             texts = [part for text in texts for part in text.split(end.encode())]
         return bytepair_tokenizer.BytePairTokenizer.train(texts, config.merged_vocabulary, special)
-    if not Path(kind).is_file():
-        raise ConfigError(f"tokenizer must be 'character', 'byte', 'bytepair' or the path of a saved tokenizer, got {kind!r}")
-    loaded = tokenizer_file.load_tokenizer(kind)
+    loaded = _saved_tokenizer(kind)
     if end and end not in loaded.special_tokens:
         raise ConfigError(f"end_of_text must be a special token of {kind}, {list(loaded.special_tokens)}, got {end!r}")
     return loaded
+
+
+def _saved_tokenizer(path: str) -> tokenizer.Tokenizer:
+    if not Path(path).is_file():
+        raise ConfigError(f"tokenizer must be 'character', 'byte', 'bytepair' or the path of a saved tokenizer, got {path!r}")
+    return tokenizer_file.load_tokenizer(path)
 
 
 def encoded(chosen: tokenizer.Tokenizer, part: Corpus, config: TrainConfig) -> Iterator[Int64]:

@@ -1,4 +1,7 @@
-"""Interruption of a run: Ctrl-C is deferred to the end of a training step."""
+"""Interruption of a run: Ctrl-C and the signals that end a process are deferred to the end of a training step.
+
+SIGTERM is what a scheduler or a container sends, SIGHUP what a closed terminal sends.
+"""
 
 import signal
 import threading
@@ -10,7 +13,10 @@ __all__ = ["Interrupted", "deferred_interrupt"]
 
 
 class Interrupted(KeyboardInterrupt):
-    """The training was interrupted by Ctrl-C after a step; the checkpoint is saved if there is a folder.
+    """The training was interrupted after a step, by Ctrl-C or another signal; the checkpoint is saved if there is a folder.
+
+    Attributes:
+        signal: The number of the signal, such as ``signal.SIGTERM``.
 
     Example:
         >>> try:
@@ -20,31 +26,47 @@ class Interrupted(KeyboardInterrupt):
         interrupted after step 3 of 6
     """
 
+    def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.signal = int(number)
+
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # no SIGHUP on Windows
+
 
 @contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Defer the first Ctrl-C: the function given tells whether there was one. A second one raises KeyboardInterrupt.
+def deferred_interrupt() -> Iterator[Callable[[], int]]:
+    """Defer the first Ctrl-C, SIGTERM or SIGHUP: the function given returns its number, 0 as long as there was none.
 
-    Signals reach the main thread only; in another thread nothing is changed.
+    A second signal ends the process at once: KeyboardInterrupt after Ctrl-C, otherwise as the signal does by default.
+    Signals reach the main thread only; in another thread nothing is changed. Signals that were ignored stay so (``nohup``).
 
     Example:
         >>> with deferred_interrupt() as interrupted:
         ...     signal.raise_signal(signal.SIGINT)
-        ...     interrupted()
+        ...     interrupted() == signal.SIGINT
         True
     """
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield lambda: 0
         return
 
     def note(number: int, _: Any) -> None:
-        if seen:
+        if not seen:
+            seen.append(number)
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        seen.append(number)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
-    before = signal.signal(signal.SIGINT, note)
+    deferred = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in deferred}
     try:
-        yield lambda: bool(seen)
+        yield lambda: seen[0] if seen else 0
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from samebits.core import Stream
 from samebits.core.files import replace_file
-from samebits.lm import training
+from samebits.lm import checkpoint, training
 from samebits.lm.config import TrainConfig
-from samebits.lm.data import TOKENIZER, Data, prepare
+from samebits.lm.data import TOKENIZER, Data, prepare, reopen
 from samebits.lm.evaluation import byte_lengths
 from samebits.lm.model import LanguageModel, load_model
 from samebits.lm.schema import ConfigError
@@ -80,7 +80,8 @@ def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequen
         >>> folder.cleanup()
     """
     folder = Path(folder)
-    data = prepare(config, folder, keep=(folder / training.CHECKPOINT).exists())
+    trained = os.path.lexists(folder / training.CHECKPOINT)
+    data = reopen(config, folder) if trained else prepare(config, folder)
     size = data.tokenizer.vocabulary_size
     if config.model.vocabulary_size not in {0, size}:
         raise ConfigError(f"vocabulary_size must be that of the tokenizer, {size}, or 0, got {config.model.vocabulary_size}")
@@ -94,6 +95,7 @@ def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequen
         lengths=byte_lengths(data.tokenizer),
         folder=folder,
         data=data.digest,
+        tokenizer=data.tokenizer.digest,
         callbacks=callbacks,
     )
     with replace_file(folder / CONFIG) as file:
@@ -109,7 +111,7 @@ def checkpoint_of(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     found = path / training.CHECKPOINT if path.is_dir() else path
-    if not found.exists():
+    if not os.path.lexists(found):
         raise FileNotFoundError(f"{found} does not exist; give a checkpoint, or the folder of a run that has one")
     return found
 
@@ -119,7 +121,7 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
 
     Raises:
         CheckpointError: The checkpoint is damaged, or is not one of a training run.
-        ValueError: The tokenizer's file is damaged, or its vocabulary size is not the model's.
+        ValueError: The tokenizer's file is damaged, or is not the one that the model was trained with.
         OSError: A file is missing or cannot be read.
 
     Example:
@@ -141,9 +143,10 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
     if not (file.parent / TOKENIZER).exists():
         raise FileNotFoundError(f"{file} has no {TOKENIZER} beside it; copy that of its run to {file.parent}")
     tokenizer = load_tokenizer(file.parent / TOKENIZER)
-    if tokenizer.vocabulary_size != model.config.vocabulary_size:
+    recorded = checkpoint.read_header(file)[1].get("tokenizer", "")
+    if tokenizer.vocabulary_size != model.config.vocabulary_size or recorded not in {"", tokenizer.digest}:
         raise ValueError(
-            f"{file.parent / TOKENIZER} must have {model.config.vocabulary_size} tokens, as the model, "
-            f"got {tokenizer.vocabulary_size}"
+            f"{file.parent / TOKENIZER} must be the tokenizer that the model was trained with, of {model.config.vocabulary_size} "
+            f"tokens and digest {recorded[:16] or 'unknown'}, got one of {tokenizer.vocabulary_size} and {tokenizer.digest[:16]}"
         )
     return OpenRun(model, config, tokenizer)

@@ -101,6 +101,7 @@ class Trainer:
         folder: The folder of checkpoint.safetensors and metrics.jsonl; None saves nothing. If it has a checkpoint, training
             continues from it.
         data: A digest of the training data; a checkpoint of other data is refused.
+        tokenizer: The digest of the tokenizer, which checkpoints record.
         callbacks: Called in order after each step, with the trainer and the metrics of the step.
 
     Raises:
@@ -135,6 +136,7 @@ class Trainer:
         lengths: Ids | None = None,
         folder: str | os.PathLike[str] | None = None,
         data: str = "",
+        tokenizer: str = "",
         callbacks: Sequence[Callback] = (),
     ) -> None:
         if config.model != model.config:
@@ -145,23 +147,23 @@ class Trainer:
         self.step = 0
         self._parameters = list(model.named_parameters())
         self.optimizer = make_optimizer(config, self._parameters)
-        self._metadata = {"format": FORMAT, "config": config.to_toml(), "data": data}
+        self._metadata = {"format": FORMAT, "config": config.to_toml(), "data": data, "tokenizer": tokenizer}
         self._dropout = Stream(config.seed).split("dropout")
         self._metrics = None if self.folder is None else self.folder / METRICS
         self._saved = -1
         if self.folder is not None:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if (self.folder / CHECKPOINT).exists():
+            if os.path.lexists(self.folder / CHECKPOINT):
                 self._resume(self.folder / CHECKPOINT)
 
     def train(self) -> None:
         """Train to the last step of the configuration, in its arithmetic; a finished run does nothing.
 
-        Ctrl-C ends the training after the current step and saves; a second one ends it at once, without saving.
+        Ctrl-C, SIGTERM and SIGHUP end the training after the current step and save; a second one ends it at once, without saving.
 
         Raises:
             TrainingError: A loss or a gradient is not finite; the weights are those before the step.
-            Interrupted: Ctrl-C was pressed; the checkpoint is saved.
+            Interrupted: There was such a signal; the checkpoint is saved.
             MachineError: Other code has changed how this thread rounds; the last checkpoint is of an earlier step.
         """
         config = self.config
@@ -179,10 +181,11 @@ class Trainer:
                 self._record(record)
                 if self.step == config.steps or self.step % config.checkpoint_every == 0:
                     self.save()
+            number = interrupted()
         if self.step < config.steps:
             self.save()
             where = f", saved in {self.folder}; a Trainer with that folder continues" if self.folder else ""
-            raise Interrupted(f"interrupted after step {self.step} of {config.steps}{where}")
+            raise Interrupted(f"interrupted after step {self.step} of {config.steps}{where}", number)
 
     def save(self) -> None:
         """Write the checkpoint, if there is a folder and the last one is of an earlier step.
@@ -204,8 +207,8 @@ class Trainer:
 
     def _resume(self, path: Path) -> None:
         """Restore from a checkpoint."""
-        tensors, metadata, _ = checkpoint.load(path)
-        for name in ("format", "data"):
+        tensors, metadata, _ = checkpoint.load(path, digest_required=True)
+        for name in ("format", "data", "tokenizer"):
             if metadata.get(name) != self._metadata[name]:
                 raise CheckpointError(
                     f"{path}: not a checkpoint of this run: {name} is {metadata.get(name)!r}, this run's is {self._metadata[name]!r}"
