@@ -166,3 +166,11 @@ def test_branches_of_branches_are_drawn():
     model = Model()
     model.embedding.inner = Linear(1, 1)
     assert "├ embedding: Linear: weight (5, 2), bias (5)\n│ └ inner: Linear: weight (1, 1), bias (1)\n├" in repr(model)
+
+
+def test_a_state_may_be_the_parameters_of_another_module():
+    one, other = Linear(2, 3), Linear(2, 3)
+    other.load_state_dict({name: array + 7 for name, array in other.state_dict().items()})
+    one.load_state_dict(dict(other.named_parameters()))
+    assert one.weight.numpy().tobytes() == other.weight.numpy().tobytes()
+    assert one.weight.requires_grad

@@ -139,11 +139,12 @@ class Module:
         return "\n".join(lines)
 
 
-def fitting(owner: str, own: Mapping[str, Array], state: Mapping[str, Array], *, strict: bool = True) -> dict[str, Array]:
+def fitting(owner: str, own: Mapping[str, Array], state: Mapping[str, Any], *, strict: bool = True) -> dict[str, Array]:
     """The arrays of ``state`` with the names of ``own``, or ValueError with a list of all that does not fit."""
     wrong = [f"{name} is missing" for name in own if name not in state] if strict else []
     wrong += [f"{name} is unexpected" for name in state if name not in own] if strict else []
-    found = {name: np.asarray(state[name]) for name in own if name in state}
+    given = {name: state[name] for name in own if name in state}
+    found = {name: np.asarray(x.data if isinstance(x, Tensor) else x) for name, x in given.items()}
     for name, array in found.items():
         if (array.dtype, array.shape) != (own[name].dtype, own[name].shape):
             wrong.append(f"{name} must be {own[name].dtype} {own[name].shape}, got {array.dtype} {array.shape}")

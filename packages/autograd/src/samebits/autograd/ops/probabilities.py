@@ -1,7 +1,7 @@
 """Softmax, its logarithm, and logsumexp, without overflow.
 
-In exact arithmetic they and their gradients are computed from x in float64, and rounded once. -inf gives the probability 0; a row without a finite
-maximum has no softmax, and raises FloatingPointError.
+In exact arithmetic they and their gradients are computed from x in float64, and rounded once. -inf gives the probability 0; a
+row without a finite maximum has no softmax, and raises FloatingPointError.
 """
 
 # ruff: noqa: PLW0108 - rules call operations that are defined below them
