@@ -8,18 +8,16 @@ do not change with them; digests prove that.
 our results require (`environment`).
 """
 
-import ctypes
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from samebits.core import environment
+from samebits.core.blas import BLAS, describe_blas, extension_module
 
 __all__ = [
     "BLAS",
@@ -43,26 +41,6 @@ class MachineError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class BLAS:
-    """The linear-algebra library that NumPy calls; None where the library does not say.
-
-    Example:
-        >>> print(BLAS("openblas", "0.3.30", "Haswell", threads=2))
-        openblas 0.3.30, kernel Haswell, 2 threads
-    """
-
-    name: str
-    version: str | None
-    kernel: str | None
-    threads: int | None
-
-    def __str__(self) -> str:
-        kernel = f", kernel {self.kernel}" if self.kernel else ""
-        threads = f", {self.threads} thread{'s' * (self.threads != 1)}" if self.threads else ""
-        return f"{self.name} {self.version or '(version unknown)'}{kernel}{threads}"
-
-
-@dataclass(frozen=True)
 class Machine:
     """What this process computes with; see `describe_machine`.
 
@@ -74,7 +52,7 @@ class Machine:
     system: str
     """Operating system and processor type, such as ``Linux x86_64``."""
     python: str
-    """Implementation and version, such as ``CPython 3.13.1``."""
+    """Implementation and version, such as ``CPython 3.13.1``; ends in ``32-bit`` if it is, whatever the processor."""
     numpy: str
     """Version, such as ``2.3.5``."""
     blas: BLAS
@@ -109,9 +87,9 @@ def describe_machine() -> Machine:
     """
     return Machine(
         system=f"{platform.system()} {platform.machine()}",
-        python=f"{platform.python_implementation()} {platform.python_version()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}" + " 32-bit" * (sys.maxsize < 2**32),
         numpy=np.__version__,
-        blas=_describe_blas(),
+        blas=describe_blas(),
         simd=_simd_in_use(),
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         byte_order=sys.byteorder,
@@ -126,29 +104,8 @@ def _simd_in_use() -> tuple[str, ...]:
 
 def cpu_features() -> tuple[Sequence[str], Mapping[str, bool]]:
     """The features NumPy has kernels for beyond its baseline; and for each feature it knows whether it is usable here."""
-    umath: Any = sys.modules.get("numpy._core._multiarray_umath") or sys.modules["numpy.core._multiarray_umath"]
+    umath = extension_module()
     return umath.__cpu_dispatch__, umath.__cpu_features__
-
-
-def _describe_blas() -> BLAS:
-    built_with: Any = np.show_config(mode="dicts")
-    info = built_with.get("Build Dependencies", {}).get("blas", {})
-    kernel, threads = next(_ask_openblas(), (None, None))
-    return BLAS(info.get("name", "unknown"), info.get("version"), kernel, threads)
-
-
-def _ask_openblas() -> Iterator[tuple[str, int]]:
-    """The kernel and the number of threads of the OpenBLAS in NumPy's wheels."""
-    package = Path(np.__file__).parent
-    folders = package.parent / "numpy.libs", package / ".dylibs"
-    for path in sorted(path for folder in folders for path in folder.glob("*openblas*")):
-        library = ctypes.CDLL(str(path))  # NumPy has loaded it: this is another handle of the same copy
-        for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-            corename = getattr(library, f"{prefix}openblas_get_corename{suffix}", None)
-            num_threads = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
-            if corename and num_threads:
-                corename.restype = ctypes.c_char_p
-                yield corename().decode(), num_threads()
 
 
 def check_arithmetic() -> None:
@@ -170,7 +127,7 @@ def check_arithmetic() -> None:
     left, right = 11863283 - steps % 7, 11863283 - steps.T % 5  # 64 products of 2^47: the sums end just below 2^53
     if not np.array_equal(left.astype(np.float64) @ right.astype(np.float64), left @ right):
         raise MachineError(
-            f"the BLAS library ({_describe_blas()}) does not multiply float64 matrices exactly where every partial sum fits 53 "
+            f"the BLAS library ({describe_blas()}) does not multiply float64 matrices exactly where every partial sum fits 53 "
             "bits. It may use Strassen's algorithm or a narrower dtype. Use another BLAS library or kernel."
         )
 
