@@ -2,10 +2,12 @@
 
 import json
 import os
+import sys
+from dataclasses import replace
 
 import pytest
 
-from samebits.core import describe_machine
+from samebits.core import BLAS, describe_machine
 from samebits.drift import variants
 from samebits.drift.variants import BASE, VARIANT_AXES, Variant, available, in_effect, run_variants
 
@@ -50,6 +52,20 @@ def test_levels_are_cut_from_the_features_in_use() -> None:
     assert [one.name for one in variants._cpu_levels(["X86_V3", "X86_V4"])] == ["cpu-v3", "cpu-v2"]
     assert [one.name for one in variants._cpu_levels(["X86_V3"])] == ["cpu-v2"]
     assert variants._cpu_levels(["ASIMDHP", "ASIMDDP"]) == []
+
+
+@pytest.mark.parametrize("name", ["mkl", "blis", "flexiblas"])
+def test_kernels_and_threads_of_openblas_are_not_tried_on_another_library(name: str) -> None:
+    machine = replace(describe_machine(), blas=BLAS(name, "1.0", "zen3", 4), cpus=4)
+    assert {one.axis for one in available(machine)} <= {"base", "cpu", "libc"}
+    openblas = replace(machine, blas=BLAS("scipy-openblas", "0.3.30", "Zen", 4))
+    assert [one.name for one in available(openblas) if one.axis == "threads"] == ["threads-1", "threads-2"]
+
+
+def test_a_32_bit_python_is_another_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = variants.this_platform().removesuffix("-32bit")
+    monkeypatch.setattr(sys, "maxsize", 2**31 - 1)
+    assert variants.this_platform() == f"{name}-32bit"
 
 
 def test_settings_of_the_machine_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,8 +170,6 @@ if sys.platform == "win32":
         process = ctypes.c_void_p(kernel.GetCurrentProcess())
         if not kernel.K32EnumProcessModules(process, handles, ctypes.sizeof(handles), ctypes.byref(size)):
             return []
-        text, found = ctypes.create_unicode_buffer(32768), []
-        for handle in handles[: size.value // ctypes.sizeof(ctypes.c_void_p)]:
-            if kernel.GetModuleFileNameW(ctypes.c_void_p(handle), text, len(text)):
-                found.append(Path(text.value))
-        return found
+        modules = handles[: size.value // ctypes.sizeof(ctypes.c_void_p)]
+        text = ctypes.create_unicode_buffer(32768)
+        return [Path(text.value) for one in modules if kernel.GetModuleFileNameW(ctypes.c_void_p(one), text, len(text))]

@@ -110,12 +110,12 @@ class ProcessResult:
 
 
 def this_platform() -> str:
-    """Operating system and processor type, such as ``linux-x86_64``.
+    """Operating system and processor type, such as ``linux-x86_64``; a 32-bit Python on a 64-bit processor is another platform.
 
     >>> this_platform() == this_platform().lower()
     True
     """
-    return f"{platform.system()}-{platform.machine()}".lower()
+    return f"{platform.system()}-{platform.machine()}".lower() + "-32bit" * (sys.maxsize < 2**32)
 
 
 def available(machine: Machine | None = None) -> list[Variant]:
@@ -149,7 +149,7 @@ def _cpu_levels(simd: Sequence[str]) -> list[Variant]:
 
 
 def _kernels(machine: Machine) -> list[Variant]:
-    kernels = _KERNELS.get(platform.machine().lower(), {}) if machine.blas.kernel else {}
+    kernels = _KERNELS.get(platform.machine().lower(), {}) if machine.blas.kernel and _is_openblas(machine) else {}
     _, features = cpu_features()
     return [
         Variant(f"blas-{name.lower()}", "blas", {"OPENBLAS_CORETYPE": name, **_CACHE})
@@ -158,8 +158,13 @@ def _kernels(machine: Machine) -> list[Variant]:
     ]
 
 
+def _is_openblas(machine: Machine) -> bool:
+    """Whether its environment variables have an effect; other libraries say their kernel and threads too."""
+    return "openblas" in machine.blas.name
+
+
 def _threads(machine: Machine) -> list[Variant]:
-    counts = (1, 2) if machine.blas.threads and machine.cpus > 1 else ()
+    counts = (1, 2) if machine.blas.threads and _is_openblas(machine) and machine.cpus > 1 else ()
     return [Variant(f"threads-{count}", "threads", {"OPENBLAS_NUM_THREADS": str(count)}) for count in counts]
 
 
