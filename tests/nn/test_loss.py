@@ -155,6 +155,13 @@ def test_integers_of_any_type_are_targets(convert: Any) -> None:
     assert a.numpy().tobytes() == b.numpy().tobytes()
 
 
+def test_the_gradient_of_a_certain_target_is_a_positive_zero() -> None:
+    logits = Tensor([[1000.0, 0.0], [0.0, 1000.0]], requires_grad=True)
+    cross_entropy(logits, [0, 1]).backward()
+    assert logits.grad is not None
+    assert logits.grad.numpy().tobytes() == np.zeros((2, 2), np.float32).tobytes()
+
+
 @pytest.mark.parametrize(
     ("row", "loss"), [([36.0, 0.0], 2.3195228302435696e-16), ([50.0, 0.0], 1.928749847963918e-22), ([0.0, 50.0], 50.0)]
 )

@@ -78,6 +78,38 @@ def test_fifty_steps_on_a_schedule_are_pytorchs():
         assert np.abs(x - y).max() <= 2e-6 * np.abs(y).max()
 
 
+@pytest.mark.parametrize("name", ["AdamW", "Adam with other options"])
+def test_the_state_is_pytorchs_and_continues_from_it(name):
+    ours, theirs = CASES[name]
+    first = [normal(f"p{i}", *shape) for i, shape in enumerate(SHAPES)]
+    right = [torch.tensor(p, requires_grad=True) for p in first]
+    other = theirs(right)
+
+    def step():
+        for i, y in enumerate(right):
+            y.grad = torch.tensor(normal(f"g{i}", *y.shape))
+        other.step()
+
+    for _ in range(10):
+        step()
+    left = [parameter(y.detach().numpy().copy()) for y in right]
+    one = ours(left)
+    kinds = {"exp_avg": np.asarray, "exp_avg_sq": np.asarray, "step": lambda x: np.array(int(x), np.int64)}
+    saved = other.state_dict()["state"]
+    one.load_state_dict({f"{i}.{kind}": convert(saved[i][kind]) for i in saved for kind, convert in kinds.items()})
+    for _ in range(10):
+        for i, x in enumerate(left):
+            x.grad = Tensor(normal(f"g{i}", *x.shape))
+        one.step()
+        step()
+    state, saved = one.state_dict(), other.state_dict()["state"]
+    for i, (x, y) in enumerate(zip(left, right, strict=True)):
+        assert np.abs(x.numpy() - y.detach().numpy()).max() <= 1e-6 * np.abs(x.numpy()).max()
+        for kind in ("exp_avg", "exp_avg_sq"):
+            np.testing.assert_allclose(state[f"{i}.{kind}"], saved[i][kind].numpy(), rtol=1e-5, atol=1e-7)
+        assert state[f"{i}.step"] == int(saved[i]["step"]) == 20
+
+
 @pytest.mark.parametrize("nesterov", [True, False])
 def test_fifty_steps_of_muon_are_pytorchs_up_to_bfloat16(nesterov):
     def ours(p):

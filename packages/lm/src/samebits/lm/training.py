@@ -36,7 +36,7 @@ __all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_du
 
 Int64 = npt.NDArray[np.int64]
 CHECKPOINT = "checkpoint.safetensors"
-FORMAT = "samebits.lm/1"
+FORMAT = "samebits.lm/2"
 
 
 class TrainingError(FloatingPointError):

@@ -134,7 +134,7 @@ def _cross_entropy_gradient(
         kernels.expm1(log[places], others := np.empty_like(log[places]))
         others = np.where(block[here] == shift[places], others, total[places] - target[here])
         target *= share / total[:, None]
-        target[here] = -others * (share / total[places])
+        target[here] = 0 - others * (share / total[places])  # +0 where the others are 0
         if len(places) < len(target):
             target[~count] = 0
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from samebits.autograd.graph import Array, Value
-from samebits.autograd.operations import elementwise
-from samebits.autograd.ops.elementwise import add, divide, exp2, log, multiply, raw, sqrt, subtract
+from samebits.autograd.operations import elementwise, operation
+from samebits.autograd.ops.elementwise import add, divide, exp2, log, multiply, one, raw, sqrt, subtract
 from samebits.autograd.ops.selection import where
 from samebits.autograd.tensor import Operand, Tensor
 from samebits.core import Kernels, current
@@ -44,19 +44,59 @@ def power(a: Operand, b: Operand) -> Tensor:
 def _numbered(x: Any, exponent: Any) -> Tensor:
     """x to the power of a Python number."""
     if exponent in {0.5, -0.5}:
-        return sqrt(_floating(x)) if exponent > 0 else divide(1.0, sqrt(_floating(x)))
+        return sqrt(_floating(x)) if exponent > 0 else _inverse_root(_floating(x))
     if not math.isfinite(exponent) or exponent != int(exponent):
         return _power(_floating(x), float(exponent))
     n = int(exponent)
-    if n < 0:
-        return divide(1.0, _numbered(x, -n))
-    result = None
-    while n:
-        if n % 2:
+    if n in {0, 1, 2}:
+        return where(np.True_, 1, x) if n == 0 else x if n == 1 else multiply(x, x)
+    return _whole(x, n) if n > 0 else _whole(_floating(x), n)
+
+
+def _inverse_root_rule(g: Any, x: Any) -> Any:
+    return g * _slope_of_base(x, -0.5)
+
+
+@operation(_inverse_root_rule)
+def _inverse_root(x: Value) -> Any:
+    return divide(one(x), sqrt(x))
+
+
+def _whole_rule(g: Any, x: Any, n: int) -> Any:
+    return g * _monomial(x, n - 1, float(n))
+
+
+@operation(_whole_rule)
+def _whole(x: Value, n: int) -> Any:
+    """x^n by products."""
+    left, result = abs(n), None
+    while left:
+        if left % 2:
             result = x if result is None else multiply(result, x)
-        n //= 2
-        x = multiply(x, x) if n else x
-    return where(np.True_, 1, x) if result is None else result
+        left //= 2
+        x = multiply(x, x) if left else x
+    return divide(one(x), result) if n < 0 else result
+
+
+def _monomial_rule(g: Any, x: Any, n: int, factor: float) -> Any:
+    return g * _monomial(x, n - 1, factor * n)
+
+
+@operation(_monomial_rule)
+def _monomial(x: Value, n: int, factor: float) -> Any:
+    """factor x^n, rounded once: the derivatives of all orders of an integer power."""
+
+    def formula(_: Kernels, out: Array, x: Array) -> None:
+        left, square = abs(n), x
+        out[...] = 1
+        while left and factor:
+            if left % 2:
+                out *= square
+            left //= 2
+            square = square * square if left else square
+        np.divide(factor, out, out=out) if n < 0 else np.multiply(out, factor, out=out)
+
+    return current().evaluate("power", formula, x=x)
 
 
 def _floating(x: Any) -> Any:
@@ -70,7 +110,11 @@ def _power_rule(g: Any, a: Any, b: Any) -> Any:
     return g * _slope_of_base(a, b)
 
 
-@elementwise(_power_rule, lambda g, a, out: g * _slope_of_exponent(a, out))
+def _exponent_rule(g: Any, a: Any, b: Any) -> Any:
+    return g * _slope_of_exponent(a, b)
+
+
+@elementwise(_power_rule, _exponent_rule)
 def _power(a: Value, b: Value) -> Any:
     if a.dtype.kind != "f":
         a, b = a.astype(np.float32), b.astype(np.float32)
@@ -114,10 +158,22 @@ def _slope_of_both(a: Any, b: Any) -> Any:
     return where(zero, 0.0, multiply(_power(safe, subtract(b, 1.0)), add(multiply(b, log(safe)), 1.0)))
 
 
-def _slope_of_exponent(a: Any, out: Any) -> Any:
-    """out log(a); 0 where out is 0, so that 0 ** b has a gradient."""
-    zero = raw(out) == 0
-    return multiply(out, log(where(zero, 1.0, a)))
+@elementwise(lambda g, a, b: g * _slope_of_both(a, b), lambda g, a, b: g * _curve_of_exponent(a, b))
+def _slope_of_exponent(a: Value, b: Value) -> Any:
+    """a^b log(a), rounded once; 0 where a^b is 0, so that 0 ** b has a gradient."""
+
+    def formula(kernels: Kernels, out: Array, a: Array, b: Array) -> None:
+        _formula(kernels, out, a, b)
+        kernels.log(np.where(out == 0, a.dtype.type(1), a), logarithm := np.empty_like(a))
+        out *= logarithm
+
+    a, b = np.broadcast_arrays(a, b)
+    return current().evaluate("power", formula, a=a, b=b)[()]
+
+
+def _curve_of_exponent(a: Any, b: Any) -> Any:
+    """a^b log(a)^2."""
+    return multiply(_slope_of_exponent(a, b), log(where(raw(a) == 0, 1.0, a)))
 
 
 @elementwise(lambda g: g, lambda g, a, b: -(g * _quotients(raw(a), raw(b))))

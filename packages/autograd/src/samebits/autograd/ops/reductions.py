@@ -171,9 +171,10 @@ def _scores_rule(g: Any, x: Any, out: Any, axes: tuple[int, ...], ddof: int) -> 
 
 
 def _center(kernels: Kernels, rows: Array, out: Array) -> None:
-    """rows - their means, into ``out``."""
-    means = kernels.sum(rows, -1) / rows.dtype.type(rows.shape[-1])
-    np.subtract(rows, means[:, None], out=out)
+    """rows - their means, into ``out``: what rounding takes from the mean is the mean of the differences."""
+    count = rows.dtype.type(rows.shape[-1])
+    np.subtract(rows, (kernels.sum(rows, -1) / count)[:, None], out=out)
+    out -= (kernels.sum(out, -1) / count)[:, None]
 
 
 def over_rows(function: str, formula: Callable[..., object], axes: tuple[int, ...], *xs: Any) -> Any:
