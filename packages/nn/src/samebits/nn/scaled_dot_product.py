@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import GROUP_ROWS, Context, Numerics, Stream, current, refuse_non_finite, row_blocks
+from samebits.core import GROUP_ROWS, Context, Kernels, Numerics, Stream, current, refuse_non_finite, row_blocks
 from samebits.core.mixing import MOST_KEYS
 from samebits.core.random import require_stream
 from samebits.nn.arguments import integers, number_within
@@ -150,6 +150,12 @@ class _Block:
         """The block's part of ``keep`` (B, H, T, S), (b, g, R rows, keys)."""
         return _flat(self.of(_grouped(keep, groups))[..., : self.keys])
 
+    def hide(self, x: Array, value: float) -> None:
+        """Put ``value`` into x (b, g, R rows, keys) where a key is not seen."""
+        if self.mask is not None:
+            split = x.reshape(*x.shape[:2], -1, self.rows.stop - self.rows.start, x.shape[-1])
+            np.copyto(split[..., self.free :], x.dtype.type(value), where=self.mask)
+
 
 def _groups(q: Array, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
     """Cut the (B, G) of ``shape``, that of the keys, into parts whose scores take two blocks: products of few rows are slow."""
@@ -161,15 +167,18 @@ def _groups(q: Array, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
     return itertools.product(deep, wide)
 
 
-def _blocks(group: tuple[slice, slice], time: int, keys: int, offset: Array | None) -> Iterator[_Block]:
-    """Cut the rows of a group into blocks of GROUP_ROWS, which define the order of sums in the backward pass."""
+def _blocks(group: tuple[slice, slice], time: int, keys: int, offset: Array | None, backward: bool = False) -> Iterator[_Block]:
+    """Cut the rows of a group into blocks of GROUP_ROWS, which define the order of sums in the backward pass.
+
+    There the sums over keys have a fixed order too: a block has the keys that the last of all sequences sees.
+    """
     places = None if offset is None else offset[group[0]]
     for start in range(0, time, GROUP_ROWS):
         stop = min(start + GROUP_ROWS, time)
         if places is None:
             yield _Block(group, slice(start, stop), keys, np.full((1, stop - start), keys - 1, np.int64), None, keys)
             continue
-        low, high = int(places.min()), int(places.max())
+        low, high = int(places.min()), int(places.max() if offset is None or not backward else offset.max())
         seen, free = min(high + stop, keys), min(low + start + 1, keys)
         limits = (places[:1] if low == high else places)[:, None] + np.arange(start, stop, dtype=np.int64)
         mask = None
@@ -187,9 +196,7 @@ def _grouped(x: Array, groups: int) -> Array:
 def _scores(numerics: Numerics, q: Array, keys: Array, block: _Block) -> Array:
     """q kᵀ (b, g, R rows, keys) of operands, -inf where a key is not seen."""
     scores: Array = numerics.products.multiply(q, keys.swapaxes(-1, -2))
-    if block.mask is not None:
-        split = scores.reshape(*scores.shape[:2], -1, block.rows.stop - block.rows.start, scores.shape[-1])
-        np.copyto(split[..., block.free :], scores.dtype.type(-math.inf), where=block.mask)
+    block.hide(scores, -math.inf)
     return scores
 
 
@@ -243,12 +250,12 @@ def _scale(q: Array) -> Any:
 
 def _attention_rule(g: Array, arrays: tuple[Array, ...], logs: Array, view: _View) -> tuple[Array, ...]:
     numerics = current().checked("attention", gradient=g)
-    q, k, v, out = arrays
+    q, k, v = arrays
     found = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     with np.errstate(all="ignore"):
         try:
             for group in _groups(q, k.shape):
-                _backward(numerics, (g, q, k[group], v[group], out, logs), group, view, found)
+                _backward(numerics, (g, q, k[group], v[group], logs), group, view, found)
         except FloatingPointError:
             refuse_non_finite("the gradient of attention", gradient=g, q=q, k=k, v=v)
         found[0][...] += q.dtype.type(0)  # as for out: the sign of a zero product is not defined
@@ -258,29 +265,28 @@ def _attention_rule(g: Array, arrays: tuple[Array, ...], logs: Array, view: _Vie
 def _backward(
     numerics: Numerics, arrays: tuple[Array, ...], group: tuple[slice, slice], view: _View, found: tuple[Array, ...]
 ) -> None:
-    """The gradients of a group of heads: with p = e^(s - log-sum-exp), ds = p (g vᵀ - sum(g out)).
+    """The gradients of a group of heads: with p = e^(s - log-sum-exp) and dp = g vᵀ, ds = p (dp - sum(p dp)).
 
     dv = pᵀ g        dq = ds k / sqrt(D)        dk = dsᵀ q / sqrt(D)
     """
-    g, q, k, v, out, logs = arrays
+    g, q, k, v, logs = arrays
     groups, keys = found[1].shape[1:3]
-    g5, q5, out5, to_q5 = (_grouped(x, groups) for x in (g, q, out, found[0]))
+    g5, q5, to_q5 = (_grouped(x, groups) for x in (g, q, found[0]))
     operand, multiply = numerics.products.operand, numerics.products.multiply
     k_rows, k_columns, v_rows = operand(k), operand(k, -2), operand(v)
     to_k, to_v = np.zeros_like(k_rows), np.zeros_like(v_rows)
-    for block in _blocks(group, q.shape[2], keys, view.offset):
+    for block in _blocks(group, q.shape[2], keys, view.offset, backward=True):
         rows, upward = _flat(block.of(q5)) * _scale(q), _flat(block.of(g5))
         p = _scores(numerics, operand(rows), k_rows[..., : block.keys, :], block)
         numerics.mixing.powers(p, block.of(logs).reshape(*p.shape[:-1], 1))
+        block.hide(p, 0.0)
         ds = multiply(operand(upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
         spread = p
         if view.keep is not None:
             stay = block.kept(view.keep, groups) * p.dtype.type(1 / view.rest)
             ds *= stay
             spread = p * stay
-        products = np.multiply(upward, _flat(block.of(out5)), dtype=p.dtype)
-        ds -= numerics.kernels.row_sums(products.reshape(-1, products.shape[-1])).reshape(*p.shape[:-1], 1)
-        ds *= p
+        _pull(numerics.kernels, *[x.reshape(-1, x.shape[-1]) for x in (p, ds)])
         to_v[..., : block.keys, :] += multiply(operand(spread, -2).swapaxes(-1, -2), operand(upward, -2))
         to_k[..., : block.keys, :] += multiply(operand(ds, -2).swapaxes(-1, -2), operand(rows, -2))
         to_q = multiply(operand(ds), k_columns[..., : block.keys, :])
@@ -291,10 +297,21 @@ def _backward(
     found[2][group] = to_v
 
 
+def _pull(kernels: Kernels, p: Array, dp: Array) -> None:
+    """Turn the gradient of weights p (rows, keys) into that of the scores, p (dp - sum(p dp)), in place.
+
+    dp is taken relative to its value at the largest weight, which changes nothing, so that no digits are lost where that is
+    near 1. The result of `attention` is rounded, and would not do.
+    """
+    dp -= dp[np.arange(len(p), dtype=np.int64), np.argmax(p, axis=-1)][:, None]
+    dp -= kernels.row_sums(p * dp)[:, None]
+    dp *= p
+
+
 @kernel(_attention_rule)
 def _attention(q: Any, k: Any, v: Any, view: _View) -> tuple[Array, tuple[Any, ...]]:
     try:
         out, logs = _forward(q, _Fresh(k, v), view)
     except FloatingPointError:
         refuse_non_finite("attention", q=q, k=k, v=v)
-    return out, ((q, k, v, out), logs, view)
+    return out, ((q, k, v), logs, view)
