@@ -199,7 +199,13 @@ def test_verdicts_are_joined_along_the_axis_in_which_their_places_differ() -> No
         ({"status": True}, "status must be an integer, got True"),
         ({"runs": [{"name": 3}]}, r"runs\[0\]\.name must be a string, got 3"),
         ({"where": {}}, r"where\.machine is missing"),
-        ({"format": "x"}, "FILES must all have the format"),
+        ({"format": "x"}, r"FILES must all have the format .*, got 'x' in .*broken\.json"),
+        ({"format": ["x"]}, r"FILES must all have the format .*, got \['x'\] in .*broken\.json"),
+        (
+            {"function": "mine:other"},
+            r"two or more about one function, got 2 about mine:other, mine:same; FILES are .*broken\.json",
+        ),
+        ({"runs": []}, r"must have runs, got one without; FILES are .*broken\.json"),
         ({"function": "\x1b[2J"}, r"function must be text without control characters, got"),
     ],
 )
@@ -210,7 +216,7 @@ def test_a_damaged_verdict_file_is_named_with_its_field(
     for file, changed in zip(files, ({}, change), strict=True):
         file.write_text(json.dumps(placed(ask("same"), {}) | changed))
     assert main(["--join", *map(str, files)]) == 2
-    assert re.search(message if "format" in change else rf"broken\.json: {message}", capsys.readouterr().err)
+    assert re.search(message if "FILES" in message else rf"broken\.json: {message}", capsys.readouterr().err)
 
 
 def test_joined_verdicts_keep_the_results_within_each_place() -> None:

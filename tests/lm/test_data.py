@@ -1,6 +1,7 @@
 """The data of a run: prepared once, kept while the text and the settings are the same, prepared again otherwise."""
 
 import importlib.util
+import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,6 +86,28 @@ def test_a_damaged_record_of_the_data_is_refused_by_name_and_nothing_is_written(
         with pytest.raises(ValueError, match=r"data\.json: "):
             prepare(config, tmp_path / "run")
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"merged_vocabulary": False}, "merged_vocabulary must be an integer, got False"),
+        ({"merged_vocabulary": 0.0}, r"merged_vocabulary must be an integer, got 0\.0"),
+        ({"validation": True}, "validation must be a number, got True"),
+        ({"corpus": "abc"}, "corpus must be text of the form"),
+        ({"tokenizer": None}, "tokenizer must be a string, got None"),
+        ({"other": 1}, "other is not a field"),
+    ],
+)
+def test_values_of_a_wrong_type_in_the_record_of_the_data_are_refused(
+    write: Write, tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    prepare(write(), tmp_path / "run")
+    file = tmp_path / "run" / "data.json"
+    file.write_text(json.dumps(json.loads(file.read_text("utf-8")) | change))
+    for use in (reopen, prepare):
+        with pytest.raises(ValueError, match=rf"data\.json: {message}"):
+            use(write(), tmp_path / "run")
 
 
 def test_damaged_data_are_refused(write: Write, tmp_path: Path) -> None:

@@ -55,6 +55,25 @@ def test_digests_are_published_for_presets_alone() -> None:
     assert presets.published(TrainConfig(model=ModelConfig(layers=7))) is None
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tinny": {}}, "tinny.weights is missing|tinny.text is missing"),
+        ({"tinny": {"weights": "0" * 64, "text": "0" * 64}}, "'tinny' is not a preset; the presets are micro"),
+        ({"tiny": {"weights": "0" * 64}}, "tiny.text is missing"),
+        ({"tiny": {"weights": "0" * 64, "text": "0" * 63}}, "tiny.text must be text of the form"),
+        ({"tiny": {"weights": "0" * 64, "text": "0" * 64, "model": "0" * 64}}, "tiny.model is not a field"),
+    ],
+)
+def test_damaged_published_digests_are_refused_with_the_file_and_the_field(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    file = tmp_path / "published.json"
+    file.write_text(json.dumps(change))
+    with pytest.raises(ValueError, match=rf"published\.json: (?:{message})"):
+        presets.read_published(file)
+
+
 @needs_corpora
 def test_the_micro_preset_gives_the_published_bits(tmp_path: Path) -> None:
     config = presets.preset("micro")

@@ -99,3 +99,20 @@ def test_a_half_written_line_of_metrics_is_left_out(tmp_path: Path) -> None:
     assert read_metrics(tmp_path) == []
     (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"ste')
     assert read_metrics(tmp_path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"step": 1}\r{"step": 2}\n', "line 1: line 1, column 13 is not JSON"),  # a line ends with "\n" alone
+        (b'{"step": 1}\r\n{"step": 1}\n', "line 2: step must be above 1, that of the line before, got 1"),
+        (b'{"step": 2}\n{"step": 1}\n', "line 2: step must be above 2, that of the line before, got 1"),
+        (b'{"step": -1}\n', "line 1: step must be at least 0, got -1"),
+        (b'{"step": 1}\n{"step": true}\n', "line 2: step must be an integer or a number, got True"),
+        (b'{"step": 1}\n\n{"step": 2}\n', "line 2: line 1, column 1 is not JSON"),
+    ],
+)
+def test_a_damaged_line_of_metrics_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, " + message):
+        read_metrics(tmp_path)

@@ -1,5 +1,6 @@
 """`samebits.text.batches` and `tokens`: windows without off-by-one errors, exact resuming, damaged files refused."""
 
+import hashlib
 import json
 import struct
 from collections import Counter
@@ -302,6 +303,17 @@ def test_a_header_with_a_wrong_count_is_refused_before_anything_is_mapped(tmp_pa
     path.write_bytes(tokens._signed(tokens._MAGIC, 1, 4, 5, 0, bytes(32), bytes(32)))
     with pytest.raises(TokenFileError, match=r"ids of 4 bytes do not match a vocabulary of 5"):
         open_tokens(path)
+
+
+def test_an_id_outside_the_vocabulary_is_refused_also_under_a_correct_checksum(tmp_path: Path) -> None:
+    from samebits.text import tokens
+
+    path = write_tokens(tmp_path / "tokens", [4, 0], vocabulary_size=5).path
+    content = np.array([5, 0], "<u2").tobytes()
+    digest = hashlib.sha256(content).digest()
+    path.write_bytes(tokens._signed(tokens._MAGIC, 1, 2, 5, 2, digest, bytes(32)) + content)
+    with pytest.raises(TokenFileError, match=r"tokens is damaged: it has the id 5, but a vocabulary of 5"):
+        open_tokens(path).verify()
 
 
 def test_batches_of_a_file_are_those_of_the_array(tmp_path: Path) -> None:

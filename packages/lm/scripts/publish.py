@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 
 from samebits.core.files import replace_file
-from samebits.core.records import read_json
 from samebits.lm import presets
 from samebits.lm.run import start
 
@@ -23,7 +22,7 @@ def main() -> None:
             run.trainer.train()
             found = presets.digests(run.trainer.model, presets.sample(run.trainer.model, run.data.tokenizer))
             del run  # Windows cannot remove the token files while they are mapped
-        known = read_json(PUBLISHED, dict[str, dict[str, str]])
+        known = presets.read_published(PUBLISHED)
         print(f"{name}: {'the same' if known.get(name) == found else 'CHANGED' if name in known else 'new'} {found}")
         with replace_file(PUBLISHED) as file:
             file.write(json.dumps(dict(sorted({**known, name: found}.items())), indent=1).encode() + b"\n")

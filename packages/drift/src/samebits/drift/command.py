@@ -152,14 +152,21 @@ def _joined(paths: Sequence[Path]) -> DriftMap | Verdict:
         answers = [read_json(path, dict[str, Any]) for path in paths]
     except RecordError as error:
         raise ValueError(f"--join: FILES must be written by --record or --json; {error}") from None
-    formats = {answer.get("format") for answer in answers}
     kinds: dict[Any, Any] = {verdict.FORMAT: verdict.VerdictFile, drift_map.FORMAT: drift_map.CellFile}
-    if len(formats) != 1 or not formats <= set(kinds):
-        got = ", ".join(sorted(map(shown, formats)))
-        raise ValueError(f"--join: FILES must all have the format {drift_map.FORMAT} or all {verdict.FORMAT}, got {got}")
+    first = answers[0].get("format")
     for path, answer in zip(paths, answers, strict=True):
-        convert(answer, kinds[answer["format"]], source=str(path))
-    return join_verdicts(answers) if formats == {verdict.FORMAT} else DriftMap.of(answers)
+        found = answer.get("format")
+        if not isinstance(found, str) or found not in kinds or found != first:
+            raise ValueError(
+                f"--join: FILES must all have the format {drift_map.FORMAT} or all {verdict.FORMAT}, got {shown(found)} in {path}"
+            )
+        convert(answer, kinds[found], source=str(path))
+    if first == drift_map.FORMAT:
+        return DriftMap.of(answers)
+    try:
+        return join_verdicts(answers)
+    except ValueError as error:
+        raise ValueError(f"{error}; FILES are {', '.join(map(str, paths))}") from None
 
 
 def _answer(found: DriftMap | Verdict, options: Options, output: PlainOutput) -> int:

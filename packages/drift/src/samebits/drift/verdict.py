@@ -160,7 +160,7 @@ def join_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> Verdict:
     runs: list[VariantResult] = []
     for place, one in zip(places, verdicts, strict=True):
         own = [
-            VariantResult(**run | {"differences": [Difference(**each) for each in run["differences"]], "place": place})
+            VariantResult(**run | {"differences": [Difference(**each) for each in run.get("differences", ())], "place": place})
             for run in one["runs"]
         ]
         if runs:

@@ -13,14 +13,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Stream
 from samebits.core.files import replace_file
-from samebits.core.records import read_json
+from samebits.core.records import Limits, read_json
 from samebits.lm.config import TrainConfig
 from samebits.lm.schema import ConfigError
 from samebits.text import batches, bytepair_tokenizer, plain_tokenizers, sources, tokenizer, tokenizer_file, tokens
@@ -39,6 +39,19 @@ TOKENIZER = "tokenizer.json"
 _ORIGIN = "data.json"
 _KINDS = {"character", "byte", "bytepair"}
 _PARTS = ("training.tokens", "validation.tokens")
+_Digest = Annotated[str, Limits(pattern="[0-9a-f]{64}")]
+
+
+class _Origin(TypedDict):
+    """data.json: the text, and the settings that decide its tokens."""
+
+    corpus: _Digest
+    tokenizer: str
+    merged_vocabulary: Annotated[int, Limits(least=0)]
+    validation: float
+    special: NotRequired[str]
+    end_of_text: NotRequired[str]
+    tokenizer_digest: NotRequired[_Digest]
 
 
 @dataclass(frozen=True)
@@ -189,7 +202,7 @@ def _origin(config: TrainConfig) -> dict[str, object]:
 
 def _recorded(path: Path) -> dict[str, Any] | None:
     """The text and the settings that the files of a folder were made from; None if that is not recorded."""
-    return read_json(path, dict[str, Any]) if path.exists() else None
+    return dict(read_json(path, _Origin)) if path.exists() else None
 
 
 def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:

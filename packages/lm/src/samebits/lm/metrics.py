@@ -39,31 +39,47 @@ def cut_metrics(path: Path, step: int) -> None:
     if not path.exists():
         return
     raw, end = path.read_bytes(), 0
-    for line in raw.splitlines(keepends=True):
+    for line in _whole_lines(raw):
         try:
-            kept = line.endswith(b"\n") and 0 < step >= _parse(line)["step"]
+            kept = 0 < step >= _parse(line)["step"]
         except RecordError:
             kept = False
         if not kept:
             break
-        end += len(line)
+        end += len(line) + 1
     if end < len(raw):
         os.truncate(path, end)
 
 
 def read_metrics(folder: str | os.PathLike[str]) -> list[Metrics]:
-    """The metrics of all steps of a run so far, in order; a line that is not complete is skipped.
+    """The metrics of all steps of a run so far, in order; a last line that is not complete is skipped.
 
     Raises:
-        RecordError: Another line is not the metrics of a step; the message names the file, the line and the field.
+        RecordError: Another line is not the metrics of a step, or not of a later one than the line before; the message names the
+            file, the line and the field.
     """
     path = Path(folder) / METRICS
-    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-    return [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+    records: list[Metrics] = []
+    for number, line in enumerate(_whole_lines(path.read_bytes()) if path.exists() else [], 1):
+        record = _parse(line, f"{path}, line {number}")
+        if records and record["step"] <= records[-1]["step"]:
+            raise RecordError(
+                f"{path}, line {number}: step must be above {records[-1]['step']}, that of the line before, got {record['step']}"
+            )
+        records.append(record)
+    return records
+
+
+def _whole_lines(raw: bytes) -> list[bytes]:
+    """The lines without their ends, and without a last one that has none."""
+    return raw.split(b"\n")[:-1]
 
 
 def _parse(line: bytes, source: str = "") -> Metrics:
     found = parse_json(line, dict[str, int | float], source=source)
-    if type(found.get("step")) is not int:
-        raise RecordError(f"{source}: step must be an integer, got {found.get('step')!r}")
+    step = found.get("step")
+    if type(step) is not int:
+        raise RecordError(f"{source}: step must be an integer, got {step!r}")
+    if step < 0:
+        raise RecordError(f"{source}: step must be at least 0, got {step}")
     return dict(found)

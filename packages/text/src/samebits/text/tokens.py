@@ -82,14 +82,18 @@ class Tokens:
         return self.ids.size
 
     def verify(self) -> None:
-        """Read all ids and compare their SHA-256 with `digest`.
+        """Read all ids, check that they are in the vocabulary, and compare their SHA-256 with `digest`.
 
         Raises:
-            TokenFileError: it differs.
+            TokenFileError: an id is not in the vocabulary, or the SHA-256 differs.
         """
-        state = hashlib.sha256()
+        state, largest = hashlib.sha256(), 0
         for start in range(0, self.ids.size, _BLOCK):
-            state.update(self.ids[start : start + _BLOCK].tobytes())
+            block = self.ids[start : start + _BLOCK]
+            state.update(block.tobytes())
+            largest = max(largest, int(block.max()))
+        if largest >= self.vocabulary_size:
+            raise TokenFileError(f"{self.path} is damaged: it has the id {largest}, but a vocabulary of {self.vocabulary_size}")
         if state.hexdigest() != self.digest:
             raise TokenFileError(f"{self.path} is damaged: the SHA-256 of its ids is {state.hexdigest()}, not {self.digest}")
 

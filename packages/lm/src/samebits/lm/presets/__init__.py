@@ -10,10 +10,11 @@ import difflib
 import hashlib
 from dataclasses import replace
 from importlib import resources
-from typing import Annotated
+from importlib.resources.abc import Traversable
+from typing import Annotated, TypedDict, cast
 
 from samebits.core import Stream
-from samebits.core.records import Limits, parse_json
+from samebits.core.records import Limits, RecordError, parse_json, shown
 from samebits.lm import checkpoint
 from samebits.lm.config import TrainConfig
 from samebits.lm.generation import generate
@@ -22,7 +23,7 @@ from samebits.lm.sampling import Sampling
 from samebits.lm.schema import ConfigError
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["DEFAULT", "digests", "names", "preset", "published", "sample"]
+__all__ = ["DEFAULT", "digests", "names", "preset", "published", "read_published", "sample"]
 
 DEFAULT = "tiny"
 """The preset that is trained by default."""
@@ -30,6 +31,13 @@ DEFAULT = "tiny"
 _FILES = resources.files(__name__)
 _TOKENS = 400  # in a sample
 _Digest = Annotated[str, Limits(pattern="[0-9a-f]{64}")]
+
+
+class _Published(TypedDict):
+    """What `digests` returns, in published.json."""
+
+    weights: _Digest
+    text: _Digest
 
 
 def names() -> list[str]:
@@ -66,8 +74,23 @@ def published(config: TrainConfig) -> dict[str, str] | None:
         >>> published(TrainConfig(steps=300)) is None
         True
     """
-    known = parse_json((_FILES / "published.json").read_bytes(), dict[str, dict[str, _Digest]], source="published.json")
+    known = read_published(_FILES / "published.json")
     return next((found for name, found in known.items() if _plain(preset(name)) == _plain(config)), None)
+
+
+def read_published(file: Traversable) -> dict[str, dict[str, str]]:
+    """The published digests in a file, by the name of the preset.
+
+    Raises:
+        OSError: The file cannot be read.
+        RecordError: It is not a record of published digests; the message names the file and the field.
+    """
+    known = cast("dict[str, dict[str, str]]", parse_json(file.read_bytes(), dict[str, _Published], source=str(file)))
+    presets = names()
+    for name in known:
+        if name not in presets:
+            raise RecordError(f"{file}: {shown(name)} is not a preset; the presets are {', '.join(presets)}")
+    return known
 
 
 def _plain(config: TrainConfig) -> TrainConfig:
