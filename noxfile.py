@@ -330,6 +330,13 @@ def exhaustive(session: nox.Session) -> None:
     session.run("python", "tests/core/exhaustive.py", "--state", ".nox/exhaustive.json", *session.posargs)
 
 
+@nox.session(default=False, reuse_venv=True, requires=["build"])
+def fuzz(session: nox.Session) -> None:
+    """Read 100,000 damaged files: each must be refused by name, or be valid; -- --count 2000 --seed 7 reads fewer and others."""
+    install(session, f"numpy-{newest_numpy(session)}", wheels=True)
+    session.run("python", "-m", "tools.fuzz", *session.posargs, interrupt_timeout=10)
+
+
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
     """Compare values, gradients and token ids with other libraries; -- bench NAME compares the speed and memory of a package."""
