@@ -297,3 +297,15 @@ def test_float64_kernels_are_right_at_the_ends_of_their_range(
     with np.errstate(all="ignore"):
         kernel(x, x)
     np.testing.assert_array_equal(x, np.array(right, np.float64))
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_sine_and_cosine_of_large_numbers_of_53_bits_are_those_of_mpmath(name: str) -> None:
+    words = np.random.PCG64(11).random_raw(200)
+    x = np.ldexp((words >> np.uint64(11)).astype(np.float64), np.arange(200) * 4 % 990 - 20)
+    x[0] = 6381956970095103 * 2.0**797  # the float64 that is closest to a multiple of pi / 2
+    found = getattr(trigonometry, name)(x, np.empty_like(x))
+    with mpmath.workprec(1300):
+        right = [getattr(mpmath, name)(mpmath.mpf(value)) for value in x.tolist()]
+        errors = [float(abs((mpmath.mpf(a) - b) / b)) for a, b in zip(found.tolist(), right, strict=True)]
+    assert np.abs(x).max() > 1e200 and max(errors) < 2.0**-51

@@ -1,0 +1,105 @@
+"""Both sides of every documented limit: what is just inside is accepted, what is just outside is refused by name."""
+
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from samebits.core import Stream
+from samebits.text import (
+    Batches,
+    BytePairTokenizer,
+    ByteTokenizer,
+    CharacterTokenizer,
+    Corpus,
+    Document,
+    bytepair,
+    evaluation_windows,
+    load_tokenizer,
+    save_tokenizer,
+    sources,
+    write_tokens,
+)
+from samebits.text.merger import Merger
+
+pytestmark = pytest.mark.once
+
+ALPHABET = CharacterTokenizer("abc")
+CORPUS = Corpus("letters", (Document("a", b"0123456789"),))
+
+
+def batches(**options: Any) -> Batches:
+    return Batches(np.arange(10), **{"batch": 1, "time": 1, "stream": Stream(0), **options})
+
+
+def written(ids: list[int], size: int) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = write_tokens(Path(folder, "tokens"), ids, vocabulary_size=size)
+        itemsize = int(tokens.ids.itemsize)
+        del tokens  # Windows cannot remove the file while it is mapped
+    return itemsize
+
+
+def read(largest: int) -> Corpus:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "a.txt").write_bytes(b"12345")
+        return sources.read(Path(folder, "a.txt"), largest=largest)
+
+
+LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] = {
+    "BytePairTokenizer.train: vocabulary_size": (lambda v: BytePairTokenizer.train(["ab"], v), [256, 257], [255]),
+    "train: vocabulary_size must be at least 258": (lambda v: BytePairTokenizer.train(["ab"], v, ["<a>", "<b>"]), [258], [257]),
+    "train: size": (lambda v: bytepair.train(["ab"], v), [256], [255]),
+    "learn: counts": (lambda v: list(bytepair.learn({b"ab": v})), [0, 1], [-1]),
+    r"Merger: merges\[0\] must join": (lambda v: Merger([(v, 0)]), [0, 255], [-1, 256]),
+    r"Merger: merges\[1\] must join": (lambda v: Merger([(0, 1), (0, v)]), [2, 256], [-1, 257]),
+    "decode: ids": (lambda v: ALPHABET.decode([v]), [0, 2], [-1, 3]),
+    "decode_bytes: ids": (lambda v: ALPHABET.decode_bytes([v]), [0, 2], [-1, 3]),
+    "decode_stream: ids": (lambda v: list(ALPHABET.decode_stream([v])), [0, 2], [-1, 3]),
+    "CharacterTokenizer: ids": (lambda v: CharacterTokenizer("abc", {"<e>": v}), [3], [-1, 2, 4]),
+    "write_tokens: vocabulary_size": (lambda v: written([], v), [1, 2**32], [0, 2**32 + 1]),
+    "write_tokens: tokens": (lambda v: written([v], 5), [0, 4], [-1, 5]),
+    "split: validation": (lambda v: CORPUS.split(v, by="position"), [0.1, math.nextafter(1, 0)], [0.0, 1.0, -0.1, math.nan]),
+    "split: both parts": (lambda v: CORPUS.split(v, by="position"), [0.1], [0.09]),
+    "read: (largest|path)": (read, [5], [4, -1]),
+    "Batches: batch": (lambda v: batches(batch=v), [1, 100], [0, -1]),
+    "Batches: (time|tokens)": (lambda v: batches(time=v), [1, 9], [0, 10]),
+    "Batches: step": (lambda v: batches(step=v), [0, 2**62], [-1]),
+    "batch: step": (lambda v: batches().batch(v), [0, 10**9], [-1]),
+    "evaluation_windows: time": (lambda v: list(evaluation_windows([1, 2, 3], time=v, batch=1)), [1, 5], [0]),
+    "evaluation_windows: batch": (lambda v: list(evaluation_windows([1, 2, 3], time=1, batch=v)), [1, 5], [0]),
+    "evaluation_windows: tokens": (lambda v: list(evaluation_windows([0] * v, time=1, batch=1)), [2], [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_inside_of_a_limit_is_accepted_and_the_outside_is_refused_by_name(name: str) -> None:
+    call, inside, outside = LIMITS[name]
+    for value in inside:
+        call(value)
+    for value in outside:
+        with pytest.raises(ValueError, match=name):
+            call(value)
+
+
+def test_ids_take_two_bytes_up_to_65536_tokens_and_four_beyond() -> None:
+    assert [written([0, 65535], 65536), written([0, 65536], 65537)] == [2, 4]
+
+
+def test_a_vocabulary_may_have_one_token_or_none(tmp_path: Path) -> None:
+    one = CharacterTokenizer("a")
+    assert (one.vocabulary_size, one.encode("aaa").tolist(), one.decode([0, 0])) == (1, [0, 0, 0], "aa")
+    assert (CharacterTokenizer("").vocabulary_size, CharacterTokenizer("").encode("").tolist()) == (0, [])
+    assert CharacterTokenizer("", ["<e>"]).encode("<e>", "all").tolist() == [0]
+    for number, tokenizer in enumerate((one, CharacterTokenizer("", ["<e>"]), ByteTokenizer(), BytePairTokenizer([(0, 1)]))):
+        save_tokenizer(tokenizer, tmp_path / f"{number}.json")
+        assert load_tokenizer(tmp_path / f"{number}.json").digest == tokenizer.digest
+
+
+def test_the_longest_window_is_one_token_shorter_than_the_text() -> None:
+    inputs, targets = batches(time=9).batch(0)
+    assert (inputs.tolist(), targets.tolist()) == ([[*range(9)]], [[*range(1, 10)]])
