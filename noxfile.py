@@ -52,6 +52,7 @@ SCHEMAS = {
     "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
     "citation-file-format": "CITATION.cff",
 }
+ARITHMETIC = ("tests/test_golden.py", "tests/core", "tests/autograd", "tests/nn")  # the tests of what has compiled kernels
 NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
 
 DIST = ROOT / "dist"
@@ -129,16 +130,35 @@ def plot(session: nox.Session) -> str:
     return "plot-3.11" if session.python == "3.11" else "plot"
 
 
+# the date of the files in a wheel, which hatchling would otherwise take from the machine's environment
+DATE = {"SOURCE_DATE_EPOCH": "1580601600"}
 BUILD = """import os, sys; from hatchling.build import build_wheel
 for package in sys.argv[2:]: os.chdir(package); build_wheel(sys.argv[1])"""
 
 
 def build_wheels(session: nox.Session, folder: Path) -> None:
-    """Build the wheel of every package into ``folder``, in one process."""
-    install(session, "build")
+    """Build the wheel of every package into ``folder``, in one process; that of the kernels for this machine."""
+    install_builders(session)
     packages = [str(settings.parent) for settings in sorted(ROOT.glob("packages/*/pyproject.toml"))]
-    # the date of the files in a wheel, which hatchling would otherwise take from the machine's environment
-    session.run("python", "-c", BUILD, str(folder), *packages, log=False, env={"SOURCE_DATE_EPOCH": "1580601600"})
+    session.run("python", "-c", BUILD, str(folder), *packages, log=False, env=DATE)
+
+
+def install_builders(session: nox.Session) -> None:
+    """Install what builds wheels; without a compiler, that of the kernels has none, and NumPy computes the same bits."""
+    try:
+        install(session, "build", "compiler")
+    except nox.command.CommandFailed:
+        session.warn("the compiler could not be installed: the kernels are not compiled, and NumPy computes the same bits")
+        install(session, "build")
+
+
+def build_kernels(session: nox.Session, folder: Path) -> None:
+    """Build the wheels of the kernels for every platform into ``folder``, and the one without compiled code for all others."""
+    install(session, "build", "compiler")
+    targets = session.run("python", "packages/kernels/hatch_build.py", "--targets", silent=True) or ""
+    for target in [*targets.split(), "any"]:
+        environment = {**DATE, "SAMEBITS_TARGET": target}
+        session.run("python", "-c", BUILD, str(folder), str(ROOT / "packages/kernels"), log=False, env=environment)
 
 
 def build_python() -> str | None:
@@ -163,13 +183,30 @@ def build(session: nox.Session) -> None:
         session.log(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}")
 
 
-@nox.session(default=False, python=[PYTHONS[0], PYTHONS[-1]], requires=["build"])
+@nox.session(default=False, requires=["build"])
+def wheels(session: nox.Session) -> None:
+    """Build the wheels of the compiled kernels for every platform, into dist/kernels/."""
+    folder = Path(session.create_tmp(), "kernels").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    build_kernels(session, folder)
+    if INSTALL_ONLY:
+        return
+    shutil.rmtree(DIST / "kernels", ignore_errors=True)
+    shutil.move(folder, DIST / "kernels")
+    for wheel in sorted((DIST / "kernels").iterdir()):
+        session.log(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}")
+
+
+@nox.session(default=False, python=[PYTHONS[0], PYTHONS[-1]], requires=["wheels"])
 def reproduce(session: nox.Session) -> None:
-    """Build the wheels again, on the oldest and the newest Python, and compare them with dist/ byte by byte."""
+    """Compile and build all wheels again, on the oldest and the newest Python, and compare them with dist/ byte by byte."""
     folder = Path(session.create_tmp(), "wheels").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    session.env["ZIG_GLOBAL_CACHE_DIR"] = str(folder.parent / "compiled")  # nothing that the first build compiled
     build_wheels(session, folder)
-    for wheel in [] if INSTALL_ONLY else sorted(DIST.iterdir()):
-        if wheel.read_bytes() != (folder / wheel.name).read_bytes():
+    build_kernels(session, folder / "kernels")
+    for wheel in [] if INSTALL_ONLY else sorted(DIST.rglob("*.whl")):
+        if wheel.read_bytes() != (folder / wheel.relative_to(DIST)).read_bytes():
             session.error(f"{wheel.name} built by Python {session.python} differs from the one in dist/")
 
 
@@ -217,6 +254,9 @@ def tests(session: nox.Session, numpy: str) -> None:
     # every CPU level, BLAS kernel and C library is tested with the oldest Python and NumPy and with the newest
     left = {"once": newest, "variants": (python, numpy) in {CELLS[0], CELLS[-1]}}
     session.env["SAMEBITS_SKIP"] = " ".join(marker for marker, here in left.items() if not here)
+    if whole and newest:  # one cell of each Python also without compiled kernels
+        numpy_alone = [*ARITHMETIC, "-m", "not variants"]
+        session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *numpy_alone, env={"SAMEBITS_KERNELS": "none"})
     try:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
     finally:
@@ -325,9 +365,11 @@ def update_digests(session: nox.Session) -> None:
 
 @nox.session(default=False, requires=["build"])
 def exhaustive(session: nox.Session) -> None:
-    """Try all 2^32 inputs of every elementary function; -- FUNCTION ... for some, -- --help for more."""
+    """Try all 2^32 inputs of every elementary function, and compare the kernels with NumPy; -- FUNCTION ... for some, -- --help for more."""
     install(session, f"numpy-{newest_numpy(session)}", "test", wheels=True)
     session.run("python", "tests/core/exhaustive.py", "--state", ".nox/exhaustive.json", *session.posargs)
+    if not [one for one in session.posargs if one.startswith("-")]:
+        session.run("python", "tests/kernels/exhaustive.py", *session.posargs)
 
 
 @nox.session(default=False, reuse_venv=True, requires=["build"])

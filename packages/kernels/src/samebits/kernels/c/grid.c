@@ -1,0 +1,89 @@
+/* Grids for exact products: float64 values rounded to multiples of a power of two. NumPy versions: core/grid.py
+ *
+ * Where S, the sum of a vector's squares, comes so near to where its exponent changes that the order of the sum could decide, a
+ * kernel returns 2 and NumPy computes, which then rounds the true sum. It is one vector in a million.
+ */
+
+#include "kernels.h"
+
+enum { LANES = 16 };
+
+/* The least e with v < 4^e, from the bits of v >= 0. NumPy version: grid._half_exponents */
+static inline int64_t half_exponent(int64_t bits) { return (bits - (INT64_C(1021) << 52)) >> 53; }
+
+/* M = 1.5 * 2^(52 + e - bits) for the sum S of a vector's squares; 0, or why there is none. NumPy version: grid._exponents */
+static int grid_constant(double squares, int64_t bits, double *constant) {
+  if (!(squares - squares == 0.0)) return 1;
+  int64_t found = word(squares * (1.0 + 0x1p-11));
+  int64_t e = half_exponent(found - (1 << 30));
+  if (e != half_exponent(found + (1 << 30))) return 2;
+  *constant = number(((e + 1023 + 52 - bits) << 52) | (INT64_C(1) << 51));
+  return 0;
+}
+
+static double total(const double *lanes) {
+  double sum = 0.0;
+  for (int i = 0; i < LANES; i++) sum += lanes[i];
+  return sum;
+}
+
+/* An element of float32 or, if it is wide, float64. */
+static inline __attribute__((always_inline)) double at(const void *x, int64_t i, int is_wide) {
+  return is_wide ? ((const double *)x)[i] : (double)((const float *)x)[i];
+}
+
+static inline __attribute__((always_inline)) int rows_on_grids(const struct job *job, int is_wide) {
+  int64_t n = job->columns, bits = *(const int64_t *)job->arrays[2], size = is_wide ? 8 : 4;
+  for (int64_t r = job->start; r < job->stop; r++) {
+    double *restrict out = (double *)job->arrays[0] + r * n;
+    const void *restrict x = (const char *)job->arrays[1] + r * n * size;
+    double lanes[LANES] = {0}, constant;
+    int64_t whole = n / LANES * LANES;
+    for (int64_t i = 0; i < whole; i += LANES)
+      for (int j = 0; j < LANES; j++) lanes[j] += at(x, i + j, is_wide) * at(x, i + j, is_wide);
+    for (int64_t i = whole; i < n; i++) lanes[i - whole] += at(x, i, is_wide) * at(x, i, is_wide);
+    int problem = grid_constant(total(lanes), bits, &constant);
+    if (problem) return problem;
+    for (int64_t i = 0; i < n; i++) out[i] = (at(x, i, is_wide) + constant) - constant;
+  }
+  return 0;
+}
+
+static inline __attribute__((always_inline)) int columns_on_grids(const struct job *job, int is_wide) {
+  const int64_t *sizes = job->arrays[2];
+  int64_t rows = sizes[0], columns = sizes[1], strips = (columns + BLOCK - 1) / BLOCK, size = is_wide ? 8 : 4;
+  for (int64_t strip = job->start; strip < job->stop; strip++) {
+    int64_t first = strip % strips * BLOCK, n = least(BLOCK, columns - first);
+    int64_t place = strip / strips * rows * columns + first;
+    double *restrict out = (double *)job->arrays[0] + place;
+    const void *restrict x = (const char *)job->arrays[1] + place * size;
+    double squares[BLOCK] = {0};
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < n; j++) squares[j] += at(x, i * columns + j, is_wide) * at(x, i * columns + j, is_wide);
+    for (int64_t j = 0; j < n; j++) {
+      int problem = grid_constant(squares[j], sizes[2], &squares[j]);
+      if (problem) return problem;
+    }
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t j = 0; j < n; j++) out[i * columns + j] = (at(x, i * columns + j, is_wide) + squares[j]) - squares[j];
+  }
+  return 0;
+}
+
+/* out (rows, columns) float64 = x (rows, columns), float32 or float64, each row on a grid of so many bits () int64.
+ * NumPy version: grid._grid_rows */
+int grid_rows(const struct job *job) { return rows_on_grids(job, 0); }
+int grid_rows_float64(const struct job *job) { return rows_on_grids(job, 1); }
+
+/* out (matrices, rows, columns) float64 = x, float32 or float64, each column on a grid; sizes: rows, columns, bits, int64.
+ * A row of the job is a strip of BLOCK columns of a matrix. NumPy version: grid._grid_columns */
+int grid_columns(const struct job *job) { return columns_on_grids(job, 0); }
+int grid_columns_float64(const struct job *job) { return columns_on_grids(job, 1); }
+
+/* out (n) float32 = x (n) float64, rounded, with positive zeros; a row is an element. NumPy version: linalg._round */
+int round_product(const struct job *job) {
+  float *restrict out = job->arrays[0];
+  const double *restrict x = job->arrays[1];
+  for (int64_t i = job->start; i < job->stop; i++) out[i] = (float)x[i] + 0.0f;
+  return 0;
+}

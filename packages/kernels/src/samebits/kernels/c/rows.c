@@ -1,0 +1,214 @@
+/* Kernels over rows: softmax and normalizations. float64 inside, sums by the halving tree, one rounding. */
+
+#include "elementary.h"
+#include "sums.h"
+
+struct row {
+  const float *x;
+  double shift;
+};
+
+/* The greatest of x (n); NaN if one is, -infinity of none. NumPy version: np.maximum.reduce */
+static float greatest(const float *restrict x, int64_t n) {
+  enum { LANES = 32 };
+  float tops[LANES], top = -(float)INFINITE;
+  int32_t nan = 0;
+  int64_t whole = n / LANES * LANES;
+  for (int j = 0; j < LANES; j++) tops[j] = top;
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int j = 0; j < LANES; j++) {
+      nan |= x[i + j] != x[i + j];
+      tops[j] = x[i + j] > tops[j] ? x[i + j] : tops[j];
+    }
+  for (int64_t i = whole; i < n; i++) {
+    nan |= x[i] != x[i];
+    top = x[i] > top ? x[i] : top;
+  }
+  for (int j = 0; j < LANES; j++) top = tops[j] > top ? tops[j] : top;
+  return nan ? (float)NOT_A_NUMBER : top;
+}
+
+static void powers(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct row *row = context;
+  for (int64_t i = 0; i < count; i++) out[i] = exp_short((double)row->x[start + i] - row->shift);
+}
+
+static void kept(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const double *values = context;
+  for (int64_t i = 0; i < count; i++) out[i] = values[start + i];
+}
+
+/* out (rows, columns) = e^(x - max) / sum(e^(x - max)), x (rows, columns), float32. Each row's maximum must be finite.
+ * NumPy version: probabilities._softmax_formula */
+int softmax(const struct job *job) {
+  double *restrict values = job->scratch; /* the powers; longer rows compute them twice */
+  int64_t n = job->columns;
+  for (int64_t r = job->start; r < job->stop; r++) {
+    float *restrict out = (float *)job->arrays[0] + r * n;
+    struct row row = {(const float *)job->arrays[1] + r * n, 0.0};
+    row.shift = greatest(row.x, n);
+    if (!(absolute(row.shift) < INFINITE)) return 1;
+    if (n <= SCRATCH) {
+      powers(&row, 0, n, values);
+      double total = tree_sum(kept, values, n);
+      for (int64_t i = 0; i < n; i++) out[i] = narrow(values[i] / total);
+    } else {
+      double total = tree_sum(powers, &row, n);
+      for (int64_t i = 0; i < n; i++) out[i] = narrow(exp_short((double)row.x[i] - row.shift) / total);
+    }
+  }
+  return 0;
+}
+
+static void plain(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct row *row = context;
+  for (int64_t i = 0; i < count; i++) out[i] = row->x[start + i];
+}
+
+static void squares(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct row *row = context;
+  for (int64_t i = 0; i < count; i++) {
+    double centered = (double)row->x[start + i] - row->shift;
+    out[i] = centered * centered;
+  }
+}
+
+/* 1 / sqrt(mean((x - shift)^2) + eps) of a row. */
+static double row_scale(const struct row *row, int64_t n, double eps) {
+  return 1.0 / __builtin_sqrt(tree_sum(squares, row, n) / (double)n + eps);
+}
+
+/* out (rows, columns) float32, scales (rows) float64 = 1 / sqrt(variance + eps), means (rows) float64;
+ * x (rows, columns) float32; weight, bias (columns) and eps () float64: out = (x - mean) scale weight + bias.
+ * NumPy version: normalization._layer_norm_formula */
+int layer_norm(const struct job *job) {
+  int64_t n = job->columns;
+  double *restrict scales = job->arrays[1], *restrict means = job->arrays[2];
+  const double *restrict weight = job->arrays[4], *restrict bias = job->arrays[5], *eps = job->arrays[6];
+  for (int64_t r = job->start; r < job->stop; r++) {
+    float *restrict out = (float *)job->arrays[0] + r * n;
+    struct row row = {(const float *)job->arrays[3] + r * n, 0.0};
+    double mean = tree_sum(plain, &row, n) / (double)n;
+    row.shift = mean;
+    double scale = row_scale(&row, n, *eps);
+    const float *restrict x = row.x;
+    for (int64_t i = 0; i < n; i++) out[i] = narrow(((double)x[i] - mean) * scale * weight[i] + bias[i]);
+    means[r] = mean;
+    scales[r] = scale;
+  }
+  return 0;
+}
+
+/* out (rows, columns) float32, scales (rows) float64 = 1 / sqrt(mean(x^2) + eps); x (rows, columns) float32; weight (columns)
+ * and eps () float64: out = x scale weight. NumPy version: normalization._rms_norm_formula */
+int rms_norm(const struct job *job) {
+  int64_t n = job->columns;
+  double *restrict scales = job->arrays[1];
+  const double *restrict weight = job->arrays[3], *eps = job->arrays[4];
+  for (int64_t r = job->start; r < job->stop; r++) {
+    float *restrict out = (float *)job->arrays[0] + r * n;
+    struct row row = {(const float *)job->arrays[2] + r * n, 0.0};
+    double scale = row_scale(&row, n, *eps);
+    const float *restrict x = row.x;
+    for (int64_t i = 0; i < n; i++) out[i] = narrow((double)x[i] * scale * weight[i]);
+    scales[r] = scale;
+  }
+  return 0;
+}
+
+/* out (n) float64 = e^x, x (n) float64, to 7e-10; a row is an element; out may be x. NumPy version: exponential._exp_short */
+int exp_float64(const struct job *job) {
+  double *out = job->arrays[0];
+  const double *x = job->arrays[1];
+  for (int64_t start = job->start; start < job->stop; start += BLOCK) {
+    int64_t n = least(BLOCK, job->stop - start);
+    double block[BLOCK];
+    for (int64_t i = 0; i < n; i++) block[i] = exp_short(x[start + i]);
+    for (int64_t i = 0; i < n; i++) out[start + i] = block[i];
+  }
+  return 0;
+}
+
+/* sums (rows) float64 of x (rows, columns) float64. NumPy version: summation._row_sums */
+int row_sums(const struct job *job) {
+  double *restrict sums = job->arrays[0];
+  const double *x = job->arrays[1];
+  for (int64_t r = job->start; r < job->stop; r++) sums[r] = tree_sum(kept, x + r * job->columns, job->columns);
+  return 0;
+}
+
+enum { GROUP_ROWS = 32, STRIP = 64 }; /* rows added up first, part of the definition of sums over rows; columns at a time, which is not */
+
+struct gradient {
+  const float *g, *x;
+  const double *factors, *scales, *means; /* means or 0 */
+  int64_t columns, width;                 /* from one row to the next; how many columns */
+};
+
+/* (x - mean) scale */
+static inline double normalized(const struct gradient *at, int64_t row, int64_t i) {
+  double x = at->x[row * at->columns + i];
+  return (at->means ? x - at->means[row] : x) * at->scales[row];
+}
+
+static void weighted_products(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct gradient *at = context;
+  for (int64_t i = 0; i < count; i++) out[i] = (double)at->g[start + i] * normalized(at, 0, start + i) * at->factors[start + i];
+}
+
+static void weighted(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct gradient *at = context;
+  for (int64_t i = 0; i < count; i++) out[i] = (double)at->g[start + i] * at->factors[start + i];
+}
+
+static void column_products(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct gradient *at = context;
+  for (int64_t r = 0; r < count; r++)
+    for (int64_t i = 0; i < at->width; i++)
+      out[r * at->width + i] = (double)at->g[(start + r) * at->columns + i] * normalized(at, start + r, i);
+}
+
+static void column_gradients(const void *context, int64_t start, int64_t count, double *restrict out) {
+  const struct gradient *at = context;
+  for (int64_t r = 0; r < count; r++)
+    for (int64_t i = 0; i < at->width; i++) out[r * at->width + i] = at->g[(start + r) * at->columns + i];
+}
+
+/* The gradients of a normalization, for groups of GROUP_ROWS rows. */
+static int normalize_gradient(const struct job *job, const double *means, const double *factors, const int64_t *sizes) {
+  int64_t rows = sizes[0], n = sizes[1];
+  for (int64_t group = job->start; group < job->stop; group++) {
+    int64_t first = group * GROUP_ROWS, count = least(GROUP_ROWS, rows - first), place = first * n;
+    const float *restrict g = (const float *)job->arrays[3] + place, *restrict x = (const float *)job->arrays[4] + place;
+    const double *scales = (const double *)job->arrays[5] + first;
+    if (means) means = (const double *)job->arrays[6] + first;
+    for (int64_t r = 0; r < count; r++) {
+      float *restrict out = (float *)job->arrays[0] + place + r * n;
+      struct gradient at = {g + r * n, x + r * n, factors, scales + r, means ? means + r : 0, n, n};
+      double share = tree_sum(weighted_products, &at, n) / (double)n;
+      double mean = means ? tree_sum(weighted, &at, n) / (double)n : 0.0, scale = scales[r];
+      for (int64_t i = 0; i < n; i++) {
+        double a = (double)at.g[i] * factors[i];
+        if (means) a -= mean;
+        out[i] = narrow((a - normalized(&at, 0, i) * share) * scale);
+      }
+    }
+    for (int64_t i = 0; i < n; i += STRIP) {
+      struct gradient at = {g + i, x + i, factors, scales, means, n, least(STRIP, n - i)};
+      tree_sums(column_products, &at, count, at.width, (double *)job->arrays[1] + group * n + i);
+      tree_sums(column_gradients, &at, count, at.width, (double *)job->arrays[2] + group * n + i);
+    }
+  }
+  return 0;
+}
+
+/* With h = (x - mean) scale and a = g weight: out (rows, columns) float32 = scale (a - mean(a) - h mean(a h)); to_weight and
+ * to_bias (groups, columns) float64, the sums of g h and of g over groups of 32 rows; g, x (rows, columns) float32, scales and
+ * means (rows), weight (columns) float64; sizes: rows, columns, int64. A row of the job is a group.
+ * NumPy version: normalization._layer_norm_gradient */
+int layer_norm_gradient(const struct job *job) {
+  return normalize_gradient(job, job->arrays[6], job->arrays[7], job->arrays[8]);
+}
+
+/* The same without means: out = scale (a - h mean(a h)). NumPy version: normalization._rms_norm_gradient */
+int rms_norm_gradient(const struct job *job) { return normalize_gradient(job, 0, job->arrays[6], job->arrays[7]); }
