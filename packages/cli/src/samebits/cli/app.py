@@ -12,6 +12,7 @@ from rich.markup import escape
 from samebits.cli.drift_output import RichOutput
 from samebits.cli.terminal import console, reported_errors
 from samebits.core import check_arithmetic, describe_machine, restore_arithmetic
+from samebits.core.compiled import describe as describe_kernels
 from samebits.core.selftest import run_selftest
 from samebits.drift.command import DESCRIPTION, HELP, Options, run_command
 
@@ -60,9 +61,18 @@ def check(*, as_json: JSON = False) -> None:
     machine, outcomes = describe_machine(), run_selftest()
     wrong = [outcome for outcome in outcomes if not outcome.ok]
     if as_json:
-        print(json.dumps({"same_bits": not wrong, "machine": asdict(machine), "outcomes": [asdict(one) for one in outcomes]}))
+        print(
+            json.dumps(
+                {
+                    "same_bits": not wrong,
+                    "machine": asdict(machine),
+                    "kernels": describe_kernels(),
+                    "outcomes": [asdict(one) for one in outcomes],
+                }
+            )
+        )
         raise typer.Exit(bool(wrong))
-    console.print(escape(str(machine)), end="\n\n")
+    console.print(escape(f"{machine}\nkernels {describe_kernels()}"), end="\n\n")
     for outcome in wrong:
         console.print(f"[red]differs[/red]  {outcome.case}: {outcome.digest[:16]}, expected {(outcome.expected or 'none')[:16]}")
     if wrong:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samebits.core import compiled
 from samebits.core.arithmetic import Float32, Float64
 
 __all__ = ["CACHE_BYTES", "GROUP_ROWS", "PRODUCT_BYTES", "block_elements", "evaluate", "evaluate_rows", "row_blocks", "store"]
@@ -54,19 +55,30 @@ def row_blocks(count: int, length: int = 1, itemsize: int = 8, group: int = 1) -
 
 
 def evaluate_rows(
-    formula: Formula, outs: Sequence[Array], xs: Sequence[Array], working: npt.DTypeLike = np.float64, group: int = 1
+    formula: Formula,
+    outs: Sequence[Array],
+    xs: Sequence[Array],
+    working: npt.DTypeLike = np.float64,
+    group: int = 1,
+    *,
+    shared: Sequence[Array] = (),
+    given: Sequence[Any] = (),
 ) -> None:
-    """Fill arrays by a formula, block by block of their rows.
+    """Fill arrays by a formula, block by block of their rows; by its compiled version where there is one (`compiled`).
 
     Args:
-        formula: ``formula(*outs, *xs)`` fills the blocks of ``outs`` from those of ``xs``. Floating blocks have the working
-            dtype, others their own. The blocks of ``xs`` must not be written to.
+        formula: ``formula(*given, *outs, *xs, *shared)`` fills the blocks of ``outs`` from those of ``xs``. Floating blocks
+            have the working dtype, others their own. The blocks of ``xs`` must not be written to.
         outs: Arrays to fill, perhaps none. They must not overlap ``xs``.
         xs: The arguments; all arrays have one length of their first axis.
         working: The dtype to compute in. The results are rounded from it once, by `store`.
         group: A block is a multiple of so many rows, except the last one.
+        shared: Arrays that are the same for all blocks, passed unchanged.
+        given: What else the NumPy version is given, such as the functions it is made of.
     """
     count, working = len(xs[0]), np.dtype(working)
+    if working == np.float64 and compiled.run(formula, outs, xs, shared, group=group):
+        return
     length = max([x.size for x in (*outs, *xs)]) // max(1, count)
     with np.errstate(all="ignore"):
         for part in row_blocks(count, length, working.itemsize, group):
@@ -74,7 +86,7 @@ def evaluate_rows(
             # the arguments first: in this order of allocation the results are nearer in the cache
             blocks = [x[part].astype(working, copy=False) if x.dtype.kind == "f" else x[part] for x in xs]
             results = [out if out.dtype == working else np.empty(out.shape, working) for out in targets]
-            formula(*results, *blocks)
+            formula(*given, *results, *blocks, *shared)
             for result, target in zip(results, targets, strict=True):
                 store(result, target)
 
@@ -96,7 +108,9 @@ def evaluate(kernel: Kernel, x: Float32, out: Float32 | None = None) -> Float32:
     else:
         direct = out.flags.c_contiguous and (out is x or not np.may_share_memory(out, x))
     target = out.reshape(-1) if direct else np.empty(x.size, np.float32)
-    evaluate_rows(lambda result, block: kernel(block, result), [target], [x.reshape(-1)])
+    flat = x.reshape(-1)
+    if not compiled.run(kernel, [target], [flat]):
+        evaluate_rows(lambda result, block: kernel(block, result), [target], [flat])
     if not direct:
         out[...] = target.reshape(x.shape)
     return out

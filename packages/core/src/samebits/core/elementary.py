@@ -14,6 +14,7 @@ from samebits.core import exponential, logarithm, ties, trigonometry
 from samebits.core.arguments import check_out, float_array
 from samebits.core.arithmetic import ONE, Float64, scalar, word
 from samebits.core.blocks import Kernel, evaluate
+from samebits.core.compiled import pair
 
 Array = NDArray[np.float32]
 
@@ -269,3 +270,23 @@ def _sigmoid_near_zero(x: Float64, out: Float64) -> None:
     decided = x[near] * _SLOPE + _HALF
     exponential.sigmoid(x, out)
     out[near] = decided
+
+
+_KERNELS: dict[str, Kernel] = {
+    "exp": exponential.exp,
+    "expm1": exponential.expm1,
+    "exp2": _exp2,
+    "log": _log,
+    "log1p": _log1p,
+    "log2": logarithm.log2,
+    "log10": _log10,
+    "tanh": exponential.tanh,
+    "sigmoid": _sigmoid,
+    "sin": _sin,
+    "cos": _cos,
+    "erf": exponential.erf,
+    "sqrt": _sqrt,
+    "rsqrt": _rsqrt,
+}
+for _name, _kernel in _KERNELS.items():
+    pair(f"{_name}_float32", "f f")(_kernel)

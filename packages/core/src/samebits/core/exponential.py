@@ -10,7 +10,7 @@ so each function is one quotient of sums of c and r, with no cancellation near 0
 
 import numpy as np
 
-from samebits.core import constants
+from samebits.core import compiled, constants
 from samebits.core.arithmetic import EXPONENT, MAGIC, ONE, Float64, Int64, horner, scalar, scalars, within, word
 
 __all__ = ["erf", "exp", "exp2", "exp_short", "expm1", "sigmoid", "tanh"]
@@ -42,6 +42,12 @@ def exp(x: Float64, out: Float64) -> Float64:
 
 def exp_short(x: Float64, out: Float64) -> Float64:
     """e^x to 7e-10 relative, for results that are rounded to float32; exact at 0, and ends as exp does."""
+    compiled.call(_exp_short, [out], [x], [], (x.size, 1))
+    return out
+
+
+@compiled.pair("exp_float64", "d d")
+def _exp_short(out: Float64, x: Float64) -> Float64:
     if within(x, _LOW, _HIGH):
         return _scale(*_short(x, out), out)
     return _scale_far(*_short(np.clip(x, -750.0, 750.0), out), out)

@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 
-from samebits.core import blocks
+from samebits.core import blocks, compiled
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.blocks import block_elements, narrow
+from samebits.core.compiled import pair
 from samebits.core.nonfinite import require_finite
 
 Role = Literal["left", "right", "product", "part"]
@@ -25,6 +26,7 @@ Role = Literal["left", "right", "product", "part"]
 LONGEST = 2**28  # elements of a vector that `grid_vectors` takes
 
 _ZERO = np.array(0, np.float32)
+_STRIP = 256  # columns that threads take together
 _MARGIN = np.float64(1 + 2**-11)
 _UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 of the value
 
@@ -79,10 +81,31 @@ def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: R
     if abs(x.strides[-2]) < abs(x.strides[-1]):
         return grid_vectors(x.swapaxes(-1, -2), -2 if axis == -1 else -1, bits, role).swapaxes(-1, -2)
     values = BUFFERS.take(role, x.shape) if role else np.empty(x.shape)
+    batches, rows, columns = x.shape
+    if values.size and axis == -1:
+        compiled.call(_grid_rows, [values], [x], [np.array(bits, np.int64)], (batches * rows, columns))
+    elif values.size:
+        strips = batches * -(-columns // _STRIP)
+        compiled.call(_grid_columns, [values], [x], [np.array([rows, columns, bits], np.int64)], (strips, rows * _STRIP))
+    return values
+
+
+@pair("grid_rows", "d f q")
+@pair("grid_rows_float64", "d d q")
+def _grid_rows(values: Float64, x: Float32 | Float64, bits: Int64) -> None:
     np.copyto(values, x)
-    if values.size == 0:
-        return values
-    matrices = values.reshape(1, -1, values.shape[-1]) if axis == -1 else values
+    _put_on_grids(values.reshape(1, -1, values.shape[-1]), -1, int(bits))
+
+
+@pair("grid_columns", "d f q")
+@pair("grid_columns_float64", "d d q")
+def _grid_columns(values: Float64, x: Float32 | Float64, sizes: Int64) -> None:
+    np.copyto(values, x)
+    _put_on_grids(values, -2, int(sizes[2]))
+
+
+def _put_on_grids(matrices: Float64, axis: Literal[-2, -1], bits: int) -> None:
+    """Put the rows or the columns of (batches, rows, columns) on grids, in place."""
     parts = _parts(matrices.shape)
     scratch = BUFFERS.take("part", matrices[parts[0]].shape)  # no later part is larger
     squares = _squared_norms(matrices, axis, parts, scratch)
@@ -95,7 +118,6 @@ def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: R
         np.copyto(filled, constants[batch, row] if axis == -1 else constants[batch])
         block += filled
         block -= filled
-    return values
 
 
 def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:

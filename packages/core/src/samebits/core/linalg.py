@@ -20,9 +20,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from samebits.core import blocks
+from samebits.core import blocks, compiled
 from samebits.core.arguments import axis_index, check_out, float_array
 from samebits.core.arithmetic import Float32, Float64
+from samebits.core.compiled import pair
 from samebits.core.grid import BUFFERS, LONGEST, Role, grid_vectors
 from samebits.core.nonfinite import refuse_non_finite
 
@@ -228,8 +229,15 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
         for j in range(0, rows, tall):
             block = target[i : i + deep, j : j + tall]
             left = grid_vectors(a[i : i + deep, j : j + tall], -1, BITS, "left")
-            block[...] = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
-            block += _ZERO
+            product = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
+            compiled.call(_round, [block], [product], [], (block.size, 1))
+
+
+@pair("round_product", "f d")
+def _round(out: Float32, product: Float64) -> None:
+    """Round a product, with positive zeros."""
+    out[...] = product
+    out += _ZERO
 
 
 def _multiply_few(a: Float32, b: Float32 | Float64, target: Float32) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import exponential, logarithm
+from samebits.core import compiled, exponential, logarithm
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.grid import grid_constants
 from samebits.core.linalg import multiply, operand
@@ -97,6 +97,11 @@ def context(k: Float32, v: Float32) -> Context:
 
 def powers(scores: Float64, shifts: Float64) -> None:
     """e^(scores - shifts), in place."""
+    compiled.call(_powers, [scores], [shifts], [], _rows(scores))
+
+
+@compiled.pair("attention_powers", "d d")
+def _powers(scores: Float64, shifts: Float64) -> None:
     scores -= shifts
     np.maximum(scores, _LEAST_SCORE, out=scores)
     exponential.exp_short(scores, scores)
@@ -104,14 +109,26 @@ def powers(scores: Float64, shifts: Float64) -> None:
 
 def weigh(scores: Float64) -> tuple[Float64, Float64]:
     """Turn scores (..., keys) into weights, in place; return their sums and the log-sum-exp of the scores, (..., 1)."""
+    totals, logs = np.empty((2, *scores.shape[:-1], 1))
+    compiled.call(_weigh, [scores, totals, logs], [], [], _rows(scores))
+    return totals, logs
+
+
+@compiled.pair("attention_weights", "d d d")
+def _weigh(scores: Float64, totals: Float64, logs: Float64) -> None:
     shifts = np.maximum.reduce(scores, axis=-1, keepdims=True)
     powers(scores, shifts)
     scores += _WEIGHT_STEP
     scores -= _WEIGHT_STEP
-    totals = multiply(scores, np.ones((scores.shape[-1], 1)))
-    logarithm.log(totals, logs := np.empty_like(totals))
+    totals[...] = multiply(scores, np.ones((scores.shape[-1], 1)))
+    logarithm.log(totals, logs)
     logs += shifts
-    return totals, logs
+
+
+def _rows(scores: Float64) -> tuple[int, int]:
+    """How many rows there are, and how long."""
+    keys = scores.shape[-1]
+    return scores.size // max(1, keys), keys
 
 
 def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float64:

@@ -16,7 +16,6 @@ else: packages above `core` call what `current` returns, and do not ask for its 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -215,12 +214,15 @@ class Numerics:
             return outs[0].reshape(first.shape)[()]  # a NumPy scalar where there are no axes
         return tuple(out.reshape(first.shape)[()] for out in outs)
 
-    def evaluate_rows(self, formula: Formula, outs: Sequence[Array], xs: Sequence[Array], group: int = 1) -> None:
-        """Fill ``outs`` by ``formula(kernels, *outs, *xs)``, block by block of their rows, as `blocks.evaluate_rows` does.
+    def evaluate_rows(
+        self, formula: Formula, outs: Sequence[Array], xs: Sequence[Array], group: int = 1, *, shared: Sequence[Array] = ()
+    ) -> None:
+        """Fill ``outs`` by ``formula(kernels, *outs, *xs, *shared)``, block by block of rows, as `blocks.evaluate_rows` does.
 
         The working dtype is that for the first of ``xs``.
         """
-        blocks.evaluate_rows(partial(formula, self.kernels), outs, xs, self.working(xs[0].dtype), group)
+        working = self.working(xs[0].dtype)
+        blocks.evaluate_rows(formula, outs, xs, working, group, shared=shared, given=[self.kernels])
 
 
 class ColumnSums:

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import logarithm, trigonometry
+from samebits.core import compiled, logarithm, trigonometry
 from samebits.core.arguments import finite, integer, number, shape_tuple
 from samebits.core.blocks import narrow, row_blocks
+from samebits.core.compiled import pair
 
 __all__ = ["Stream", "require_stream"]
 
@@ -166,10 +167,11 @@ class Stream:
         """
         low, high = _interval("uniform", low, high)
         shape, count = _shape("uniform", size)
+        result = np.empty(count, np.float32)
         with np.errstate(all="ignore"):
-            result: Float32 = ((self.words(count) >> _40) * _UNIT24 * np.array(high - low) + np.array(low)).astype(np.float32)
-            below = np.nextafter(np.float32(high), np.float32(low))
-        return np.minimum(result, below).reshape(shape)[()]  # rounding could reach high
+            below = np.nextafter(np.float32(high), np.float32(low))  # rounding could reach high
+        compiled.call(_uniform, [result], [self.words(count)], [np.array([high - low, low, below])], (count, 1))
+        return result.reshape(shape)[()]
 
     def normal(self, size: Size = (), *, mean: float = 0.0, std: float = 1.0) -> Float32:
         """Return normally distributed numbers, float32 of shape ``size``.
@@ -189,33 +191,9 @@ class Stream:
         if std < 0:
             raise ValueError(f"normal: std must not be negative, got {std}")
         shape, count = _shape("normal", size)
-        result = np.empty(count + count % 2, np.float32)
-        scale, offset = np.array(std), np.array(mean)
-        with np.errstate(all="ignore"):
-            for part in row_blocks(result.size, group=2):
-                block = self._standard_normal(part.stop - part.start)
-                block *= scale
-                block += offset
-                narrow(block, result[part])
-        return result[:count].reshape(shape)[()]
-
-    def _standard_normal(self, count: int) -> Float64:
-        """Draw an even number of standard normal numbers in float64, pair by pair."""
-        words = self.words(count).reshape(-1, 2) >> _11
-        uniform = words * _UNIT53
-        pairs = np.empty((count // 2, 2))
-        radius, angle = np.ascontiguousarray(uniform[:, 0]), np.ascontiguousarray(uniform[:, 1])
-        radius += _UNIT53  # (0, 1], and only multiples of 2^-53, so exact
-        part = np.empty_like(radius)
-        logarithm.log(radius, part)
-        part *= _MINUS_TWO
-        np.sqrt(part, out=radius)
-        angle *= _TURN
-        trigonometry.cos(angle, part)
-        np.multiply(part, radius, out=pairs[:, 0])
-        trigonometry.sin(angle, part)
-        np.multiply(part, radius, out=pairs[:, 1])
-        return pairs.reshape(-1)
+        result = np.empty(((count + 1) // 2, 2), np.float32)
+        compiled.call(_normal, [result], [self.words(result.size).reshape(-1, 2)], [np.array([std, mean])], (len(result), 2))
+        return result.reshape(-1)[:count].reshape(shape)[()]
 
     def truncated_normal(
         self, size: Size = (), *, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0
@@ -268,8 +246,11 @@ class Stream:
         if not -(2**63) <= low < high <= 2**63:
             raise ValueError(f"integers: low must be below high, both within int64, got low={low} and high={high}")
         shape, count = _shape("integers", size)
-        scaled = _multiply_high(self.words(count), high - low) if high - low < 2**64 else self.words(count)
-        return (scaled + np.array(low % 2**64, np.uint64)).view(np.int64).reshape(shape)[()]
+        if high - low == 2**64:
+            return (self.words(count) + np.array(low % 2**64, np.uint64)).view(np.int64).reshape(shape)[()]
+        result = np.empty(count, np.int64)
+        compiled.call(_integers, [result], [self.words(count)], [np.array([high - low, low % 2**64], np.uint64)], (count, 1))
+        return result.reshape(shape)[()]
 
     def permutation(self, x: int | npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the integers from 0 to ``x - 1`` (int64), or a copy of the array ``x`` with its rows, in random order.
@@ -375,6 +356,50 @@ def require_stream(function: str, stream: object) -> Stream:
         return stream
     seed = stream if isinstance(stream, int | np.integer) and not isinstance(stream, bool) else 0
     raise TypeError(f"{function}: stream must be a Stream, got {stream!r}; write stream=Stream({seed})")
+
+
+@pair("random_uniform", "f Q d")
+def _uniform(out: Float32, words: Words, numbers: Float64) -> None:
+    """low + (high - low) u, where u is the top 24 bits of a word, at most ``below``: numbers are high - low, low and below."""
+    size, low, below = numbers
+    with np.errstate(all="ignore"):
+        out[...] = (words >> _40) * _UNIT24 * size + low
+    np.minimum(out, np.float32(below), out=out)
+
+
+@pair("random_normal", "f Q d")
+def _normal(out: Float32, words: Words, numbers: Float64) -> None:
+    """Normal numbers (n, 2) from words (n, 2), the length and the angle of a vector: numbers are std and mean."""
+    with np.errstate(all="ignore"):
+        for part in row_blocks(len(out), length=2):
+            block = _standard_normal(words[part])
+            block *= numbers[0]
+            block += numbers[1]
+            narrow(block, out[part])
+
+
+def _standard_normal(words: Words) -> Float64:
+    """Standard normal numbers (n, 2) in float64."""
+    uniform = (words >> _11) * _UNIT53
+    pairs = np.empty(words.shape)
+    radius, angle = np.ascontiguousarray(uniform[:, 0]), np.ascontiguousarray(uniform[:, 1])
+    radius += _UNIT53  # (0, 1], and only multiples of 2^-53, so exact
+    part = np.empty_like(radius)
+    logarithm.log(radius, part)
+    part *= _MINUS_TWO
+    np.sqrt(part, out=radius)
+    angle *= _TURN
+    trigonometry.cos(angle, part)
+    np.multiply(part, radius, out=pairs[:, 0])
+    trigonometry.sin(angle, part)
+    np.multiply(part, radius, out=pairs[:, 1])
+    return pairs
+
+
+@pair("random_integers", "q Q Q")
+def _integers(out: Int64, words: Words, numbers: Words) -> None:
+    """The upper 64 bits of a word times the range, plus low: numbers are the range and low modulo 2^64."""
+    out[...] = (_multiply_high(words, int(numbers[0])) + numbers[1]).view(np.int64)
 
 
 def _multiply_high(words: Words, factor: int) -> Words:

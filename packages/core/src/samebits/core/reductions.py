@@ -10,13 +10,15 @@ NaN follow IEEE 754, without warnings.
 # ruff: noqa: A001 - NumPy's names: do not use the built-in sum, max and min in this file
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from samebits.core import exponential, logarithm
+from samebits.core import compiled, exponential, logarithm
 from samebits.core.arguments import axes, axis_index, float_array, integer
-from samebits.core.arithmetic import Float32, Float64
+from samebits.core.arithmetic import Float32, Float64, Int64
+from samebits.core.compiled import pair
 from samebits.core.grid import rounded
 from samebits.core.summation import Part, fold
 
@@ -47,7 +49,7 @@ def sum(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
     """
     lanes = _Lanes("sum", x, axis)
     with np.errstate(all="ignore"):
-        return lanes.rounded(fold(lanes.values), keepdims=keepdims)
+        return lanes.rounded(_folded(_sums, lanes.values), keepdims=keepdims)
 
 
 def mean(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -155,7 +157,7 @@ def norm(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
     """
     lanes = _Lanes("norm", x, axis)
     with np.errstate(all="ignore"):
-        return lanes.rounded(np.sqrt(fold(lanes.values, _square)), keepdims=keepdims)
+        return lanes.rounded(np.sqrt(_folded(_square_sums, lanes.values)), keepdims=keepdims)
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -186,12 +188,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Flo
         top = np.maximum.reduce(lanes.values, axis=0).astype(np.float64)
         finite = np.isfinite(top)
         center = np.where(finite, top, 0.0)
-
-        def shifted(block: Float64, part: Part) -> None:
-            block -= center[part]
-            exponential.exp(block, block)
-
-        sums = fold(lanes.values, shifted)
+        sums = _folded(_power_sums, lanes.values, center)
         return lanes.rounded(np.where(finite, center + logarithm.log(sums, sums), top), keepdims=keepdims)
 
 
@@ -268,22 +265,52 @@ def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
         return rounded(np.add.accumulate(x.astype(np.float64), axis=axis))
 
 
-def _square(values: Float64, _: Part) -> None:
-    values *= values
+def _folded(function: Callable[..., None], values: Float32, *centers: Float64) -> Float64:
+    """The sums (outer, inner) of values (n, outer, inner), by one of the functions below."""
+    n, outer, inner = values.shape
+    result = np.empty((outer, inner))
+    sizes = np.array([n, inner], np.int64)
+    compiled.call(function, [result], [values.swapaxes(0, 1), *centers], [sizes], (outer, n * inner))
+    return result
 
 
-def _mean(values: Float32) -> Float64:
-    return fold(values) / np.float64(len(values))
+@pair("sums", "d f q")
+def _sums(sums: Float64, x: Float32, _: Int64) -> None:
+    sums[...] = fold(x.swapaxes(0, 1))
 
 
-def _variance(values: Float32, ddof: int) -> Float64:
-    center = _mean(values)
+@pair("square_sums", "d f q")
+def _square_sums(sums: Float64, x: Float32, _: Int64) -> None:
+    def square(values: Float64, _: Part) -> None:
+        values *= values
 
+    sums[...] = fold(x.swapaxes(0, 1), square)
+
+
+@pair("distance_sums", "d f d q")
+def _distance_sums(sums: Float64, x: Float32, center: Float64, _: Int64) -> None:
     def squared_distance(block: Float64, part: Part) -> None:
         block -= center[part]
         block *= block
 
-    return fold(values, squared_distance) / np.float64(np.maximum(len(values) - ddof, 0))
+    sums[...] = fold(x.swapaxes(0, 1), squared_distance)
+
+
+@pair("power_sums", "d f d q")
+def _power_sums(sums: Float64, x: Float32, center: Float64, _: Int64) -> None:
+    def shifted(block: Float64, part: Part) -> None:
+        block -= center[part]
+        exponential.exp(block, block)
+
+    sums[...] = fold(x.swapaxes(0, 1), shifted)
+
+
+def _mean(values: Float32) -> Float64:
+    return _folded(_sums, values) / np.float64(len(values))
+
+
+def _variance(values: Float32, ddof: int) -> Float64:
+    return _folded(_distance_sums, values, _mean(values)) / np.float64(np.maximum(len(values) - ddof, 0))
 
 
 def _extreme(function: str, ufunc: np.ufunc, x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from samebits.core import compiled
 from samebits.core.arithmetic import Float32, Float64
 from samebits.core.blocks import GROUP_ROWS, block_elements
 
@@ -32,6 +33,19 @@ def pairwise_sum(x: Float64, axis: int = -1) -> Float64:
     >>> pairwise_sum(np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
     array([ 6., 15.])
     """
+    if axis in {-1, x.ndim - 1} and x.ndim > 1:
+        sums = np.empty(x.shape[:-1])
+        compiled.call(_row_sums, [sums], [x], [], (sums.size, x.shape[-1]))
+        return sums
+    return _tree(x, axis)
+
+
+@compiled.pair("row_sums", "d d")
+def _row_sums(sums: Float64, x: Float64) -> None:
+    sums[...] = _tree(x, -1)
+
+
+def _tree(x: Float64, axis: int) -> Float64:
     lanes = np.moveaxis(x, axis, 0)
     if len(lanes) == 0:
         return np.zeros(lanes.shape[1:])

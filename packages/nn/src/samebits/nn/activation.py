@@ -16,6 +16,7 @@ import numpy.typing as npt
 from samebits.autograd import Tensor, kernel, relu, sigmoid, softmax, split, tanh
 from samebits.core import Kernels, current
 from samebits.core.arithmetic import horner
+from samebits.core.compiled import pair
 from samebits.nn.mills import MILLS_OVER, MILLS_UNDER
 
 __all__ = ["gelu", "glu", "relu", "sigmoid", "silu", "softmax", "swiglu", "tanh"]
@@ -107,6 +108,7 @@ def _minus_v(x: Array, square: Array, out: Array) -> None:
     out *= x
 
 
+@pair("gelu_tanh", "f f")
 def _gelu_tanh_formula(k: Kernels, out: Array, x: Array) -> None:
     v = x * x
     _minus_v(x, v, v)
@@ -115,6 +117,7 @@ def _gelu_tanh_formula(k: Kernels, out: Array, x: Array) -> None:
     np.divide(x, out, out=out)
 
 
+@pair("gelu_tanh_gradient", "f f f")
 def _gelu_tanh_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     """g s (1 + x v' (1 - s)), with s = sigmoid(v)."""
     one = x.dtype.type(1)
@@ -162,6 +165,7 @@ def _tail(k: Kernels, x: Array, out: Array) -> tuple[Array, Array]:
     return a, ratio
 
 
+@pair("gelu", "f f")
 def _gelu_formula(k: Kernels, out: Array, x: Array) -> None:
     a, ratio = _tail(k, x, out)
     ratio *= a
@@ -172,6 +176,7 @@ def _gelu_formula(k: Kernels, out: Array, x: Array) -> None:
     out -= ratio
 
 
+@pair("gelu_gradient", "f f f")
 def _gelu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     """g (Phi(x) + x phi(x)): with d = Phi(-a) - a phi(a), it is g d for negative x, and g (1 - d) otherwise."""
     a, ratio = _tail(k, x, out)
@@ -194,11 +199,13 @@ def _one_plus_exp(k: Kernels, x: Array, out: Array) -> None:
     out += x.dtype.type(1)
 
 
+@pair("silu", "f f")
 def _silu_formula(k: Kernels, out: Array, x: Array) -> None:
     _one_plus_exp(k, x, out)
     np.divide(x, out, out=out)
 
 
+@pair("silu_gradient", "f f f")
 def _silu_gradient(k: Kernels, out: Array, g: Array, x: Array) -> None:
     """g s (1 + x (1 - s))."""
     one = x.dtype.type(1)
@@ -236,11 +243,13 @@ def _gated(a: Any, b: Any) -> tuple[Array, tuple[Array, Array]]:
     return current().evaluate("glu", _gated_formula, a=a, b=b), (a, b)
 
 
+@pair("swiglu", "f f f")
 def _swiglu_formula(k: Kernels, out: Array, gate: Array, up: Array) -> None:
     _silu_formula(k, out, gate)
     out *= up
 
 
+@pair("swiglu_gradient", "f f f f f")
 def _swiglu_gradient(k: Kernels, to_gate: Array, to_up: Array, g: Array, gate: Array, up: Array) -> None:
     """g up s (1 + gate (1 - s)) and g gate s, with s = sigmoid(gate)."""
     one = gate.dtype.type(1)

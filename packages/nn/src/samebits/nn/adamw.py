@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samebits.core import compiled
 from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks, power
 
 __all__ = ["Adam", "AdamW"]
@@ -104,27 +105,28 @@ def _update(slot: Slot, p: Array, g: Array, rate: float, keep: float = 1.0) -> N
     options, (b1, b2) = slot.options, slot.options.betas
     first = 1 - power(b1, slot.step)
     root = math.sqrt(1 - power(b2, slot.step))
-    numbers = constants(p.dtype, 1 - b1, b2, 1 - b2, keep, options.eps * root, rate * root / first)
-    for block in in_blocks(p, g, *slot.state.values()):
-        _adam(block, numbers)
+    numbers = np.array([1 - b1, b2, 1 - b2, keep, options.eps * root, rate * root / first], p.dtype)
+    moments = [array.reshape(-1) for array in slot.state.values()]
+    compiled.call(_adam, [p.reshape(-1), *moments], [g.reshape(-1)], [numbers])
 
 
-def _adam(block: list[Array], numbers: list[Array]) -> None:
-    """One step of a block, with the correction of v's bias taken out of the fraction; ``t`` is scratch."""
-    p, g, m, v, t = block
-    new_1, beta_2, new_2, keep, eps, size = numbers
+@compiled.pair("adam", "f f f f f")
+def _adam(parameters: Array, first: Array, second: Array, gradients: Array, numbers: Array) -> None:
+    """One step, with the correction of v's bias taken out of the fraction, block by block; ``t`` is scratch."""
+    new_1, beta_2, new_2, keep, eps, size = [numbers[i, ...] for i in range(6)]  # arrays without axes
+    for block in in_blocks(parameters, first, second, gradients):
+        p, m, v, g, t = block
+        np.subtract(g, m, out=t)
+        t *= new_1
+        m += t
+        np.multiply(g, new_2, out=t)
+        t *= g
+        v *= beta_2
+        v += t
 
-    np.subtract(g, m, out=t)
-    t *= new_1
-    m += t
-    np.multiply(g, new_2, out=t)
-    t *= g
-    v *= beta_2
-    v += t
-
-    p *= keep
-    np.sqrt(v, out=t)
-    t += eps
-    np.divide(m, t, out=t)
-    t *= size
-    p -= t
+        p *= keep
+        np.sqrt(v, out=t)
+        t += eps
+        np.divide(m, t, out=t)
+        t *= size
+        p -= t

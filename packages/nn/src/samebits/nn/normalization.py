@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import GROUP_ROWS, ColumnSums, Kernels, Numerics, current, store
+from samebits.core import GROUP_ROWS, ColumnSums, Kernels, Numerics, compiled, current, store
 from samebits.core.arguments import integer
+from samebits.core.compiled import pair
 from samebits.nn.arguments import number_within
 from samebits.nn.module import Module, parameter
 
@@ -144,9 +145,9 @@ def _vectors(working: Any, weight: Array | None, bias: Array | None, channels: i
     return factors, np.zeros(channels, working) if bias is None else bias.astype(working)
 
 
-def _narrowed(sums: ColumnSums, x: Array) -> Array:
+def _narrowed(sums: Array, x: Array) -> Array:
     """The sums in the dtype of x, zeros positive."""
-    out = store(sums.total(), np.empty(x.shape[-1], x.dtype))
+    out = store(sums, np.empty(x.shape[-1], x.dtype))
     out += x.dtype.type(0)
     return out
 
@@ -155,31 +156,100 @@ def _normalize_gradient(
     g: Array, x: Array, weight: Array | None, means: Array | None, scales: Array, biased: bool
 ) -> tuple[Array | None, ...]:
     """With h = (x - mean) s and a = g weight: the gradient of x is s (a - mean(a) - h mean(a h)), without mean(a) in `rms_norm`."""
-    numerics, working, channels = current(), scales.dtype, x.shape[-1]
+    channels = x.shape[-1]
     out = np.empty(x.shape, x.dtype)
-    factors, _ = _vectors(working, weight, None, channels)
-    count = working.type(channels)
-    to_weight, to_bias = [ColumnSums(numerics.kernels, channels, working) for _ in range(2)]
+    factors, _ = _vectors(scales.dtype, weight, None, channels)
+    target, *arguments = [array.reshape(-1, channels) for array in (out, g, x)]
+    groups = -(-len(target) // GROUP_ROWS)
+    sums = np.empty((2, groups, channels), scales.dtype)
+    function = _rms_norm_gradient if means is None else _layer_norm_gradient
+    arguments += [scales] if means is None else [scales, means]
+    sizes = np.array(target.shape, np.int64)
+    compiled.call(function, [target, *sums], arguments, [factors, sizes], (groups, GROUP_ROWS * channels))
+    wanted = weight is not None, biased
+    to_weight, to_bias = [_narrowed(_total(some), x) if want else None for some, want in zip(sums, wanted, strict=True)]
+    return out, to_weight, to_bias
 
-    def formula(kernels: Kernels, target: Array, gradient: Array, values: Array, scale: Array, *mean: Array) -> None:
-        h = values - mean[0][:, None] if mean else values
-        h = np.multiply(h, scale[:, None], out=h if mean else None)
-        product = gradient * h
-        shares = kernels.row_sums(product, factors)[:, None] / count
-        if weight is not None:
-            to_weight.add(product)
+
+def _total(groups: Array) -> Array:
+    """The sum of the sums of groups of rows."""
+    kernels = current().kernels
+    return kernels.sum(np.concatenate([np.zeros((1, groups.shape[1]), groups.dtype), groups]), 0)
+
+
+@pair("layer_norm_gradient", "f d d f f d d d q")
+def _layer_norm_gradient(
+    out: Array, to_weight: Array, to_bias: Array, g: Array, x: Array, scales: Array, means: Array, factors: Array, _: Array
+) -> None:
+    def formula(kernels: Kernels, target: Array, gradient: Array, values: Array, scale: Array, mean: Array) -> None:
+        h = values - mean[:, None]
+        h *= scale[:, None]
+        shares = _shares(kernels, gradient * h, factors, weights)
         np.multiply(gradient, factors, out=target)
-        if mean:
-            target -= kernels.row_sums(target)[:, None] / count
+        target -= kernels.row_sums(target)[:, None] / target.dtype.type(len(factors))
         h *= shares
         target -= h
         target *= scale[:, None]
-        if biased:
-            to_bias.add(gradient)
+        biases.append(kernels.group_sums(gradient))
 
-    rows = [array.reshape(-1, channels) for array in (out, g, x)]
-    numerics.evaluate_rows(formula, rows[:1], [*rows[1:], scales, *([] if means is None else [means])], GROUP_ROWS)
-    return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
+    weights: list[Array] = []
+    biases: list[Array] = []
+    current().evaluate_rows(formula, [out], [g, x, scales, means], GROUP_ROWS)
+    _put(weights, to_weight)
+    _put(biases, to_bias)
+
+
+@pair("rms_norm_gradient", "f d d f f d d q")
+def _rms_norm_gradient(
+    out: Array, to_weight: Array, _: Array, g: Array, x: Array, scales: Array, factors: Array, __: Array
+) -> None:
+    def formula(kernels: Kernels, target: Array, gradient: Array, values: Array, scale: Array) -> None:
+        h = values * scale[:, None]
+        shares = _shares(kernels, gradient * h, factors, weights)
+        np.multiply(gradient, factors, out=target)
+        h *= shares
+        target -= h
+        target *= scale[:, None]
+
+    weights: list[Array] = []
+    current().evaluate_rows(formula, [out], [g, x, scales], GROUP_ROWS)
+    _put(weights, to_weight)
+
+
+def _put(sums: list[Array], groups: Array) -> None:
+    """Put the sums of blocks into those of groups, of which fast arithmetic makes fewer."""
+    found = np.concatenate([groups[:0], *sums])
+    groups[: len(found)], groups[len(found) :] = found, 0
+
+
+def _shares(kernels: Kernels, product: Array, factors: Array, weights: list[Array]) -> Array:
+    """mean(a h) of the rows, from g h; its sums over groups of rows are added to ``weights``."""
+    weights.append(kernels.group_sums(product))
+    shares: Array = kernels.row_sums(product, factors)[:, None] / product.dtype.type(len(factors))
+    return shares
+
+
+@pair("layer_norm", "f d d f d d d")
+def _layer_norm_formula(
+    kernels: Kernels, target: Array, scale: Array, mean: Array, values: Array, weight: Array, bias: Array, eps: Array
+) -> None:
+    np.divide(kernels.row_sums(values), mean.dtype.type(len(weight)), out=mean)
+    np.subtract(values, mean[:, None], out=target)
+    _scale_rows(kernels, target, scale, target, weight, eps)
+    target += bias
+
+
+@pair("rms_norm", "f d f d d")
+def _rms_norm_formula(kernels: Kernels, target: Array, scale: Array, values: Array, weight: Array, eps: Array) -> None:
+    _scale_rows(kernels, target, scale, values, weight, eps)
+
+
+def _scale_rows(kernels: Kernels, target: Array, scale: Array, values: Array, weight: Array, eps: Array) -> None:
+    """Multiply rows by 1 / sqrt(mean(values^2) + eps), which is put into ``scale``, and by the weight."""
+    squares = kernels.row_sums(values * values) / scale.dtype.type(len(weight))
+    np.divide(scale.dtype.type(1), np.sqrt(squares + eps), out=scale)
+    np.multiply(values, scale[:, None], out=target)
+    target *= weight
 
 
 @kernel(_normalize_gradient)
@@ -187,28 +257,17 @@ def _normalize(x: Any, weight: Any, bias: Any, eps: float, function: str) -> tup
     numerics = _check_channels(function, x, weight=weight, bias=bias)
     working, channels = numerics.working(x.dtype), x.shape[-1]
     out = np.empty(x.shape, x.dtype)
-    rows = x.reshape(-1, channels)
+    rows, results = [array.reshape(-1, channels) for array in (x, out)]
     factors, shifts = _vectors(working, weight, bias, channels)
-    count = working.type(channels)
-    scales = np.empty(len(rows), working)
-    means = np.empty(len(rows), working) if function == "layer_norm" else None
-
-    def formula(kernels: Kernels, target: Array, scale: Array, *blocks: Array) -> None:
-        *mean, values = blocks
-        if mean:
-            np.divide(kernels.row_sums(values), count, out=mean[0])
-            values = np.subtract(values, mean[0][:, None], out=target)
-        variances = kernels.row_sums(values * values) / count
-        np.divide(working.type(1), np.sqrt(variances + working.type(eps)), out=scale)
-        np.multiply(values, scale[:, None], out=target)
-        if weight is not None:
-            target *= factors
-        if bias is not None:
-            target += shifts
-
-    outs = [out.reshape(-1, channels), scales, *([] if means is None else [means])]
-    numerics.evaluate_rows(formula, outs, [rows])
-    return out, (x, weight, means, scales, bias is not None)
+    scales, means = np.empty((2, len(rows)), working)
+    if function == "layer_norm":
+        if bias is None:
+            np.negative(shifts, out=shifts)  # x + -0.0 is x, also for a negative zero
+        shared = [factors, shifts, np.array(eps, working)]
+        numerics.evaluate_rows(_layer_norm_formula, [results, scales, means], [rows], shared=shared)
+        return out, (x, weight, means, scales, bias is not None)
+    numerics.evaluate_rows(_rms_norm_formula, [results, scales], [rows], shared=[factors, np.array(eps, working)])
+    return out, (x, weight, None, scales, False)
 
 
 def _statistics(numerics: Numerics, rows: Array) -> tuple[Array, Array]:
@@ -260,7 +319,7 @@ def _batch_norm_gradient(
         np.multiply(gradient, factors, out=target)
 
     numerics.evaluate_rows(formula, [results], [gradients, rows])
-    return out, None if weight is None else _narrowed(to_weight, x), _narrowed(to_bias, x) if biased else None
+    return out, None if weight is None else _narrowed(to_weight.total(), x), _narrowed(to_bias.total(), x) if biased else None
 
 
 @kernel(_batch_norm_gradient)

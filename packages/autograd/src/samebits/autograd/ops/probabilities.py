@@ -19,6 +19,7 @@ from samebits.autograd.ops.reductions import kept, over_rows
 from samebits.autograd.ops.reductions import sum as sum_
 from samebits.autograd.tensor import Axis, Tensor
 from samebits.core import Kernels, current, refuse_rows
+from samebits.core.compiled import pair
 
 
 def softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -40,11 +41,14 @@ def _softmax_rule(g: Any, x: Any, axis: int) -> Any:
 
 @operation(_softmax_rule)
 def _softmax(x: Any, axis: int) -> Array:
-    def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
-        kernels.exp(shifted, shifted)
-        np.divide(shifted, kernels.sum(shifted, -1)[:, None], out=out)
+    return _by_rows("softmax", _softmax_formula, x, axis)
 
-    return _by_rows("softmax", finish, x, axis)
+
+@pair("softmax", "f f")
+def _softmax_formula(kernels: Kernels, out: Array, x: Array) -> None:
+    shifted = _shifted(kernels, x)
+    kernels.exp(shifted, shifted)
+    np.divide(shifted, kernels.sum(shifted, -1)[:, None], out=out)
 
 
 def log_softmax(x: Tensor, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -66,12 +70,14 @@ def _log_softmax_rule(g: Any, x: Any, axis: int) -> Any:
 
 @operation(_log_softmax_rule)
 def _log_softmax(x: Any, axis: int) -> Array:
-    def finish(kernels: Kernels, shifted: Array, out: Array) -> None:
-        _, _, rest, _ = exp_weights(kernels, shifted)
-        kernels.log1p(rest, logarithm := np.empty_like(rest))
-        np.subtract(shifted, logarithm[:, None], out=out)
+    return _by_rows("log_softmax", _log_softmax_formula, x, axis)
 
-    return _by_rows("log_softmax", finish, x, axis)
+
+def _log_softmax_formula(kernels: Kernels, out: Array, x: Array) -> None:
+    shifted = _shifted(kernels, x)
+    _, _, rest, _ = exp_weights(kernels, shifted)
+    kernels.log1p(rest, logarithm := np.empty_like(rest))
+    np.subtract(shifted, logarithm[:, None], out=out)
 
 
 def logsumexp(x: Tensor, axis: Axis = None, *, keepdims: bool = False, dim: Axis = None, keepdim: bool = False) -> Tensor:
@@ -180,18 +186,20 @@ def _axes(x: Any, axis: int) -> tuple[int, ...]:
     return (axis % x.ndim,)
 
 
-def _by_rows(name: str, finish: Callable[[Kernels, Array, Array], None], x: Array, axis: int) -> Array:
-    """Evaluate ``finish(kernels, x - max, out)`` for the vectors along ``axis``."""
+def _shifted(kernels: Kernels, x: Array) -> Array:
+    """The rows of x less their maxima, which must be finite."""
+    tops = np.maximum.reduce(x, axis=-1, keepdims=True)
+    kernels.require_finite(tops)
+    return x - tops
+
+
+def _by_rows(name: str, formula: Callable[[Kernels, Array, Array], None], x: Array, axis: int) -> Array:
+    """Evaluate ``formula(kernels, out, x)`` for the vectors along ``axis``."""
     numerics = current().checked(name, x=x)
     if not x.ndim:
         raise ValueError(f"{name}: x must have at least one axis, got shape ()")
     moved = np.moveaxis(x, axis, -1)
     out = np.empty(moved.shape, x.dtype)
-
-    def formula(kernels: Kernels, target: Array, block: Array) -> None:
-        tops = np.maximum.reduce(block, axis=-1, keepdims=True)
-        kernels.require_finite(tops)
-        finish(kernels, block - tops, target)
 
     if x.size:
         rows, results = [array.reshape(-1, moved.shape[-1]) for array in (moved, out)]
