@@ -33,6 +33,7 @@ WITHOUT: dict[str, set[str]] = {
     "samebits.autograd": {"AnomalyError"},
     "samebits.core": set(),
     "samebits.drift": set(),
+    "samebits.kernels": set(),
     "samebits.lm": set(),
     "samebits.nn": set(),
     "samebits.text": set(),

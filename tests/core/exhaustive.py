@@ -34,7 +34,7 @@ Bits = NDArray[np.uint32]
 
 NAN = np.uint32(0x7FC00000)
 SIGN = np.uint32(1 << 31)
-CODE = ["arithmetic", "blocks", "constants", "elementary", "exponential", "logarithm", "ties", "trigonometry"]
+CODE = ["arithmetic", "blocks", "compiled", "constants", "elementary", "exponential", "logarithm", "ties", "trigonometry"]
 CHUNK = 1 << 20  # bit patterns to a task
 BLOCK = 1 << 14  # bit patterns to a step inside it
 SAVE_EVERY = 2.0  # seconds

@@ -1,0 +1,38 @@
+"""The CPU levels to test, and a context in which one of them, or NumPy, computes."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from samebits import kernels
+from samebits.core import compiled
+
+Using = Callable[[str | None], Any]
+
+
+@contextmanager
+def _using(level: str | None) -> Iterator[None]:
+    before = {pair: pair.kernel for pair in compiled.pairs()}
+    compiled.use(level)
+    try:
+        yield
+    finally:
+        for pair, kernel in before.items():
+            pair.kernel = kernel
+
+
+@pytest.fixture
+def using() -> Using:
+    """``with using(level):`` computes with the kernels of that level, with None as level with NumPy."""
+    return _using
+
+
+@pytest.fixture(params=kernels.LEVELS)
+def level(request: pytest.FixtureRequest) -> str:
+    """Every level of this CPU; the others, and all where nothing is compiled, are skipped."""
+    wanted = str(request.param)
+    if wanted not in kernels.levels():
+        pytest.skip(f"this machine has no compiled kernels for {wanted}: {kernels.describe()}")
+    return wanted

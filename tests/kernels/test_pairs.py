@@ -1,0 +1,347 @@
+"""Every compiled kernel gives the bytes of its NumPy version, at every CPU level of this machine."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from samebits import kernels, nn
+from samebits.autograd import Tensor
+from samebits.core import Stream, blocks, compiled, current, elementary, grid, linalg, mixing, reductions
+from samebits.core.modes import EXACT
+
+Array = NDArray[Any]
+Using = Callable[[str | None], Any]
+FORMULAS = {pair.name: pair for pair in compiled.pairs() if not pair.name.endswith("_float32")}
+ELEMENTARY = [name.removesuffix("_float32") for name in (pair.name for pair in compiled.pairs()) if name.endswith("_float32")]
+# Where functions change their branch, saturate or overflow; zeros, subnormals, infinities, NaNs with both signs and payloads.
+EDGES = [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 1.17549435e-38, 2.0**-14, 0.5, 1.0, -1.0, 1.5707964, 20.0, -20.0, 88.72284]
+EDGES += [
+    -87.33655,
+    -103.97208,
+    104.0,
+    -150.0,
+    708.0,
+    -710.0,
+    750.0,
+    -1000.0,
+    2.0**20,
+    -(2.0**21),
+    1e30,
+    3.4028235e38,
+    np.inf,
+    -np.inf,
+]
+SPECIAL = np.concatenate(
+    [np.array(EDGES, np.float32).view(np.uint32), np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF], np.uint32)]
+)
+
+
+def bits(x: Array) -> list[int]:
+    return np.ascontiguousarray(x).view(np.uint32 if x.dtype == np.float32 else np.uint64).ravel().tolist()
+
+
+@st.composite
+def arrays(draw: st.DrawFn, shape: tuple[int, ...], *, finite: bool = False) -> Array:
+    """float32 of a shape: ordinary numbers of some magnitude, any bits, special values; contiguous, strided or reversed."""
+    rng = np.random.Generator(np.random.PCG64(draw(st.integers(0, 2**32))))
+    spread = (*shape[:-1], shape[-1] * 2 + 1) if shape else shape
+    x = (rng.standard_normal(spread) * 10.0 ** draw(st.integers(-6, 6))).astype(np.float32)
+    kind = draw(st.sampled_from(["ordinary"] if finite else ["ordinary", "bits", "special"]))
+    if kind == "bits":
+        x = rng.integers(0, 2**32, spread, np.uint32).view(np.float32)
+    elif kind == "special":
+        x = np.where(rng.random(spread) < 0.3, SPECIAL.view(np.float32)[rng.integers(0, len(SPECIAL), spread)], x)
+    if not shape:
+        return x[()] if isinstance(x, np.float32) else x.reshape(())
+    step = draw(st.sampled_from([1, 2, -1]))
+    x = x[..., ::step][..., : shape[-1]]
+    return np.ascontiguousarray(x) if step == 1 and draw(st.booleans()) else x
+
+
+sizes = st.one_of(st.integers(0, 40), st.sampled_from([255, 256, 257, 511, 513, 1000, 4097]))
+
+
+def same(using: Using, level: str, compute: Callable[[], Array | tuple[Array, ...]]) -> None:
+    """The results of both versions have the same bytes."""
+    with using(None):
+        expected = compute()
+    with using(level):
+        found = compute()
+    for right, given_ in zip(
+        expected if isinstance(expected, tuple) else (expected,), found if isinstance(found, tuple) else (found,), strict=True
+    ):
+        assert bits(given_) == bits(right)
+
+
+def test_every_pair_has_a_compiled_version(level: str) -> None:
+    assert [pair.name for pair in compiled.pairs() if kernels.find(pair.name, level) is None] == []
+    assert len(ELEMENTARY) == 14
+
+
+@pytest.mark.parametrize("name", ELEMENTARY)
+def test_elementary_functions_are_those_of_numpy(name: str, level: str, using: Using) -> None:
+    @settings(max_examples=30, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        x = data.draw(arrays((data.draw(sizes),)))
+        same(using, level, lambda: getattr(elementary, name)(x))
+
+    holds()
+    same(using, level, lambda: getattr(elementary, name)(SPECIAL.view(np.float32)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pair.name
+        for pair in FORMULAS.values()
+        if set(pair.dtypes) == {np.dtype(np.float32)} and pair.name not in {"softmax", "adam"}
+    ],
+)
+def test_fused_elementwise_formulas_are_those_of_numpy(name: str, level: str, using: Using) -> None:
+    pair = FORMULAS[name]
+    results = 2 if name == "swiglu_gradient" else 1
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        size = data.draw(sizes)
+        xs = {f"x{i}": data.draw(arrays((size,))) for i in range(len(pair.dtypes) - results)}
+        same(using, level, lambda: current().evaluate(name, pair.numpy, results, **xs))
+
+    holds()
+
+
+rows = st.tuples(st.integers(0, 5), st.one_of(st.integers(1, 40), st.sampled_from([255, 257, 384, 513, 1030, 17000])))
+
+
+def test_softmax_is_that_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        x = data.draw(arrays(data.draw(rows)))
+
+        def compute() -> Array:
+            out = np.empty(x.shape, np.float32)
+            try:
+                EXACT.evaluate_rows(FORMULAS["softmax"].numpy, [out], [x])
+            except FloatingPointError:
+                out[...] = -1
+            return out
+
+        same(using, level, compute)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_normalizations_are_those_of_numpy(name: str, level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        x = data.draw(arrays(data.draw(rows)))
+        with np.errstate(invalid="ignore"):
+            shared = [data.draw(arrays(x.shape[1:])).astype(np.float64) for _ in range(2 if name == "layer_norm" else 1)]
+
+        def compute() -> tuple[Array, ...]:
+            out, numbers = np.empty(x.shape, np.float32), np.empty((len(shared), len(x)))
+            EXACT.evaluate_rows(FORMULAS[name].numpy, [out, *numbers], [x], shared=[*shared, np.array(1e-5)])
+            numbers[np.isnan(numbers)] = np.nan  # inside, the bits of a NaN are not defined
+            return out, numbers
+
+        same(using, level, compute)
+
+    holds()
+
+
+def test_blocks_and_threads_change_nothing(level: str, using: Using) -> None:
+    x = np.linspace(-90, 90, 1_000_003, dtype=np.float32)
+    before = kernels.threads()
+    try:
+        with using(level):
+            kernels.threads(1)
+            right = elementary.exp(x)
+            for count in (2, 3, 7):
+                kernels.threads(count)
+                assert elementary.exp(x).tobytes() == right.tobytes()
+    finally:
+        kernels.threads(before)
+
+
+def test_a_result_may_overlap_its_argument(level: str, using: Using) -> None:
+    with using(level):
+        x = np.linspace(-3, 3, 1000, dtype=np.float32)
+        right = elementary.tanh(x)
+        for out, given_ in ((x.copy(),) * 2, ((wide := np.append(x, x[:1]))[1:], wide[:-1])):
+            given_[...] = x
+            assert elementary.tanh(given_, out=out).tobytes() == right.tobytes()
+
+
+def test_arrays_that_are_not_contiguous_are_copied_block_by_block(level: str, using: Using) -> None:
+    x = np.linspace(-9, 9, 700 * 300, dtype=np.float32).reshape(300, 700).T
+    out = np.empty((300, 700), np.float32).T
+    with using(level):
+        blocks.evaluate_rows(FORMULAS["softmax"].numpy, [out], [x])
+        expected = np.empty((700, 300), np.float32)
+        blocks.evaluate_rows(FORMULAS["softmax"].numpy, [expected], [np.ascontiguousarray(x)])
+    assert out.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "var", "std", "norm", "logsumexp"])
+def test_reductions_are_those_of_numpy(name: str, level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        shape = data.draw(
+            st.sampled_from(
+                [(1,), (7,), (255,), (1000,), (70_001,), (3, 5), (300, 7), (7, 300), (2, 3, 4), (5, 257, 3), (2, 600, 300)]
+            )
+        )
+        x = data.draw(arrays(shape))
+        axis = data.draw(st.sampled_from([None, *range(len(shape)), -1, *([(0, len(shape) - 1)] if len(shape) > 1 else [])]))
+        same(using, level, lambda: np.asarray(getattr(reductions, name)(x, axis)))
+
+    holds()
+
+
+def test_products_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        m, k, n = (data.draw(st.sampled_from([1, 2, 5, 17, 40, 300])) for _ in range(3))
+        batch = data.draw(st.sampled_from([(), (1,), (3,)]))
+        a, b = data.draw(arrays((*batch, m, k), finite=True)), data.draw(arrays((*batch, k, n), finite=True))
+        if data.draw(st.booleans()):
+            a = np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
+        if data.draw(st.booleans()):
+            b = np.ascontiguousarray(b.swapaxes(-1, -2)).swapaxes(-1, -2)
+        same(using, level, lambda: np.asarray(linalg.matmul(a, b)))
+
+    holds()
+
+
+@pytest.mark.parametrize("axis", [-1, -2])
+def test_grids_are_those_of_numpy_also_where_the_order_of_a_sum_could_decide(axis: Any, level: str, using: Using) -> None:
+    x = np.ones((1, 40, 40), np.float32)
+    x[0, 3, 4], x[0, :, 9], x[0, 7] = 1e-30, 0, -0.0
+    root = float(np.sqrt((4.0**3 / (1 + 2.0**-11) - 36) / 4))  # the squares add up to where the exponent changes
+    for place in np.ndindex(2, 2):
+        x[0][place] = root
+    same(using, level, lambda: grid.grid_vectors(x, axis, 26))
+    same(using, level, lambda: grid.grid_vectors(x.astype(np.float64) * 1.1, axis, 26))
+    x[0, 5, 5] = np.inf
+    with using(level), pytest.raises(FloatingPointError):
+        grid.grid_vectors(x, axis, 26)
+
+
+def test_random_numbers_are_those_of_numpy(level: str, using: Using) -> None:
+    def draws() -> tuple[Array, ...]:
+        stream = Stream(3)
+        return (
+            stream.uniform(1001, low=-3, high=5),
+            stream.uniform(9, low=1, high=np.nextafter(np.float32(1), np.float32(2))),
+            stream.normal((1001, 3), mean=0.5, std=3),
+            stream.normal(70_001, std=1e38),
+            stream.integers(-5, 2**40, 1001).astype(np.float64),
+            stream.integers(-(2**63), 2**63, 11).view(np.float64),
+            stream.integers(0, 2**64 - 2**63, 11).view(np.float64),
+        )
+
+    same(using, level, draws)
+
+
+def test_adam_is_that_of_numpy(level: str, using: Using) -> None:
+    rng = np.random.Generator(np.random.PCG64(5))
+    start = [rng.standard_normal(70_001).astype(np.float32) for _ in range(4)]
+    np.abs(start[2], out=start[2])
+    numbers = np.array([0.1, 0.95, 0.05, 0.999, 1e-6, 0.01], np.float32)
+
+    def step() -> tuple[Array, ...]:
+        p, m, v, g = (x.copy() for x in start)
+        compiled.call(FORMULAS["adam"].numpy, [p, m, v], [g], [numbers])
+        return p, m, v
+
+    same(using, level, step)
+
+
+def test_no_product_is_fused_with_a_sum(level: str) -> None:
+    rng = np.random.Generator(np.random.PCG64(6))
+    p, m, v, g = (np.abs(rng.standard_normal(4096)).astype(np.float32) for _ in range(4))
+    numbers = np.array([0.1, 0.95, 0.05, 0.999, 1e-6, 0.01], np.float32)
+    distance = g - m
+    twice = distance * numbers[0] + m
+    once = (distance.astype(np.float64) * numbers[0] + m).astype(np.float32)  # as a fused multiply-add rounds
+    assert np.count_nonzero(twice != once) > 100
+    kernel = kernels.find("adam", level)
+    assert kernel is not None
+    kernel(len(p), 1, [p, m, v, g, numbers])
+    assert np.array_equal(m, twice)
+
+
+def test_functions_inside_formulas_are_those_of_numpy(level: str, using: Using) -> None:
+    kernels_ = EXACT.kernels
+
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        with np.errstate(invalid="ignore"):
+            x = data.draw(arrays(data.draw(rows))).astype(np.float64) * data.draw(st.sampled_from([1.0, 1.0000001, 1e-30]))
+        alone = np.where(np.isnan(x), 0.0, x)
+
+        def compute() -> tuple[Array, ...]:
+            with np.errstate(all="ignore"):
+                kernels_.exp(alone, powers := np.empty_like(alone))
+                kernels_.exp(alone, inside := alone.copy())
+                kernels_.exp(strided := alone[..., ::-1], other := np.empty_like(strided))
+                sums = kernels_.row_sums(x), kernels_.sum(x, -1), kernels_.sum(x, 0), kernels_.row_sums(x, x[:1].sum(0))
+            return powers, inside, np.ascontiguousarray(other), *(np.where(np.isnan(one), np.nan, one) for one in sums)
+
+        same(using, level, compute)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm"])
+def test_gradients_of_normalizations_are_those_of_numpy(name: str, level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        shape = data.draw(st.sampled_from([(1, 1), (0, 5), (5, 3), (32, 64), (33, 65), (100, 257), (64, 700)]))
+        x, g = (data.draw(arrays(shape)) for _ in range(2))
+        weight = data.draw(arrays(shape[1:])) if data.draw(st.booleans()) else None
+
+        def compute() -> tuple[Array, ...]:
+            tensors = [Tensor(one, requires_grad=True) for one in (x, *([] if weight is None else [weight, weight.copy()]))]
+            with np.errstate(all="ignore"):
+                y = getattr(nn, name)(*(tensors if name == "layer_norm" else tensors[:2]))
+                y.backward(Tensor(g))
+            return tuple(np.asarray(one.grad.data) for one in tensors if one.grad is not None)
+
+        same(using, level, compute)
+
+    holds()
+
+
+def test_weights_of_attention_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        shape = data.draw(st.sampled_from([(1, 1, 3, 1), (2, 3, 32, 5), (1, 2, 7, 16), (1, 1, 32, 300)]))
+        scores = data.draw(arrays(shape, finite=True)).astype(np.float64) * 1.1
+        for key in range(1, shape[-1], 2):
+            scores[..., : key % 7, key] = -np.inf  # masked
+
+        def compute() -> tuple[Array, ...]:
+            with np.errstate(all="ignore"):
+                totals, logs = mixing.weigh(weights := scores.copy())
+                mixing.powers(others := scores.copy(), logs)
+            return weights, totals, logs, others
+
+        same(using, level, compute)
+
+    holds()
