@@ -57,7 +57,8 @@ static inline __attribute__((always_inline)) int columns_on_grids(const struct j
     int64_t place = strip / strips * rows * columns + first;
     double *restrict out = (double *)job->arrays[0] + place;
     const void *restrict x = (const char *)job->arrays[1] + place * size;
-    double squares[BLOCK] = {0};
+    double squares[BLOCK];
+    for (int64_t j = 0; j < n; j++) squares[j] = 0.0; /* an initializer would call memset, which there is none of on Windows */
     for (int64_t i = 0; i < rows; i++)
       for (int64_t j = 0; j < n; j++) squares[j] += at(x, i * columns + j, is_wide) * at(x, i * columns + j, is_wide);
     for (int64_t j = 0; j < n; j++) {
