@@ -179,6 +179,44 @@ def test_a_signal_saves_and_prints_how_to_continue(name: str, status: int) -> No
     assert checkpoint.read_header("runs/small/checkpoint.safetensors")[1]["step"] == str(step)
 
 
+def test_a_second_trainer_in_the_folder_is_refused_and_names_the_first() -> None:
+    Path("small.toml").write_text(CONFIG.format(steps=100_000))
+    command = [sys.executable, "-c", "from samebits.cli.app import app; app()", "train", "small.toml"]
+    metrics = Path("runs/small/metrics.jsonl")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not metrics.exists():
+            time.sleep(0.01)
+        for option in ("--out", "runs/small"), ():
+            done = run("train", "small.toml", "--resume", *option)
+            assert done.exit_code == 2 and f"runs/small is in use by process {process.pid} on " in done.output
+        process.kill()
+    assert "\n" in metrics.read_text() and run("train", "small.toml", "--out", "other", "--resume").exit_code == 2
+
+
+def test_a_run_is_prolonged_if_its_schedule_allows_it() -> None:
+    assert run("train", "small.toml").exit_code == 0
+    Path("small.toml").write_text(CONFIG.format(steps=10))
+    done = run("train", "small.toml", "--resume")
+    assert done.exit_code == 2 and "the 8 steps so far would have had other learning rates" in done.output
+    constant = 'schedule = "constant"\n'
+    Path("flat.toml").write_text(constant + CONFIG.format(steps=8))
+    assert run("train", "flat.toml").exit_code == 0
+    Path("flat.toml").write_text(constant + CONFIG.format(steps=10))
+    done = run("train", "flat.toml", "--resume")
+    assert done.exit_code == 0 and "resuming after step 8" in done.output and "step 10 of 10" in done.output
+
+
+def test_a_new_run_starts_from_the_weights_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    run("train", "small.toml")
+    monkeypatch.setattr(presets, "published", lambda _: {"weights": "0", "text": "0"})  # of a run from random weights
+    done = run("train", "small.toml", "--init-from", "runs/small")
+    assert done.exit_code == 0 and "starting from the weights in runs/small-2/initial.safetensors" in done.output
+    assert "started from weights of the digest" in run("info", "runs/small-2").output
+    done = run("train", "--resume", "--out", "runs/small", "--init-from", "runs/small-2")
+    assert done.exit_code == 2 and "--init-from starts a new run" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -11,7 +11,7 @@ from samebits.core.files import replace_file
 from samebits.lm import CheckpointError, ConfigError, ModelConfig, TrainConfig, checkpoint, open_run, start
 from samebits.lm.metrics import read_metrics
 from samebits.lm.run import checkpoint_of
-from samebits.lm.safetensors import written
+from samebits.lm.safetensors import portable, written
 from samebits.text import CharacterTokenizer, save_tokenizer
 
 pytestmark = pytest.mark.once
@@ -116,3 +116,51 @@ def test_a_damaged_line_of_metrics_is_named(tmp_path: Path, content: bytes, mess
     (tmp_path / "metrics.jsonl").write_bytes(content)
     with pytest.raises(ValueError, match=r"metrics\.jsonl, " + message):
         read_metrics(tmp_path)
+
+
+def test_a_run_starts_from_the_weights_of_another(config: TrainConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "first").trainer.train()
+    first = open_run(tmp_path / "first")
+    (tmp_path / "other.txt").write_text("on the mat sat the cat. " * 40, newline="\n")
+    other = replace(config, data=str(tmp_path / "other.txt"), tokenizer=str(tmp_path / "first/tokenizer.json"), seed=5)
+    run = start(other, tmp_path / "second", init_from=tmp_path / "first")
+    assert checkpoint.digest(run.trainer.model.state_dict()) == checkpoint.digest(first.model.state_dict())
+    assert run.trainer.step == 0 and run.trainer.initial
+    again = start(other, tmp_path / "second")  # as if it was killed before its first checkpoint
+    assert again.trainer.initial == run.trainer.initial
+    again.trainer.train()
+    run = start(other, tmp_path / "third", init_from=tmp_path / "first/checkpoint.safetensors")
+    run.trainer.train()
+    files = [tmp_path / name / "checkpoint.safetensors" for name in ("second", "third")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert checkpoint.read_header(files[0])[1]["initial"] == run.trainer.initial
+    (tmp_path / "second/initial.safetensors").unlink()  # it is of no use after the first checkpoint
+    assert start(other, tmp_path / "second").trainer.initial == run.trainer.initial
+    with pytest.raises(ValueError, match=r"init_from starts a new run, but .*second has a checkpoint"):
+        start(other, tmp_path / "second", init_from=tmp_path / "first")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_run_starts_from_a_plain_file_with_our_names(config: TrainConfig, tmp_path: Path, dtype: str) -> None:
+    weights = {name: x.astype(dtype) for name, x in start(config, tmp_path / "first").trainer.model.state_dict().items()}
+    with replace_file(tmp_path / "plain.safetensors") as file:
+        file.writelines(written({name: portable(name, x) for name, x in weights.items()}, {"format": "pt"}))
+    run = start(config, tmp_path / "run", init_from=tmp_path / "plain.safetensors")
+    for name, x in run.trainer.model.state_dict().items():
+        assert x.dtype == np.float32 and np.array_equal(x, weights[name].astype(np.float32))
+
+
+def test_weights_that_do_not_fit_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "first").trainer.train()
+    with pytest.raises(CheckpointError, match=r"(?s)checkpoint\.safetensors: load_state_dict: .*is missing"):
+        start(replace(config, model=replace(config.model, layers=2)), tmp_path / "run", init_from=tmp_path / "first")
+    with pytest.raises(ConfigError, match=r'tokenizer must be that of the initial weights.*set it .* "[^"]*tokenizer\.json"'):
+        start(replace(config, tokenizer="byte"), tmp_path / "bytes", init_from=tmp_path / "first")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        start(config, tmp_path / "none", init_from=tmp_path / "nothing")
+    assert not (tmp_path / "none").exists()
+    model, _, _ = open_run(tmp_path / "first")
+    bad = {name: np.full_like(x, np.inf) for name, x in model.state_dict().items()}
+    checkpoint.save(tmp_path / "bad.safetensors", bad)
+    with pytest.raises(CheckpointError, match="the weights must be finite"):
+        start(config, tmp_path / "none", init_from=tmp_path / "bad.safetensors")

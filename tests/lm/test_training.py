@@ -31,6 +31,7 @@ from samebits.lm import (
 )
 from samebits.lm.checkpoint import digest, load, save
 from samebits.lm.metrics import read_metrics
+from samebits.lm.run_lock import FolderInUseError
 from samebits.text import Batches, evaluation_windows
 
 pytestmark = pytest.mark.once
@@ -234,6 +235,68 @@ def test_a_checkpoint_of_another_run_is_refused(whole: tuple[Path, str]) -> None
     with pytest.raises(CheckpointError, match="not a checkpoint of this run: data is '', this run's is 'other'"):
         trainer(folder=whole[0], data="other")
     assert trainer(replace(CONFIG, data="moved"), whole[0]).step == 6
+
+
+@pytest.mark.parametrize(("schedule", "longer"), [("constant", {}), ("wsd", {"decay": 1}), ("constant", {"schedule": "wsd"})])
+def test_a_run_that_is_prolonged_has_the_weights_of_one_of_that_length(
+    tmp_path: Path, schedule: str, longer: dict[str, Any]
+) -> None:
+    short = replace(CONFIG, schedule=schedule, decay=0, steps=4)
+    long = (
+        replace(CONFIG, schedule=schedule, decay=2, steps=9)
+        if not longer
+        else replace(short, **{"steps": 9, "decay": 2} | longer)
+    )
+    trainer(short, tmp_path).train()
+    one = trainer(long, tmp_path)
+    assert one.step == 4
+    one.train()
+    whole = trainer(long)
+    whole.train()
+    assert one.step == 9 and weights(one) == weights(whole)
+    assert load(tmp_path / "checkpoint.safetensors").metadata["config"] == long.to_toml()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ({}, {"steps": 8}, "steps is 6, this run's is 8: the 6 steps so far would have had other learning rates"),
+        ({"schedule": "wsd", "decay": 2}, {"steps": 8}, 'schedule is "constant", or "wsd" before its decay; init_from starts'),
+        ({"schedule": "wsd", "decay": 0}, {"steps": 8, "decay": 3}, "decay is 0, this run's is 3: the 6 steps so far"),
+        ({"schedule": "constant"}, {"steps": 8, "schedule": "cosine"}, "schedule is 'constant', this run's is 'cosine'"),
+        ({"schedule": "constant"}, {"steps": 5}, "steps must be at least 6, the steps so far"),
+        ({"schedule": "constant"}, {"steps": 8, "learning_rate": 0.1}, "not a checkpoint of this run: steps is 6"),
+    ],
+)
+def test_a_run_that_cannot_be_prolonged_says_why(
+    tmp_path: Path, before: dict[str, Any], after: dict[str, Any], message: str
+) -> None:
+    config = replace(CONFIG, **before)
+    trainer(config, tmp_path).train()
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        trainer(replace(config, **after), tmp_path)
+
+
+def test_two_trainers_in_one_folder_are_refused(tmp_path: Path) -> None:
+    found: list[str] = []
+
+    def other(*_: Any) -> None:
+        def attempt() -> None:
+            for use in (trainer(folder=tmp_path).train, one.save):
+                try:
+                    use()
+                except FolderInUseError as error:
+                    found.append(str(error))
+
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        thread.join()
+
+    one = trainer(replace(CONFIG, steps=2), tmp_path, callbacks=[other])
+    one.windows = ()
+    one.train()
+    assert len(found) == 4 and all("in use by another thread" in message for message in found)
+    assert [line["step"] for line in metrics(tmp_path)] == [1, 2]
 
 
 @pytest.mark.parametrize("numerics", ["exact", "fast"])

@@ -104,6 +104,10 @@ def train(
     preset: Annotated[str | None, typer.Option(help=PRESETS)] = None,
     fast: FAST = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    init_from: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN_OR_FILE", help="Start from the weights of another run, or of a safetensors file."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="The folder to keep the run in, by default runs/NAME.", show_default=False),
@@ -111,13 +115,13 @@ def train(
 ) -> None:
     """Train a language model, print a sample of it, and say whether its bits are the published ones.
 
-    Exit status: 0 the same bits, or none are published; 1 other bits; 2 an error; 130 interrupted by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP, with
-    the run saved.
+    Exit status: 0 the same bits, or none are published; 1 other bits; 2 an error; 130 interrupted by Ctrl-C, 143 by SIGTERM,
+    129 by SIGHUP, with the run saved.
     """
     with reported_errors():
         from samebits.cli.training import train_model
 
-        raise typer.Exit(train_model(config, preset=preset, fast=fast, resume=resume, out=out))
+        raise typer.Exit(train_model(config, preset=preset, fast=fast, resume=resume, init_from=init_from, out=out))
 
 
 @app.command()

@@ -48,6 +48,8 @@ def print_checkpoint(source: Path) -> int:
         console.print(f"{escape(name):40} {entry.dtype:6} {shape}", soft_wrap=True)
     console.print(f"\nstep        {int(metadata.get('step', 0)):,} of {config.steps:,}")
     console.print(f"parameters  {model.parameter_count():,}; {flops_per_token(model.config):,} operations per training token")
+    if "initial" in metadata:
+        console.print(f"started from weights of the digest {escape(metadata['initial'])}", soft_wrap=True)
     console.print(f"weights     {checkpoint.digest(model.state_dict())}")
     console.print(f"checkpoint  {metadata.get(checkpoint.DIGEST, 'none')}")
     return 0

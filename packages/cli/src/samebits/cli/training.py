@@ -15,20 +15,30 @@ from samebits.cli.run_folders import choose_run
 from samebits.cli.terminal import console, noted_warnings, write_text
 from samebits.cli.training_progress import shown_progress
 from samebits.core import numerics
-from samebits.lm import Interrupted, presets, start
+from samebits.lm import Interrupted, TrainConfig, presets, start
 from samebits.lm.metrics import read_metrics
-from samebits.lm.run import Run
+from samebits.lm.run import INITIAL, Run
+from samebits.lm.run_lock import locked
 
 __all__ = ["train_model"]
 
 
-def train_model(config: Path | None, *, preset: str | None, fast: bool, resume: bool, out: Path | None) -> int:
+def train_model(
+    config: Path | None, *, preset: str | None, fast: bool, resume: bool, init_from: Path | None, out: Path | None
+) -> int:
     """Train a model, print its loss curve and a sample, and compare its bits with the published ones; returns the exit status."""
     keep_freed_pages()
+    if resume and init_from:
+        raise ValueError("train: --init-from starts a new run, --resume continues one; leave out either")
     folder, chosen = choose_run(config, preset, fast=fast, resume=resume, out=out)
+    with locked(folder):
+        return _train(folder, chosen, init_from)
+
+
+def _train(folder: Path, config: TrainConfig, init_from: Path | None) -> int:
     began = time.perf_counter()
     with noted_warnings(), console.status("preparing the data") if console.is_terminal else nullcontext():
-        run = start(chosen, folder)
+        run = start(config, folder, init_from=init_from)
     _introduce(run)
     try:
         with shown_progress(run):
@@ -62,6 +72,8 @@ def _introduce(run: Run) -> None:
     )
     if run.trainer.step:
         console.print(f"resuming after step {run.trainer.step:,}")
+    elif run.trainer.initial:
+        console.print(f"starting from the weights in {escape(str(run.folder / INITIAL))}", soft_wrap=True)
 
 
 def _conclude(run: Run, seconds: float) -> int:
@@ -83,7 +95,8 @@ def _conclude(run: Run, seconds: float) -> int:
         f"\n\n{seconds:,.0f} s; the run is in [bold]{escape(str(run.folder))}[/bold]{drawn}. To generate more:", soft_wrap=True
     )
     console.print(f'  {_this_command()} generate {escape(str(run.folder))} --prompt "First "', soft_wrap=True)
-    return _compare(presets.digests(run.trainer.model, text), presets.published(run.config))
+    published = None if run.trainer.initial else presets.published(run.config)  # those are of runs from random weights
+    return _compare(presets.digests(run.trainer.model, text), published)
 
 
 def _draw_curve(run: Run, training: curve.Points, validation: curve.Points) -> str:

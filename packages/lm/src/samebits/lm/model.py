@@ -19,9 +19,10 @@ import numpy.typing as npt
 from samebits.autograd import Tensor
 from samebits.core import Stream, restore_arithmetic
 from samebits.core.random import require_stream
-from samebits.lm.checkpoint import CheckpointError, load
+from samebits.lm.checkpoint import CheckpointError
 from samebits.lm.config import ModelConfig, TrainConfig
 from samebits.lm.schema import ConfigError
+from samebits.lm.weights import read_weights
 from samebits.nn import initializer
 from samebits.nn.arguments import integers
 from samebits.nn.block import TransformerBlock
@@ -148,14 +149,9 @@ def load_model(path: str | os.PathLike[str]) -> tuple[LanguageModel, TrainConfig
         >>> model([[0, 1]]).shape, found == config
         ((1, 2, 3), True)
     """
-    tensors, metadata, _ = load(path, digest_required=True)
+    state, metadata = read_weights(path, digest_required=True)
     try:
         config = TrainConfig.from_toml(metadata["config"])
-        prefix = "model."
-        state = {name.removeprefix(prefix): x for name, x in tensors.items() if name.startswith(prefix)}
-        for name, x in state.items():
-            if x.dtype.kind == "f" and not np.isfinite(x).all():
-                raise CheckpointError(f"{path}: the weights must be finite, but {name} has NaN or infinities")
         _check_size(config.model, sum(x.size for x in state.values()))  # before memory is allocated
         model = LanguageModel(config.model, stream=Stream(0))
         model.load_state_dict(state)

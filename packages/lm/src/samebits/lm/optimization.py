@@ -6,6 +6,7 @@
 Matrices have weight decay, vectors (biases and gains of normalizations) do not; see `samebits.nn.factory`.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,7 +16,10 @@ from samebits.nn import schedule
 from samebits.nn.factory import build_optimizer
 from samebits.nn.optimizer import Optimizer
 
-__all__ = ["learning_rate", "make_optimizer"]
+__all__ = ["PROLONGING", "constant_until", "learning_rate", "make_optimizer"]
+
+PROLONGING = frozenset({"schedule", "steps", "decay", "final_learning_rate"})
+"""The settings that change nothing in a run but later learning rates; see `constant_until`."""
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -32,6 +36,17 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     if config.schedule == "cosine":
         return schedule.cosine(step, peak=peak, steps=steps, warmup=warmup, final=final)
     return schedule.warmup_stable_decay(step, peak=peak, steps=steps, decay=config.decay, warmup=warmup, final=final)
+
+
+def constant_until(config: TrainConfig) -> int:
+    """The first step whose learning rate depends on the settings `PROLONGING`; a run can be prolonged until then.
+
+    Example:
+        >>> schedules = "cosine", "wsd", "constant"
+        >>> [constant_until(TrainConfig(steps=9, warmup=2, decay=3, schedule=name)) for name in schedules]
+        [2, 6, 9223372036854775807]
+    """
+    return {"cosine": config.warmup, "wsd": config.steps - config.decay}.get(config.schedule, sys.maxsize)
 
 
 def make_optimizer(config: TrainConfig, parameters: Iterable[tuple[str, Tensor]]) -> Optimizer:

@@ -1,6 +1,7 @@
 """A run: one configuration, its data, its model and its trainer, in one folder.
 
     config.toml   data.json   tokenizer.json   training.tokens   validation.tokens   checkpoint.safetensors   metrics.jsonl
+    initial.safetensors, if the run starts from the weights of another
 
 `start` creates a run, or continues the one in the folder, wherever it was interrupted: while its data were prepared, in a step, or
 while a checkpoint was written. `open_run` opens a trained model, for generation or evaluation.
@@ -19,15 +20,20 @@ from samebits.lm.config import TrainConfig
 from samebits.lm.data import TOKENIZER, Data, prepare, reopen
 from samebits.lm.evaluation import byte_lengths
 from samebits.lm.model import LanguageModel, load_model
+from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.lm.training import Callback, Trainer
+from samebits.lm.weights import Weights, read_weights
 from samebits.text.tokenizer import Tokenizer
 from samebits.text.tokenizer_file import load_tokenizer
 
-__all__ = ["CONFIG", "OpenRun", "Run", "checkpoint_of", "open_run", "start"]
+__all__ = ["CONFIG", "INITIAL", "OpenRun", "Run", "checkpoint_of", "open_run", "start"]
 
 CONFIG = "config.toml"
 """The name of the configuration file in a run's folder."""
+
+INITIAL = "initial.safetensors"
+"""The name of the file of initial weights in the folder of a run that starts from those of another."""
 
 
 class Run(NamedTuple):
@@ -47,20 +53,31 @@ class OpenRun(NamedTuple):
     tokenizer: Tokenizer
 
 
-def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequence[Callback] = ()) -> Run:
+def start(
+    config: TrainConfig,
+    folder: str | os.PathLike[str],
+    callbacks: Sequence[Callback] = (),
+    *,
+    init_from: str | os.PathLike[str] | None = None,
+) -> Run:
     """Create a run in a folder, or continue the one that is there.
 
-    The initial weights are drawn from ``Stream(config.seed).split("model")``.
+    The initial weights are drawn from ``Stream(config.seed).split("model")``, or copied from ``init_from``. A run is continued with
+    its own settings; only those that make it longer may differ, see `samebits.lm.optimization.constant_until`.
 
     Args:
         config: The configuration. A vocabulary size of 0 becomes the tokenizer's.
         folder: The folder of the run; it is created if needed.
         callbacks: Called after each step; see `samebits.lm.Trainer`.
+        init_from: The run, the checkpoint or the safetensors file whose weights the new run starts from, to train them on other
+            data. The tokenizer must be the same. The weights are copied to ``initial.safetensors`` in the folder.
 
     Raises:
         CheckpointError: The folder has a checkpoint that is damaged, or belongs to another run.
         ConfigError: The configuration does not fit the data, or the checkpoint was trained on other data.
         CorpusError, OSError, ValueError: The data cannot be prepared; see `samebits.lm.data.prepare`.
+        FolderInUseError: Another process trains in the folder.
+        ValueError: ``init_from`` is given, but the folder has a checkpoint.
 
     Example:
         >>> import tempfile
@@ -79,28 +96,54 @@ def start(config: TrainConfig, folder: str | os.PathLike[str], callbacks: Sequen
         >>> del run
         >>> folder.cleanup()
     """
-    folder = Path(folder)
+    with locked(folder):
+        return _start(config, Path(folder), callbacks, None if init_from is None else checkpoint_of(init_from))
+
+
+def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], init_from: Path | None) -> Run:
     trained = os.path.lexists(folder / training.CHECKPOINT)
+    if trained and init_from:
+        raise ValueError(f"start: init_from starts a new run, but {folder} has a checkpoint; leave it out, or use another folder")
+    if not trained and not init_from and os.path.lexists(folder / INITIAL):  # it was interrupted before its first checkpoint
+        init_from = folder / INITIAL
+    weights = read_weights(init_from) if init_from else None
     data = reopen(config, folder) if trained else prepare(config, folder)
     size = data.tokenizer.vocabulary_size
     if config.model.vocabulary_size not in {0, size}:
         raise ConfigError(f"vocabulary_size must be that of the tokenizer, {size}, or 0, got {config.model.vocabulary_size}")
     whole = replace(config, model=replace(config.model, vocabulary_size=size))
     batches, windows = data.batches(whole), data.windows(whole)  # a text that is too short is refused here
+    model = LanguageModel(whole.model, stream=Stream(config.seed).split("model"))
+    if init_from and weights:
+        _initialize(model, weights, init_from, data.tokenizer)
     trainer = Trainer(
         whole,
-        LanguageModel(whole.model, stream=Stream(config.seed).split("model")),
+        model,
         batches,
         windows,
         lengths=byte_lengths(data.tokenizer),
         folder=folder,
         data=data.digest,
         tokenizer=data.tokenizer.digest,
+        initial=checkpoint.save(folder / INITIAL, model.state_dict(), {"tokenizer": data.tokenizer.digest}) if weights else "",
         callbacks=callbacks,
     )
     with replace_file(folder / CONFIG) as file:
         file.write(config.to_toml().encode())
     return Run(folder, whole, data, trainer)
+
+
+def _initialize(model: LanguageModel, weights: Weights, source: Path, tokenizer: Tokenizer) -> None:
+    """Copy the weights of another run to a model."""
+    if weights.metadata.get("tokenizer", tokenizer.digest) not in {"", tokenizer.digest}:
+        raise ConfigError(
+            f"tokenizer must be that of the initial weights, {source}, got another one; "
+            f'set it to the path of theirs, such as "{source.parent / TOKENIZER}"'
+        )
+    try:
+        model.load_state_dict(weights.state)
+    except ValueError as error:
+        raise checkpoint.CheckpointError(f"{source}: {error}") from None
 
 
 def checkpoint_of(path: str | os.PathLike[str]) -> Path:

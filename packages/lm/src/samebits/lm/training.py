@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,8 @@ from samebits.lm.evaluation import evaluate
 from samebits.lm.interruption import Interrupted, deferred_interrupt
 from samebits.lm.metrics import METRICS, Metrics, append_metrics, cut_metrics
 from samebits.lm.model import Ids, LanguageModel
-from samebits.lm.optimization import learning_rate, make_optimizer
+from samebits.lm.optimization import PROLONGING, constant_until, learning_rate, make_optimizer
+from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.nn.clipping import clip_gradient_norm
 
@@ -102,6 +103,7 @@ class Trainer:
             continues from it.
         data: A digest of the training data; a checkpoint of other data is refused.
         tokenizer: The digest of the tokenizer, which checkpoints record.
+        initial: The digest of the weights that the run starts from, if they are those of another run; checkpoints record it.
         callbacks: Called in order after each step, with the trainer and the metrics of the step.
 
     Raises:
@@ -137,6 +139,7 @@ class Trainer:
         folder: str | os.PathLike[str] | None = None,
         data: str = "",
         tokenizer: str = "",
+        initial: str = "",
         callbacks: Sequence[Callback] = (),
     ) -> None:
         if config.model != model.config:
@@ -148,6 +151,7 @@ class Trainer:
         self._parameters = list(model.named_parameters())
         self.optimizer = make_optimizer(config, self._parameters)
         self._metadata = {"format": FORMAT, "config": config.to_toml(), "data": data, "tokenizer": tokenizer}
+        self.initial = initial
         self._dropout = Stream(config.seed).split("dropout")
         self._metrics = None if self.folder is None else self.folder / METRICS
         self._saved = -1
@@ -164,8 +168,13 @@ class Trainer:
         Raises:
             TrainingError: A loss or a gradient is not finite; the weights are those before the step.
             Interrupted: There was such a signal; the checkpoint is saved.
+            FolderInUseError: Another process trains in the folder.
             MachineError: Other code has changed how this thread rounds; the last checkpoint is of an earlier step.
         """
+        with self._locked():
+            self._train()
+
+    def _train(self) -> None:
         config = self.config
         restore_arithmetic()
         self.model.train()
@@ -191,6 +200,7 @@ class Trainer:
         """Write the checkpoint, if there is a folder and the last one is of an earlier step.
 
         Raises:
+            FolderInUseError: Another process trains in the folder.
             TrainingError: A weight is not finite; the last checkpoint is unchanged.
         """
         if self.folder is None or self._metrics is None or self._saved == self.step:
@@ -202,8 +212,14 @@ class Trainer:
                 os.fsync(file.fileno())
         tensors = {f"model.{name}": np.asarray(tensor.data) for name, tensor in self.model.named_tensors()}
         tensors |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
-        checkpoint.save(self.folder / CHECKPOINT, tensors, {**self._metadata, "step": str(self.step)})
+        with self._locked():
+            initial = {"initial": self.initial} if self.initial else {}
+            checkpoint.save(self.folder / CHECKPOINT, tensors, {**self._metadata, **initial, "step": str(self.step)})
         self._saved = self.step
+
+    def _locked(self) -> AbstractContextManager[None]:
+        """The lock of the folder, if there is one."""
+        return nullcontext() if self.folder is None else locked(self.folder)
 
     def _resume(self, path: Path) -> None:
         """Restore from a checkpoint."""
@@ -213,33 +229,46 @@ class Trainer:
                 raise CheckpointError(
                     f"{path}: not a checkpoint of this run: {name} is {metadata.get(name)!r}, this run's is {self._metadata[name]!r}"
                 )
-        if metadata.get("config") != self._metadata["config"]:
-            self._refuse_config(path, metadata.get("config", ""))
         parts: dict[str, dict[str, Any]] = {"model": {}, "optimizer": {}}
         for name, array in tensors.items():
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = array
         try:
             step = int(metadata["step"])
+            if metadata.get("config") != self._metadata["config"]:
+                self._compare_config(metadata.get("config", ""), step)
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
         except (KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from error
+        self.initial = metadata.get("initial", "")
         self.step = self._saved = step
 
-    def _refuse_config(self, path: Path, text: str) -> None:
-        """Reject a checkpoint whose settings differ; the names of data and tokenizer may, as the data have a digest."""
+    def _compare_config(self, text: str, step: int) -> None:
+        """Raise ValueError if the settings of a checkpoint are others; those that make the run longer may be.
+
+        The names of data and tokenizer may differ too, as the data have a digest.
+        """
         try:
-            there = TrainConfig.from_toml(text)
+            there, here = TrainConfig.from_toml(text), self.config
         except ConfigError as error:
-            raise CheckpointError(f"{path}: config: {error}") from None
-        differ = [
-            f"{name} is {getattr(there, name)!r}, this run's is {getattr(self.config, name)!r}"
-            for name in [field.name for field in dataclasses.fields(TrainConfig) if field.name not in {"data", "tokenizer"}]
-            if getattr(there, name) != getattr(self.config, name)
-        ]
-        if differ:
-            raise CheckpointError(f"{path}: not a checkpoint of this run: {'; '.join(differ)}")
+            raise ValueError(f"config: {error}") from None
+        names = [field.name for field in dataclasses.fields(TrainConfig) if field.name not in {"data", "tokenizer"}]
+        differ = {
+            name: f"{name} is {getattr(there, name)!r}, this run's is {getattr(here, name)!r}"
+            for name in names
+            if getattr(there, name) != getattr(here, name)
+        }
+        said = "; ".join(differ.values())
+        if differ.keys() - PROLONGING:
+            raise ValueError(f"not a checkpoint of this run: {said}")
+        if differ and step > min(constant_until(there), constant_until(here)):
+            raise ValueError(
+                f"{said}: the {step} steps so far would have had other learning rates. A run can be prolonged if its schedule is "
+                '"constant", or "wsd" before its decay; init_from starts a new run from these weights'
+            )
+        if step > here.steps:
+            raise ValueError(f"{said}: steps must be at least {step}, the steps so far")
 
     def _step(self) -> Metrics:
         """Update the weights once."""
