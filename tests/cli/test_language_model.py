@@ -333,3 +333,15 @@ def test_wrong_kinds_of_files_are_named() -> None:
     ):
         done = run(*arguments)
         assert done.exit_code == 2 and message in done.output, done.output
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of files are others there")
+def test_escapes_in_names_are_shown() -> None:
+    Path("a\x1b[31m.txt").write_text(Path("text.txt").read_text())
+    Path("red.toml").write_text(CONFIG.format(steps=2).replace("text.txt", r"a\u001b[31m.txt"))
+    out = "run\x1b]0;title\x07"
+    printed = run("train", "red.toml", "--out", out).output
+    assert r"run\x1b]0;title\x07  a\x1b[31m.txt: " in printed and "\x1b" not in printed and "\x07" not in printed
+    for arguments in (("info", out), ("train", "red.toml", "--out", out), ("train", "a\x1b[31m.txt"), ("eval", out, "--data", "\x1b")):
+        done = run(*arguments)
+        assert r"\x1b" in done.output and "\x1b" not in done.output, arguments

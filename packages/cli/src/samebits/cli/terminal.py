@@ -1,24 +1,47 @@
 """Terminal: where the commands print, and how an error becomes one line and an exit status.
 
-0 success, 1 other bits than published, 2 an error, 130 interrupted by Ctrl-C.
+Names in files and texts of models may have control characters, which a terminal would obey: they are printed as escapes.
+
+0 success, 1 other bits than published, 2 an error, 130, 143 and 129 ended by Ctrl-C, SIGTERM and SIGHUP.
 """
 
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["console", "errors", "noted_warnings", "reported_errors", "write_text"]
+__all__ = ["console", "errors", "noted_warnings", "print_note", "reported_errors", "visible", "write_text"]
 
 _INSTALL = "python -m pip install samebits, or in a clone: python -m pip install ./packages/*"
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
 
 
-class _Console(Console):
+def visible(text: str) -> str:
+    r"""The text with its control characters as escapes; tabs and line ends stay.
+
+    Example:
+        >>> visible("\x1b[31mred\n")
+        '\\x1b[31mred\n'
+    """
+    return _CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
+
+
+class _Visible(Console):
+    """A console that prints strings as `visible` gives them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print strings, in which only our own markup is obeyed, and other objects."""
+        super().print(*[visible(one) if isinstance(one, str) else one for one in objects], **options)
+
+
+class _Console(_Visible):
     """A console that falls silent when its pipe is closed, so that ``samebits train | head`` trains to the end."""
 
     def on_broken_pipe(self) -> None:
@@ -27,7 +50,7 @@ class _Console(Console):
 
 
 console = _Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+errors = _Visible(stderr=True, highlight=False)
 
 
 @contextmanager
@@ -89,10 +112,15 @@ def noted_warnings() -> Iterator[None]:
         warnings.simplefilter("always")
         yield
     for note in notes:
-        errors.print(f"[yellow]note[/yellow]  {escape(str(note.message))}", soft_wrap=True)
+        print_note(str(note.message))
+
+
+def print_note(text: str) -> None:
+    """Print one line that begins with "note", to standard error."""
+    errors.print(f"[yellow]note[/yellow]  {escape(text)}", soft_wrap=True)
 
 
 def write_text(text: str) -> None:
-    """Write a model's text to standard output as it is, at once."""
-    sys.stdout.write(text)
+    """Write a model's text to standard output at once: to a terminal as `visible` gives it, otherwise as it is."""
+    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from samebits.cli.terminal import console
+from samebits.cli.busy_machine import BusyMachine
+from samebits.cli.terminal import console, print_note
 from samebits.lm import Trainer
 from samebits.lm.run import Run
 
@@ -17,6 +18,7 @@ __all__ = ["shown_progress"]
 def shown_progress(run: Run) -> Iterator[None]:
     """Show the steps of the run while the block trains it."""
     recent: deque[float] = deque(maxlen=50)  # seconds of the last steps
+    busy = BusyMachine()
     config = run.config
     tokens = config.batch * config.model.context
     bar = Progress(
@@ -40,6 +42,8 @@ def shown_progress(run: Run) -> Iterator[None]:
             bar.update(task, completed=step, loss=f"{record['loss']:.3f}", speed=speed)
         if "validation_loss" in record or (not console.is_terminal and step % max(1, config.steps // 10) == 0):
             bar.console.print(_line(record, tokens, recent, config.steps), soft_wrap=True)
+        if note := busy.after_step():
+            print_note(note)
 
     run.trainer.callbacks.append(after_step)
     with bar:
