@@ -7,7 +7,7 @@ import pytest
 
 from samebits.cli import terminal
 from samebits.cli.drift_output import RichOutput
-from samebits.cli.terminal import print_note, visible, write_text
+from samebits.cli.terminal import print_note, printable, write_text
 
 pytestmark = pytest.mark.once
 
@@ -24,9 +24,9 @@ class Terminal(io.StringIO):
 
 
 def test_control_characters_are_shown_as_escapes_and_other_text_as_it_is() -> None:
-    assert visible(RED) == SHOWN
+    assert printable(RED) == SHOWN
     text = "a\tb\né 日本 😀 \\x1b"
-    assert visible(text) == text
+    assert printable(text) == text
 
 
 @pytest.mark.parametrize(("stream", "expected"), [(Terminal, SHOWN), (io.StringIO, RED)])

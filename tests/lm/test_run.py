@@ -12,7 +12,7 @@ from samebits.lm import CheckpointError, ConfigError, ModelConfig, TrainConfig, 
 from samebits.lm.metrics import read_metrics
 from samebits.lm.run import checkpoint_of
 from samebits.lm.safetensors import portable, written
-from samebits.text import CharacterTokenizer, save_tokenizer
+from samebits.text import CharacterTokenizer, load_ranks, save_tokenizer
 
 pytestmark = pytest.mark.once
 
@@ -164,3 +164,38 @@ def test_weights_that_do_not_fit_are_refused(config: TrainConfig, tmp_path: Path
     checkpoint.save(tmp_path / "bad.safetensors", bad)
     with pytest.raises(CheckpointError, match="the weights must be finite"):
         start(config, tmp_path / "none", init_from=tmp_path / "bad.safetensors")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes here")
+@pytest.mark.parametrize("kind", ["pipe or device", "folder"])
+def test_a_pipe_or_a_folder_in_place_of_a_file_is_refused_and_never_blocks(
+    config: TrainConfig, tmp_path: Path, kind: str
+) -> None:
+    start(config, tmp_path / "run").trainer.train()
+    uses = {
+        "data.json": lambda: start(config, tmp_path / "run"),
+        "tokenizer.json": lambda: open_run(tmp_path / "run"),
+        "training.tokens": lambda: start(config, tmp_path / "run"),
+        "checkpoint.safetensors": lambda: open_run(tmp_path / "run"),
+        "metrics.jsonl": lambda: start(config, tmp_path / "run").trainer.train(),
+        "config.toml": lambda: TrainConfig.read(tmp_path / "run/config.toml"),
+        "gpt2.tiktoken": lambda: load_ranks(tmp_path / "run/gpt2.tiktoken"),
+    }
+    for name, use in uses.items():
+        file, aside = tmp_path / "run" / name, tmp_path / name
+        if file.exists():
+            file.rename(aside)
+        (file.mkdir if kind == "folder" else lambda file=file: os.mkfifo(file))()
+        with pytest.raises(OSError, match=rf"{name} must be a file, but is a {kind}"):
+            use()
+        (file.rmdir if kind == "folder" else file.unlink)()
+        if aside.exists():
+            aside.rename(file)
+
+
+def test_a_checkpoint_that_names_no_tokenizer_is_opened_with_a_warning(config: TrainConfig, tmp_path: Path) -> None:
+    start(config, tmp_path / "run").trainer.train()
+    tensors, metadata, _ = checkpoint.load(tmp_path / "run/checkpoint.safetensors")
+    checkpoint.save(tmp_path / "run/checkpoint.safetensors", tensors, {**metadata, "tokenizer": ""})
+    with pytest.warns(UserWarning, match="does not say which tokenizer it was trained with"):
+        open_run(tmp_path / "run")

@@ -18,7 +18,8 @@ __all__ = ["print_checkpoint", "print_evaluation"]
 
 def print_evaluation(source: Path, *, data: str | None, windows: int, fast: bool, special: str | None) -> int:
     """Print loss, perplexity and bits per byte on the validation text or another; returns the exit status."""
-    model, config, tokenizer = open_run(source)
+    with noted_warnings():
+        model, config, tokenizer = open_run(source)
     config = replace(config, evaluation_windows=windows, special=special or config.special)
     if data is None:
         ids = Data.open(checkpoint_of(source).parent).validation.ids

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from samebits.cli.terminal import write_text
+from samebits.cli.terminal import noted_warnings, write_text
 from samebits.core import Stream, numerics
 from samebits.lm import Sampling, generate, open_run
 
@@ -14,7 +14,8 @@ def print_continuation(
     source: Path, prompt: str, *, tokens: int, sampling: Sampling, stop: Sequence[str], seed: int, fast: bool, special: str
 ) -> int:
     """Print the prompt and its continuation as it is generated; returns the exit status."""
-    model, _, tokenizer = open_run(source)
+    with noted_warnings():
+        model, _, tokenizer = open_run(source)
     with numerics("fast" if fast else "exact"):
         pieces = generate(
             model, tokenizer, prompt, tokens=tokens, sampling=sampling, stop=stop, stream=Stream(seed), special=special

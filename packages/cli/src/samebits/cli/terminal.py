@@ -6,7 +6,6 @@ Names in files and texts of models may have control characters, which a terminal
 """
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,28 +16,29 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-__all__ = ["console", "errors", "noted_warnings", "print_note", "reported_errors", "visible", "write_text"]
+from samebits.core.records import visible
+
+__all__ = ["console", "errors", "noted_warnings", "print_note", "printable", "reported_errors", "write_text"]
 
 _INSTALL = "python -m pip install samebits, or in a clone: python -m pip install ./packages/*"
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tabs and line ends
 
 
-def visible(text: str) -> str:
-    r"""The text with its control characters as escapes; tabs and line ends stay.
+def printable(text: str) -> str:
+    r"""The text with its control characters as escapes, for a terminal; tabs and line ends stay.
 
     Example:
-        >>> visible("\x1b[31mred\n")
-        '\\x1b[31mred\n'
+        >>> printable("\x1b[31mred\r\n")
+        '\\x1b[31mred\\r\n'
     """
-    return _CONTROLS.sub(lambda match: repr(match[0])[1:-1], text)
+    return visible(text).replace("\r", "\\r")
 
 
 class _Visible(Console):
-    """A console that prints strings as `visible` gives them."""
+    """A console that prints strings as `printable` gives them."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print strings, in which only our own markup is obeyed, and other objects."""
-        super().print(*[visible(one) if isinstance(one, str) else one for one in objects], **options)
+        super().print(*[printable(one) if isinstance(one, str) else one for one in objects], **options)
 
 
 class _Console(_Visible):
@@ -121,6 +121,6 @@ def print_note(text: str) -> None:
 
 
 def write_text(text: str) -> None:
-    """Write a model's text to standard output at once: to a terminal as `visible` gives it, otherwise as it is."""
-    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
+    """Write a model's text to standard output at once: to a terminal as `printable` gives it, otherwise as it is."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()

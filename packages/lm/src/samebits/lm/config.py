@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+from samebits.core.files import require_file
 from samebits.core.records import RecordError, parse_toml, shown
 from samebits.lm.schema import ConfigError, Setting, check, from_values, toml_lines
 from samebits.text.file_kinds import TOML, file_kind
@@ -238,6 +239,7 @@ class TrainConfig:
             ConfigError: As in `from_toml`, after the file's name; or the file is not UTF-8.
             OSError: The file cannot be read.
         """
+        require_file(path)
         data = Path(path).read_bytes()
         try:
             return cls.from_toml(data.decode("utf-8-sig"))

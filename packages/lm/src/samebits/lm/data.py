@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Stream
-from samebits.core.files import replace_file
+from samebits.core.files import replace_file, require_file
 from samebits.core.records import Limits, read_json
 from samebits.lm.config import TrainConfig
 from samebits.lm.schema import ConfigError
@@ -202,7 +202,10 @@ def _origin(config: TrainConfig) -> dict[str, object]:
 
 def _recorded(path: Path) -> dict[str, Any] | None:
     """The text and the settings that the files of a folder were made from; None if that is not recorded."""
-    return dict(read_json(path, _Origin)) if path.exists() else None
+    if not os.path.lexists(path):
+        return None
+    require_file(path)
+    return dict(read_json(path, _Origin))
 
 
 def _write(found: Corpus, config: TrainConfig, folder: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 
+from samebits.core.files import require_file
 from samebits.core.records import RecordError, parse_json
 
 __all__ = ["METRICS", "Metrics", "append_metrics", "cut_metrics", "read_metrics"]
@@ -36,8 +37,9 @@ def append_metrics(path: Path, record: Metrics) -> None:
 
 def cut_metrics(path: Path, step: int) -> None:
     """Remove the lines after ``step``, all if it is 0, and everything from the first damaged line on."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return
+    require_file(path)
     raw, end = path.read_bytes(), 0
     for line in _whole_lines(raw):
         try:
@@ -57,10 +59,14 @@ def read_metrics(folder: str | os.PathLike[str]) -> list[Metrics]:
     Raises:
         RecordError: Another line is not the metrics of a step, or not of a later one than the line before; the message names the
             file, the line and the field.
+        OSError: It is a folder, a pipe, or a link to a file that does not exist.
     """
     path = Path(folder) / METRICS
+    if not os.path.lexists(path):
+        return []
+    require_file(path)
     records: list[Metrics] = []
-    for number, line in enumerate(_whole_lines(path.read_bytes()) if path.exists() else [], 1):
+    for number, line in enumerate(_whole_lines(path.read_bytes()), 1):
         record = _parse(line, f"{path}, line {number}")
         if records and record["step"] <= records[-1]["step"]:
             raise RecordError(

@@ -8,6 +8,7 @@ while a checkpoint was written. `open_run` opens a trained model, for generation
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +188,8 @@ def open_run(path: str | os.PathLike[str]) -> OpenRun:
         raise FileNotFoundError(f"{file} has no {TOKENIZER} beside it; copy that of its run to {file.parent}")
     tokenizer = load_tokenizer(file.parent / TOKENIZER)
     recorded = checkpoint.read_header(file)[1].get("tokenizer", "")
+    if not recorded:
+        warnings.warn(f"{file} does not say which tokenizer it was trained with; the one beside it is used", stacklevel=2)
     if tokenizer.vocabulary_size != model.config.vocabulary_size or recorded not in {"", tokenizer.digest}:
         raise ValueError(
             f"{file.parent / TOKENIZER} must be the tokenizer that the model was trained with, of {model.config.vocabulary_size} "

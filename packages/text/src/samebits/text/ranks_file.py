@@ -12,6 +12,7 @@ import re
 from os import PathLike
 from pathlib import Path
 
+from samebits.core.files import require_file
 from samebits.text.file_kinds import RANKS, file_kind
 from samebits.text.tokenizer_file import TokenizerFileError
 
@@ -40,6 +41,7 @@ def load_ranks(path: str | PathLike[str]) -> dict[bytes, int]:
         ...     load_ranks(Path(folder, "few.tiktoken"))
         {b'a': 0, b'ab': 1}
     """
+    require_file(path)
     data = Path(path).read_bytes()
     kind = file_kind(data)
     if kind not in {None, RANKS}:

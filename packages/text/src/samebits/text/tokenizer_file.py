@@ -15,7 +15,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from samebits.core.files import replace_file
+from samebits.core.files import replace_file, require_file
 from samebits.text.bytepair import BYTES
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.file_kinds import JSON, MERGES, RANKS, file_kind
@@ -151,6 +151,7 @@ def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
         ...     load_tokenizer(f"{folder}/abc.json").encode("cab").tolist()
         [2, 0, 1]
     """
+    require_file(path)
     try:
         data = Path(path).read_bytes()
         kind = file_kind(data)

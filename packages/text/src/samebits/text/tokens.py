@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core.arguments import integer
-from samebits.core.files import replace_file
+from samebits.core.files import replace_file, require_file
 from samebits.text.file_kinds import file_kind
 
 __all__ = ["TokenFileError", "Tokens", "open_tokens", "write_tokens"]
@@ -160,6 +160,7 @@ def open_tokens(path: str | os.PathLike[str]) -> Tokens:
         [3, 1, 2]
     """
     path = Path(path)
+    require_file(path)
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
         if not header.startswith(_MAGIC):
