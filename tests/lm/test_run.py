@@ -172,12 +172,16 @@ def test_a_pipe_or_a_folder_in_place_of_a_file_is_refused_and_never_blocks(
     config: TrainConfig, tmp_path: Path, kind: str
 ) -> None:
     start(config, tmp_path / "run").trainer.train()
+
+    def train() -> None:
+        start(config, tmp_path / "run").trainer.train()
+
     uses = {
         "data.json": lambda: start(config, tmp_path / "run"),
         "tokenizer.json": lambda: open_run(tmp_path / "run"),
         "training.tokens": lambda: start(config, tmp_path / "run"),
         "checkpoint.safetensors": lambda: open_run(tmp_path / "run"),
-        "metrics.jsonl": lambda: start(config, tmp_path / "run").trainer.train(),
+        "metrics.jsonl": train,
         "config.toml": lambda: TrainConfig.read(tmp_path / "run/config.toml"),
         "gpt2.tiktoken": lambda: load_ranks(tmp_path / "run/gpt2.tiktoken"),
     }

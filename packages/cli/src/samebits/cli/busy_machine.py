@@ -23,7 +23,8 @@ class BusyMachine:
 
     def __init__(self) -> None:
         self._quiet = _one_thread()
-        self._restart()
+        self._first = self._last = _now()
+        self._steps = self._slow = 0
 
     def after_step(self) -> str:
         """A note, once, if most steps have to wait; otherwise empty."""

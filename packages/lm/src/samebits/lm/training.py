@@ -235,8 +235,7 @@ class Trainer:
             parts.setdefault(part, {})[rest] = array
         try:
             step = int(metadata["step"])
-            if metadata.get("config") != self._metadata["config"]:
-                self._compare_config(metadata.get("config", ""), step)
+            self._compare_config(metadata.get("config", ""), step)
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
         except (KeyError, ValueError) as error:
@@ -249,6 +248,8 @@ class Trainer:
 
         The names of data and tokenizer may differ too, as the data have a digest.
         """
+        if step < 0:
+            raise ValueError(f"step must be at least 0, got {step}")
         try:
             there, here = TrainConfig.from_toml(text), self.config
         except ConfigError as error:
@@ -268,7 +269,7 @@ class Trainer:
                 '"constant", or "wsd" before its decay; init_from starts a new run from these weights'
             )
         if step > here.steps:
-            raise ValueError(f"{said}: steps must be at least {step}, the steps so far")
+            raise ValueError(f"steps must be at least {step}, the steps so far, got {here.steps}")
 
     def _step(self) -> Metrics:
         """Update the weights once."""
