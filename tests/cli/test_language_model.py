@@ -184,13 +184,15 @@ def test_a_second_trainer_in_the_folder_is_refused_and_names_the_first() -> None
     command = [sys.executable, "-c", "from samebits.cli.app import app; app()", "train", "small.toml"]
     metrics = Path("runs/small/metrics.jsonl")
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not metrics.exists():
-            time.sleep(0.01)
-        for option in ("--out", "runs/small"), ():
-            done = run("train", "small.toml", "--resume", *option)
-            assert done.exit_code == 2 and f"runs/small is in use by process {process.pid} on " in done.output
-        process.kill()
+        try:
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not metrics.exists():
+                time.sleep(0.01)
+            for option in ("--out", "runs/small"), ():
+                done = run("train", "small.toml", "--resume", *option)
+                assert done.exit_code == 2 and f"runs/small is in use by process {process.pid} on " in done.output
+        finally:
+            process.kill()
     assert "\n" in metrics.read_text() and run("train", "small.toml", "--out", "other", "--resume").exit_code == 2
 
 
