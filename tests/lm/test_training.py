@@ -261,7 +261,11 @@ def test_a_run_that_is_prolonged_has_the_weights_of_one_of_that_length(
     ("before", "after", "message"),
     [
         ({}, {"steps": 8}, "steps is 6, this run's is 8: the 6 steps so far would have had other learning rates"),
-        ({"schedule": "wsd", "decay": 2}, {"steps": 8}, 'schedule is "constant", or "wsd" before its decay; init_from starts'),
+        (
+            {"schedule": "wsd", "decay": 2},
+            {"steps": 8},
+            'schedule is "constant", or "wsd" before its decay; init_from (--init-from) starts',
+        ),
         ({"schedule": "wsd", "decay": 0}, {"steps": 8, "decay": 3}, "decay is 0, this run's is 3: the 6 steps so far"),
         ({"schedule": "constant"}, {"steps": 8, "schedule": "cosine"}, "schedule is 'constant', this run's is 'cosine'"),
         ({"schedule": "constant"}, {"steps": 5}, "steps must be at least 6, the steps so far"),
@@ -427,7 +431,12 @@ def test_a_damaged_line_of_the_metrics_is_named(tmp_path: Path, line: str, messa
 
 def test_a_checkpoint_with_other_contents_is_refused(tmp_path: Path, whole: tuple[Path, str]) -> None:
     tensors, metadata, _ = load(whole[0] / "checkpoint.safetensors")
-    for wrong, says in [({"config": "steps = 0"}, "config: steps must be at least 1, got 0"), ({"step": "x"}, "invalid literal")]:
+    for wrong, says in [
+        ({"config": "steps = 0"}, r"checkpoint\.safetensors: config: steps must be at least 1, got 0"),
+        ({"step": "x"}, r"checkpoint\.safetensors: step must be an integer from 0 to 6, got 'x'"),
+        ({"step": "-1"}, "step must be an integer from 0 to 6, got '-1'"),
+        ({"step": "7"}, r"checkpoint\.safetensors: steps must be at least 7, the steps so far, got 6"),
+    ]:
         save(tmp_path / "checkpoint.safetensors", tensors, {**metadata, **wrong})
         with pytest.raises(CheckpointError, match=says):
             trainer(folder=tmp_path)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from unittest import mock
 
 import nox
 import pytest
@@ -23,14 +24,28 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def noxfile() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["nox"])
-        patch.setattr(atexit, "register", lambda *_: None)
-        spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
+        yield load(patch)
+
+
+def load(patch: pytest.MonkeyPatch) -> ModuleType:
+    """Run the noxfile as nox does, without its effects on this process."""
+    patch.setattr(sys, "argv", ["nox"])
+    patch.setattr(atexit, "register", lambda *_: None)
+    spec = importlib.util.spec_from_file_location("noxfile", ROOT / "noxfile.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.dict(os.environ):  # it removes variables that other tests may need, such as PYTHONPATH
         spec.loader.exec_module(module)
-        yield module
+    return module
+
+
+@pytest.mark.filterwarnings("ignore:The session")  # has been registered already, by the fixture
+@pytest.mark.usefixtures("noxfile")
+def test_loading_the_noxfile_keeps_the_variables_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    load(monkeypatch)
+    assert os.environ["PYTHONPATH"] == "elsewhere"
 
 
 def test_there_are_22_cells(noxfile: ModuleType) -> None:

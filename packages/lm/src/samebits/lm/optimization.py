@@ -6,7 +6,6 @@
 Matrices have weight decay, vectors (biases and gains of normalizations) do not; see `samebits.nn.factory`.
 """
 
-import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,10 +15,10 @@ from samebits.nn import schedule
 from samebits.nn.factory import build_optimizer
 from samebits.nn.optimizer import Optimizer
 
-__all__ = ["PROLONGING", "constant_until", "learning_rate", "make_optimizer"]
+__all__ = ["PROLONGING", "learning_rate", "make_optimizer", "same_rates"]
 
 PROLONGING = frozenset({"schedule", "steps", "decay", "final_learning_rate"})
-"""The settings that change nothing in a run but later learning rates; see `constant_until`."""
+"""The settings that change nothing in a run but learning rates, so that a run can be prolonged while `same_rates` holds."""
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -38,15 +37,15 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return schedule.warmup_stable_decay(step, peak=peak, steps=steps, decay=config.decay, warmup=warmup, final=final)
 
 
-def constant_until(config: TrainConfig) -> int:
-    """The first step whose learning rate depends on the settings `PROLONGING`; a run can be prolonged until then.
+def same_rates(one: TrainConfig, other: TrainConfig, steps: int) -> bool:
+    """Whether two configurations have the same learning rates in the first ``steps`` steps.
 
     Example:
-        >>> schedules = "cosine", "wsd", "constant"
-        >>> [constant_until(TrainConfig(steps=9, warmup=2, decay=3, schedule=name)) for name in schedules]
-        [2, 6, 9223372036854775807]
+        >>> short, long = [TrainConfig(steps=steps, warmup=2, decay=3, schedule="wsd") for steps in (9, 12)]
+        >>> same_rates(short, long, 6), same_rates(short, long, 9)
+        (True, False)
     """
-    return {"cosine": config.warmup, "wsd": config.steps - config.decay}.get(config.schedule, sys.maxsize)
+    return all(learning_rate(one, step) == learning_rate(other, step) for step in range(steps))
 
 
 def make_optimizer(config: TrainConfig, parameters: Iterable[tuple[str, Tensor]]) -> Optimizer:

@@ -64,7 +64,7 @@ def start(
     """Create a run in a folder, or continue the one that is there.
 
     The initial weights are drawn from ``Stream(config.seed).split("model")``, or copied from ``init_from``. A run is continued with
-    its own settings; only those that make it longer may differ, see `samebits.lm.optimization.constant_until`.
+    its own settings; only those that make it longer may differ, see `samebits.lm.optimization.PROLONGING`.
 
     Args:
         config: The configuration. A vocabulary size of 0 becomes the tokenizer's.

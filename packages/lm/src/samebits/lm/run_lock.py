@@ -8,14 +8,13 @@ The operating system frees the lock when the process ends, however it ends, so t
 import errno
 import os
 import platform
+import stat
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from samebits.core.files import require_file
 
 __all__ = ["LOCK", "FolderInUseError", "locked"]
 
@@ -90,7 +89,8 @@ def _open(folder: Path) -> int:
         except FileNotFoundError:  # the process before removed the folder just now
             continue
         try:
-            require_file(folder / LOCK)
+            if not stat.S_ISREG(os.fstat(number).st_mode):
+                raise OSError(f"{folder / LOCK} must be a file, but is a pipe or device")
             if _try_lock(number, folder):
                 os.ftruncate(number, 0)
                 os.write(number, f"process {os.getpid()} on {platform.node() or 'this machine'}".encode())

@@ -10,6 +10,7 @@ interrupted or killed continues from its last checkpoint and repeats the steps a
 import dataclasses
 import math
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ from samebits.lm.evaluation import evaluate
 from samebits.lm.interruption import Interrupted, deferred_interrupt
 from samebits.lm.metrics import METRICS, Metrics, append_metrics, cut_metrics
 from samebits.lm.model import Ids, LanguageModel
-from samebits.lm.optimization import PROLONGING, constant_until, learning_rate, make_optimizer
+from samebits.lm.optimization import PROLONGING, learning_rate, make_optimizer, same_rates
 from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.nn.clipping import clip_gradient_norm
@@ -234,8 +235,7 @@ class Trainer:
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = array
         try:
-            step = int(metadata["step"])
-            self._compare_config(metadata.get("config", ""), step)
+            step = self._compare_config(metadata.get("config", ""), metadata.get("step", ""))
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
         except (KeyError, ValueError) as error:
@@ -243,13 +243,14 @@ class Trainer:
         self.initial = metadata.get("initial", "")
         self.step = self._saved = step
 
-    def _compare_config(self, text: str, step: int) -> None:
-        """Raise ValueError if the settings of a checkpoint are others; those that make the run longer may be.
+    def _compare_config(self, text: str, number: str) -> int:
+        """Check a checkpoint's settings and its number of steps, which is returned.
 
-        The names of data and tokenizer may differ too, as the data have a digest.
+        Settings that make the run longer may differ, and the names of data and tokenizer, as the data have a digest.
         """
-        if step < 0:
-            raise ValueError(f"step must be at least 0, got {step}")
+        if not re.fullmatch("[0-9]{1,15}", number):
+            raise ValueError(f"step must be an integer from 0 to {self.config.steps}, got {number!r}")
+        step = int(number)
         try:
             there, here = TrainConfig.from_toml(text), self.config
         except ConfigError as error:
@@ -263,13 +264,14 @@ class Trainer:
         said = "; ".join(differ.values())
         if differ.keys() - PROLONGING:
             raise ValueError(f"not a checkpoint of this run: {said}")
-        if differ and step > min(constant_until(there), constant_until(here)):
+        if differ and not same_rates(there, here, step):
             raise ValueError(
                 f"{said}: the {step} steps so far would have had other learning rates. A run can be prolonged if its schedule is "
-                '"constant", or "wsd" before its decay; init_from starts a new run from these weights'
+                '"constant", or "wsd" before its decay; init_from (--init-from) starts a new run from these weights'
             )
         if step > here.steps:
             raise ValueError(f"steps must be at least {step}, the steps so far, got {here.steps}")
+        return step
 
     def _step(self) -> Metrics:
         """Update the weights once."""
