@@ -266,7 +266,7 @@ def test_a_run_that_is_prolonged_has_the_weights_of_one_of_that_length(
             {"steps": 8},
             'schedule is "constant", or "wsd" before its decay; init_from (--init-from) starts',
         ),
-        ({"schedule": "wsd", "decay": 0}, {"steps": 8, "decay": 3}, "decay is 0, this run's is 3: the 6 steps so far"),
+        ({"schedule": "wsd", "decay": 0}, {"steps": 8, "decay": 4}, "decay is 0, this run's is 4: the 6 steps so far"),
         ({"schedule": "constant"}, {"steps": 8, "schedule": "cosine"}, "schedule is 'constant', this run's is 'cosine'"),
         ({"schedule": "constant"}, {"steps": 5}, "steps must be at least 6, the steps so far"),
         ({"schedule": "constant"}, {"steps": 8, "learning_rate": 0.1}, "not a checkpoint of this run: steps is 6"),

@@ -3,6 +3,7 @@
     open .lock  ->  lock the file, without waiting  ->  write who holds it  ->  ...  ->  delete it and let go
 
 The operating system frees the lock when the process ends, however it ends, so that a killed run can be continued at once.
+A library such as filelock would serve the command alone: this package needs only NumPy, and trainers in a program are protected too.
 """
 
 import errno
@@ -89,8 +90,6 @@ def _open(folder: Path) -> int:
         except FileNotFoundError:  # the process before removed the folder just now
             continue
         try:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                raise OSError(f"{folder / LOCK} must be a file, but is a pipe or device")
             if _try_lock(number, folder):
                 os.ftruncate(number, 0)
                 os.write(number, f"process {os.getpid()} on {platform.node() or 'this machine'}".encode())
@@ -103,6 +102,8 @@ def _open(folder: Path) -> int:
 
 def _try_lock(number: int, folder: Path) -> bool:
     """Whether the file is locked now; False if the process before deleted it meanwhile."""
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        raise OSError(f"{folder / LOCK} must be a file, but is a pipe or device")
     try:
         _lock(number)
     except OSError as error:
