@@ -181,13 +181,17 @@ def test_a_wrong_state_is_refused_and_changes_nothing():
     assert all(np.array_equal(array, before[name]) for name, array in one.state_dict().items())
 
 
-def test_a_negative_step_is_refused_and_changes_nothing():
+@pytest.mark.parametrize("step", [-1, 2**53 + 1, 2**63 - 1])
+def test_a_number_of_steps_that_cannot_be_is_refused_and_changes_nothing(step):
     tensors, one = make(AdamW)
     train(tensors, one, 1)
-    state = {name: array * -1 for name, array in one.state_dict().items()}
-    with pytest.raises(ValueError, match=r"AdamW.load_state_dict: 0\.step must be at least 0, got -1"):
+    before = one.state_dict()
+    state = {name: array * 0 + (step if name.endswith(".step") else 2) for name, array in before.items()}
+    with pytest.raises(ValueError, match=rf"AdamW.load_state_dict: 0\.step must be from 0 to 9007199254740992, got {step}"):
         one.load_state_dict(state)
-    assert one.state_dict()["0.step"] == 1 and np.array_equal(one.state_dict()["0.exp_avg"], -state["0.exp_avg"])
+    assert all(np.array_equal(array, before[name]) for name, array in one.state_dict().items())
+    one.load_state_dict({**before, "0.step": np.array(2**53, np.int64)})
+    train(tensors, one, 1)
 
 
 def test_numpy_options_have_the_bits_of_python_numbers():

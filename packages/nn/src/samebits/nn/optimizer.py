@@ -27,6 +27,8 @@ __all__ = ["CombinedOptimizer", "Optimizer", "Parameters", "Slot", "constants", 
 Array = npt.NDArray[Any]
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[Mapping[str, Any]]
 
+_MOST_STEPS = 2**53
+
 
 class Slot:
     """A parameter, the optimizer that updates it, its options, and its state."""
@@ -136,7 +138,7 @@ class Optimizer:
         name = type(self).__name__
         found = fitting(name, dict(self._named_state()), state)
         for slot in self.slots:
-            integer(f"{name}.load_state_dict", f"{slot.name}.step", int(found[f"{slot.name}.step"]), least=0)
+            integer(f"{name}.load_state_dict", f"{slot.name}.step", int(found[f"{slot.name}.step"]), 0, _MOST_STEPS)
         for slot in self.slots:
             slot.step = int(found[f"{slot.name}.step"])
             for kind, array in slot.state.items():
