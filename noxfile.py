@@ -379,6 +379,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", "-m", "tools.fuzz", *session.posargs, interrupt_timeout=10)
 
 
+@nox.session(default=False, reuse_venv=True, python="3.14")  # one Python, as the places of the code are numbered by its grammar
+def mutate(session: nox.Session) -> None:
+    """Change the code in 100 places and run the tests that should notice; -- --count 20 --seed 7 nn changes others, of one package."""
+    install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, "mutate")
+    session.run("python", "-m", "tools.mutate", *session.posargs, interrupt_timeout=10)
+
+
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
     """Compare values, gradients and token ids with other libraries; -- bench NAME compares the speed and memory of a package."""
@@ -437,7 +444,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(default=False, reuse_venv=True)
 def repository(session: nox.Session) -> None:
     """Test the repository itself: its rules, its tools, and that its site builds without a broken link."""
-    install(session, "lint", "build", f"numpy-{newest_numpy(session)}")
+    install(session, "lint", "build", "mutate", f"numpy-{newest_numpy(session)}")
     use_sources(session)
     session.run("python", "-m", "pytest", "-q", *(session.posargs or ["tests/repository", "tests/tools"]))
     if not session.posargs:
@@ -493,7 +500,7 @@ def pythons_of_locks() -> dict[str, list[str]]:
     locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
     series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
     own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
-    own |= {"lock": ["3.12"], "coverage": ["3.14"]}
+    own |= {"lock": ["3.12"], "coverage": ["3.14"], "mutate": ["3.14"]}
     own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
     return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
 

@@ -77,8 +77,21 @@ def draw(root: Path, packages: Sequence[str], count: int, seed: int) -> list[Mut
     for package in packages:
         for file in sorted((root / "packages" / package / "src").rglob("*.py")):
             places += _places(file.read_text("utf-8"), file.relative_to(root).as_posix())
-    drawn = generator.sample(places, min(count, len(places)))
-    return [generator.choice(mutants) for mutants in drawn]
+    drawn: list[Mutant] = []
+    for mutants in generator.sample(places, len(places)):
+        mutant = generator.choice(mutants)
+        if len(drawn) < count and _is_python(mutant.code((root / mutant.path).read_text("utf-8"))):
+            drawn.append(mutant)
+    return drawn
+
+
+def _is_python(code: str) -> bool:
+    """Whether it can be compiled: the slash in ``def exp(x, /)`` is no operator."""
+    try:
+        compile(code, "", "exec")
+    except SyntaxError:
+        return False
+    return True
 
 
 def _places(source: str, path: str) -> list[list[Mutant]]:
@@ -163,40 +176,58 @@ def main(arguments: Sequence[str], root: Path) -> int:
     parser.add_argument("--list", action="store_true", help="show the mutants without running tests")
     options = parser.parse_args(arguments)
     mutants = draw(root, options.packages or PACKAGES, options.count, options.seed)
-    sources = {mutant: (root / mutant.path).read_text("utf-8") for mutant in mutants}
     if options.list:
         for mutant in mutants:
-            print(f"{mutant.path}:{mutant.line}\n{mutant.diff(sources[mutant])}")
+            print(f"{mutant.path}:{mutant.line}\n{mutant.diff((root / mutant.path).read_text('utf-8'))}")
         return 0
     with tempfile.TemporaryDirectory() as folder:
         copies: Queue[Path] = Queue()
         for number in range(options.workers):
             copies.put(_copy(root, Path(folder, str(number))))
-        timeouts = {}
-        for package in sorted({mutant.package for mutant in mutants}):
-            start, copy = time.perf_counter(), copies.get()
-            first = next(mutant for mutant in mutants if mutant.package == package)
-            if not _pass(copy, test_files(copy, first), 3600):
-                print((copy / "output.txt").read_text("utf-8", "replace"))
-                print(f"mutate: the tests of {package} must pass before the code is changed", file=sys.stderr)
-                return 1
+        timeouts = _timeouts(copies, mutants)
+        if timeouts is None:
+            return 1
+        return _score(copies, mutants, timeouts, options)
+
+
+def _timeouts(copies: "Queue[Path]", mutants: Sequence[Mutant]) -> dict[str, float] | None:
+    """How long the tests of each package may take; None if some do not pass without a change."""
+    timeouts = {}
+    for package, mutant in {mutant.package: mutant for mutant in mutants}.items():
+        start, copy = time.perf_counter(), copies.get()
+        if not _pass(copy, test_files(copy, mutant), 3600):
+            print((copy / "output.txt").read_text("utf-8", "replace"))
+            print(f"mutate: the tests of {package} must pass before the code is changed", file=sys.stderr)
+            return None
+        copies.put(copy)
+        timeouts[package] = 60 + 5 * (time.perf_counter() - start)
+        print(f"the tests of {package} pass in {time.perf_counter() - start:.0f} s", flush=True)
+    return timeouts
+
+
+def _score(copies: "Queue[Path]", mutants: Sequence[Mutant], timeouts: dict[str, float], options: argparse.Namespace) -> int:
+    """Try the mutants and print those that were not noticed, and how many were."""
+
+    def run(mutant: Mutant) -> tuple[bool, str]:
+        copy = copies.get()
+        try:
+            return noticed(copy, mutant, timeouts[mutant.package]), mutant.diff((copy / mutant.path).read_text("utf-8"))
+        finally:
             copies.put(copy)
-            timeouts[package] = 60 + 5 * (time.perf_counter() - start)
 
-        def run(mutant: Mutant) -> bool:
-            copy = copies.get()
-            try:
-                return noticed(copy, mutant, timeouts[mutant.package])
-            finally:
-                copies.put(copy)
-
-        survivors = 0
-        with ThreadPoolExecutor(options.workers) as pool:
-            for mutant, found in zip(mutants, pool.map(run, mutants), strict=True):
-                if not found:
-                    survivors += 1
-                    print(f"{mutant.path}:{mutant.line} was not noticed\n{mutant.diff(sources[mutant])}", flush=True)
-    print(f"{len(mutants) - survivors} of {len(mutants)} mutants were noticed, seed {options.seed}")
+    tried, survivors = 0, 0
+    pool = ThreadPoolExecutor(options.workers)
+    try:
+        for mutant, (found, diff) in zip(mutants, pool.map(run, mutants), strict=True):
+            tried += 1
+            if not found:
+                survivors += 1
+                print(f"{mutant.path}:{mutant.line} was not noticed\n{diff}", flush=True)
+            if sys.stderr.isatty():
+                print(f"{tried} of {len(mutants)}", end="\r", file=sys.stderr, flush=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+        print(f"{tried - survivors} of {tried} mutants were noticed, seed {options.seed}", flush=True)
     return 0
 
 
