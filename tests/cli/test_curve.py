@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -53,6 +54,13 @@ def test_the_same_points_give_the_same_picture(tmp_path: Path) -> None:
         draw(tmp_path / name, training, validation, title="small")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG") and len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_title_is_shown_as_it_is_and_never_breaks_the_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    draw(tmp_path / "loss.svg", [(1, 2.0)], [], title="run\x1b]0;x\x07 <$a_b$ & c>")
+    assert r"run\x1b]0;x\x07 <$a_b$ & c>" in ET.parse(tmp_path / "loss.svg").getroot().itertext()
 
 
 def test_without_matplotlib_it_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from samebits.core.files import replace_file
+from samebits.core.records import visible
 
 __all__ = ["draw", "running_mean", "sketch"]
 
@@ -93,7 +94,8 @@ def draw(path: Path, training: Points, validation: Points, *, title: str) -> Non
             axes.annotate(
                 f"{loss:.3f}", (step, loss), (0, 10), textcoords="offset points", ha="right", color="#d94801", bbox=_LABEL
             )
-        axes.set(title=title, xlabel="step", ylabel="loss, nats per token")
+        axes.set_title(visible(title), parse_math=False)  # XML has no control characters, and "$" is no formula
+        axes.set(xlabel="step", ylabel="loss, nats per token")
         axes.grid(color="#e5e5e5", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
