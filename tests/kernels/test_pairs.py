@@ -345,3 +345,68 @@ def test_weights_of_attention_are_those_of_numpy(level: str, using: Using) -> No
         same(using, level, compute)
 
     holds()
+
+
+def test_gradients_of_attention_scores_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        shape = data.draw(st.sampled_from([(1, 1, 3, 1), (2, 3, 32, 5), (1, 2, 7, 16), (1, 1, 32, 300)]))
+        p, dp = (data.draw(arrays(shape, finite=True)).astype(np.float64) for _ in range(2))
+        if data.draw(st.booleans()):
+            p[..., : shape[-1] // 2] = np.abs(p).max()  # several weights are the largest
+
+        def compute() -> Array:
+            mixing.pull(p, found := dp.copy())
+            return found
+
+        same(using, level, compute)
+
+    holds()
+
+
+def test_contexts_of_attention_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        shape = data.draw(st.sampled_from([(1, 1, 1, 1), (2, 3, 5, 16), (1, 2, 33, 7), (2, 1, 0, 4)]))
+        v = data.draw(arrays(shape))
+        v = np.where(np.isfinite(v), v, np.float32(0)) if data.draw(st.booleans()) else v
+
+        def compute() -> tuple[Array, ...]:
+            try:
+                seen = mixing.context(np.ones(shape, np.float32), v)
+            except FloatingPointError:
+                return (np.zeros(0),)
+            return tuple(seen.arrays)
+
+        with np.errstate(all="ignore"):
+            same(using, level, compute)
+
+    holds()
+
+
+def test_attention_is_that_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        batch, groups, repeats, time, width = (
+            data.draw(st.sampled_from(some)) for some in ((1, 2), (1, 3), (1, 2), (1, 7, 70), (1, 8))
+        )
+        keys = time + data.draw(st.sampled_from([0, 5, 40]))
+        q = data.draw(arrays((batch, groups * repeats, time, width), finite=True))
+        k, v = (data.draw(arrays((batch, groups, keys, width), finite=True)) for _ in range(2))
+        g = data.draw(arrays(q.shape, finite=True))
+        causal = data.draw(st.booleans())
+        offset = data.draw(st.sampled_from([None, [0, keys - 1][:batch]])) if causal else None
+        dropout = data.draw(st.sampled_from([0.0, 0.3]))
+
+        def compute() -> tuple[Array, ...]:
+            tensors = [Tensor(x, requires_grad=True) for x in (q, k, v)]
+            y = nn.attention(*tensors, causal, offset, dropout=dropout, stream=Stream(1))
+            y.backward(Tensor(g))
+            return y.numpy(), *(np.asarray(one.grad.data) for one in tensors if one.grad is not None)
+
+        same(using, level, compute)
+
+    holds()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import exponential, indexing
-from samebits.core.mixing import Context
+from samebits.core.mixing import Context, pull_with
 
 Array = npt.NDArray[Any]
 Axis = int | tuple[int, ...] | None
@@ -189,3 +189,8 @@ def weigh(scores: Array) -> tuple[Array, Array]:
 def mix(weights: Array, totals: Array, seen: Context, last: Array) -> Array:  # noqa: ARG001 - exact arithmetic has use for them
     """Multiply weights (b, g, R rows, keys) and the values of the keys (b, g, keys, D)."""
     return matmul(weights, seen.values[..., : weights.shape[-1], :])
+
+
+def pull(p: Array, dp: Array) -> None:
+    """Turn the gradient of weights p (..., keys) into that of the scores, in place, as `mixing.pull`."""
+    pull_with(row_sums, dp, p)

@@ -11,6 +11,7 @@ How key j and value j are rounded depends on key j and value j alone, so a cache
 do not influence each other, and keys that a row does not see change nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,13 +87,20 @@ class Context:
 
 def context(k: Float32, v: Float32) -> Context:
     """Make the context of k and v (B, G, S, D). FloatingPointError, without a message, if one is not finite."""
+    values, exponents = np.empty(v.shape), np.empty(v.shape[:-1], np.int64)
+    compiled.call(_split, [values, exponents], [v], [], _rows(v))
+    return Context(operand(k), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
+
+
+@compiled.pair("attention_values", "d q f")
+def _split(values: Float64, exponents: Int64, v: Float32) -> None:
+    """v = 2^e u, with u on multiples of 2^-24 and |u| < 1."""
     top = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(np.float64)
     require_finite(top)
-    exponents = np.maximum((top.view(np.int64) >> np.int64(52)) - np.int64(1022), _LEAST_EXPONENT)  # |v| < 2^e
-    values = v * _power_of_two(-exponents)[..., None]
+    np.maximum((top.view(np.int64) >> np.int64(52)) - np.int64(1022), _LEAST_EXPONENT, out=exponents)  # |v| < 2^e
+    np.multiply(v, _power_of_two(-exponents)[..., None], out=values)
     values += _VALUE_STEP
     values -= _VALUE_STEP
-    return Context(operand(k), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
 
 
 def powers(scores: Float64, shifts: Float64) -> None:
@@ -125,7 +133,7 @@ def _weigh(scores: Float64, totals: Float64, logs: Float64) -> None:
     logs += shifts
 
 
-def _rows(scores: Float64) -> tuple[int, int]:
+def _rows(scores: Float32 | Float64) -> tuple[int, int]:
     """How many rows there are, and how long."""
     keys = scores.shape[-1]
     return scores.size // max(1, keys), keys
@@ -143,14 +151,43 @@ def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float6
     keys = weights.shape[-1]
     sizes: Any = seen.sizes
     peaks: Any = seen.peaks
-    weights *= sizes[..., None, :keys]
+    shape = np.array([*weights.shape[:3], last.shape[1], len(last)], np.int64)
+    compiled.call(_grid_weights, [weights], [totals], [sizes[..., :keys], peaks[..., :keys], last, shape], _rows(weights))
+    return multiply(weights, seen.values[..., :keys, :])
+
+
+@compiled.pair("attention_grids", "d d d q q q")
+def _grid_weights(weights: Float64, totals: Float64, sizes: Float64, peaks: Int64, last: Int64, _: Int64) -> None:
+    """w 2^e, each row on a grid chosen by the sum of its weights and the largest e it sees."""
+    weights *= sizes[..., None, :]
     exponents = ((totals * _MARGIN).view(np.int64) >> np.int64(52)) - np.int64(1022)  # the sum is below 2^e, gridded too
     peaks = np.take_along_axis(peaks, last[:, None], axis=-1)  # (b, g, rows)
     exponents = exponents.reshape(*peaks.shape[:2], -1, peaks.shape[2]) + peaks[:, :, None]
     constants = grid_constants(exponents.reshape(totals.shape), _WEIGHT_BITS)
     weights += constants
     weights -= constants
-    return multiply(weights, seen.values[..., :keys, :])
+
+
+def pull(p: Float64, dp: Float64) -> None:
+    """Turn the gradient of weights p (..., keys) into that of the scores, p (dp - sum(p dp)), in place.
+
+    dp is taken relative to its value at the largest weight, which changes nothing, so that no digits are lost where that is
+    near 1. The result of `attention` is rounded, and would not do.
+    """
+    compiled.call(_pull, [dp], [p], [], _rows(p))
+
+
+@compiled.pair("attention_pull", "d d")
+def _pull(dp: Float64, p: Float64) -> None:
+    pull_with(row_sums, dp, p)
+
+
+def pull_with(row_sums: Callable[[Array], Array], dp: Array, p: Array) -> None:
+    """`pull`, with the row sums of an arithmetic."""
+    p, dp = [x.reshape(-1, x.shape[-1]) for x in (p, dp)]
+    dp -= dp[np.arange(len(p), dtype=np.int64), np.argmax(p, axis=-1)][:, None]
+    dp -= row_sums(p * dp)[:, None]
+    dp *= p
 
 
 def exp_sums(x: Float64) -> tuple[Float64, Float64, Float64]:

@@ -109,6 +109,8 @@ class Mixing:
     """Turn scores into weights, in place; return their sums and the log-sum-exp of the scores."""
     mix: Callable[[Array, Array, mixing.Context, Array], Array]
     """Multiply weights and values."""
+    pull: Callable[[Array, Array], None]
+    """Turn the gradient of weights into that of the scores, in place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,7 +279,7 @@ EXACT = Numerics(
         require_finite=nonfinite.require_finite,
     ),
     products=Products(operand=linalg.operand, multiply=linalg.multiply, compact=linalg.compact),
-    mixing=Mixing(context=mixing.context, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix),
+    mixing=Mixing(context=mixing.context, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix, pull=mixing.pull),
     prepare=linalg.prepare,
     matmul=linalg.matmul,
     dot=linalg.dot,
@@ -333,7 +335,7 @@ FAST = Numerics(
         require_finite=fast.accept,
     ),
     products=Products(operand=fast.operand, multiply=fast.matmul, compact=None),
-    mixing=Mixing(context=fast.context, powers=fast.powers, weigh=fast.weigh, mix=fast.mix),
+    mixing=Mixing(context=fast.context, powers=fast.powers, weigh=fast.weigh, mix=fast.mix, pull=fast.pull),
     prepare=fast.prepare,
     matmul=fast.matmul,
     dot=fast.dot,

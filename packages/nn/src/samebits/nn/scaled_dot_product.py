@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import GROUP_ROWS, Context, Kernels, Numerics, Stream, current, refuse_non_finite, row_blocks
+from samebits.core import GROUP_ROWS, Context, Numerics, Stream, current, refuse_non_finite, row_blocks
 from samebits.core.mixing import MOST_KEYS
 from samebits.core.random import require_stream
 from samebits.nn.arguments import integers, number_within
@@ -286,7 +286,7 @@ def _backward(
             stay = block.kept(view.keep, groups) * p.dtype.type(1 / view.rest)
             ds *= stay
             spread = p * stay
-        _pull(numerics.kernels, *[x.reshape(-1, x.shape[-1]) for x in (p, ds)])
+        numerics.mixing.pull(p, ds)
         to_v[..., : block.keys, :] += multiply(operand(spread, -2).swapaxes(-1, -2), operand(upward, -2))
         to_k[..., : block.keys, :] += multiply(operand(ds, -2).swapaxes(-1, -2), operand(rows, -2))
         to_q = multiply(operand(ds), k_columns[..., : block.keys, :])
@@ -295,17 +295,6 @@ def _backward(
         part[...] = to_q.reshape(part.shape)
     found[1][group] = to_k
     found[2][group] = to_v
-
-
-def _pull(kernels: Kernels, p: Array, dp: Array) -> None:
-    """Turn the gradient of weights p (rows, keys) into that of the scores, p (dp - sum(p dp)), in place.
-
-    dp is taken relative to its value at the largest weight, which changes nothing, so that no digits are lost where that is
-    near 1. The result of `attention` is rounded, and would not do.
-    """
-    dp -= dp[np.arange(len(p), dtype=np.int64), np.argmax(p, axis=-1)][:, None]
-    dp -= kernels.row_sums(p * dp)[:, None]
-    dp *= p
 
 
 @kernel(_attention_rule)
