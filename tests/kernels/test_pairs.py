@@ -17,6 +17,8 @@ from samebits.core.modes import EXACT
 Array = NDArray[Any]
 Using = Callable[[str | None], Any]
 FORMULAS = {pair.name: pair for pair in compiled.pairs() if not pair.name.endswith("_float32")}
+BY_ROWS = ["softmax", "log_softmax", "exp_shares", "softmax_gradient", "log_softmax_gradient"]  # one float32 result of a row
+UPDATES = {"adam"}  # of optimizers
 ELEMENTARY = [name.removesuffix("_float32") for name in (pair.name for pair in compiled.pairs()) if name.endswith("_float32")]
 # Where functions change their branch, saturate or overflow; zeros, subnormals, infinities, NaNs with both signs and payloads.
 EDGES = [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 1.17549435e-38, 2.0**-14, 0.5, 1.0, -1.0, 1.5707964, 20.0, -20.0, 88.72284]
@@ -100,7 +102,7 @@ def test_elementary_functions_are_those_of_numpy(name: str, level: str, using: U
     [
         pair.name
         for pair in FORMULAS.values()
-        if set(pair.dtypes) == {np.dtype(np.float32)} and pair.name not in {"softmax", "adam"}
+        if set(pair.dtypes) == {np.dtype(np.float32)} and pair.name not in {*BY_ROWS, *UPDATES}
     ],
 )
 def test_fused_elementwise_formulas_are_those_of_numpy(name: str, level: str, using: Using) -> None:
@@ -120,19 +122,48 @@ def test_fused_elementwise_formulas_are_those_of_numpy(name: str, level: str, us
 rows = st.tuples(st.integers(0, 5), st.one_of(st.integers(1, 40), st.sampled_from([255, 257, 384, 513, 1030, 17000])))
 
 
-def test_softmax_is_that_of_numpy(level: str, using: Using) -> None:
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_formulas_of_rows_are_those_of_numpy(name: str, level: str, using: Using) -> None:
     @settings(max_examples=40, deadline=None)
     @given(st.data())
     def holds(data: st.DataObject) -> None:
-        x = data.draw(arrays(data.draw(rows)))
+        shape = data.draw(rows)
+        xs = [data.draw(arrays(shape)) for _ in range(2 if name.endswith("_gradient") else 1)]
+        if data.draw(st.booleans()):
+            xs[0] = np.where(np.isfinite(xs[0]), xs[0], np.float32(-np.inf))  # masked; sometimes all of a row
 
         def compute() -> Array:
-            out = np.empty(x.shape, np.float32)
+            out = np.empty(shape, np.float32)
             try:
-                EXACT.evaluate_rows(FORMULAS["softmax"].numpy, [out], [x])
+                EXACT.evaluate_rows(FORMULAS[name].numpy, [out], xs)
             except FloatingPointError:
                 out[...] = -1
             return out
+
+        same(using, level, compute)
+
+    holds()
+
+
+def test_cross_entropy_is_that_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        x = data.draw(arrays(data.draw(rows.filter(lambda shape: shape[0] > 0))))
+        rng = np.random.Generator(np.random.PCG64(data.draw(st.integers(0, 99))))
+        targets = np.where(rng.random(len(x)) < 0.8, rng.integers(0, x.shape[1], len(x)), -100)
+        targets[0] = np.argmax(x[0])
+
+        def compute() -> tuple[Array, ...]:
+            logits = Tensor(x, requires_grad=True)
+            try:
+                with np.errstate(all="ignore"):
+                    loss = nn.cross_entropy(logits, targets)
+            except FloatingPointError:
+                return (np.zeros(0),)
+            loss.backward()
+            assert logits.grad is not None
+            return np.asarray(loss.numpy()), np.asarray(logits.grad.data)
 
         same(using, level, compute)
 

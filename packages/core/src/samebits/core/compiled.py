@@ -85,7 +85,8 @@ def pair(name: str, dtypes: str) -> Callable[[Function], Function]:
 
     Args:
         name: The name of the compiled function.
-        dtypes: The dtypes of results, arguments and shared arrays, by NumPy's characters: f float32, d float64, q int64, Q uint64.
+        dtypes: The dtypes of results, arguments and shared arrays, by NumPy's characters: f float32, d float64, q int64,
+            Q uint64, ? bool.
 
     Example:
         >>> @pair("no such kernel", "f f")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from samebits.autograd import Tensor, kernel
 from samebits.core import GROUP_ROWS, ColumnSums, Kernels, current, refuse_rows, store
 from samebits.core.arguments import integer
+from samebits.core.compiled import pair
 from samebits.nn.arguments import integers
 
 __all__ = ["cross_entropy", "mean_squared_error"]
@@ -97,11 +98,7 @@ def _cross_entropy(logits: Any, targets: Any, ignore_index: int) -> tuple[Any, t
     working = numerics.working(logits.dtype)
     rows = logits.reshape(-1, logits.shape[-1])
     shifts, totals, logs = np.empty((3, len(rows)), working)  # the sum of e^(x - shift) of each row, and its logarithm
-
-    def formula(kernels: Kernels, shift: Array, total: Array, log: Array, block: Array) -> None:
-        shift[...], total[...], log[...] = kernels.exp_sums(block)
-
-    numerics.evaluate_rows(formula, [shifts, totals, logs], [rows])
+    numerics.evaluate_rows(_exp_sums, [shifts, totals, logs], [rows])
     with np.errstate(all="ignore"):
         places = np.flatnonzero(counted)
         losses = logs[places]
@@ -114,33 +111,39 @@ def _cross_entropy(logits: Any, targets: Any, ignore_index: int) -> tuple[Any, t
         return store(loss, np.empty((), logits.dtype))[()], (logits, shifts, totals, logs, ids, counted)
 
 
+@pair("exp_sums", "d d d f")
+def _exp_sums(kernels: Kernels, shift: Array, total: Array, log: Array, x: Array) -> None:
+    shift[...], total[...], log[...] = kernels.exp_sums(x)
+
+
 def _cross_entropy_gradient(
     g: Any, logits: Array, shifts: Array, totals: Array, logs: Array, ids: Array, counted: Array
 ) -> Array:
-    """(e^(x - shift) / total - onehot) g / count in counted rows, 0 in others.
-
-    At the target that is -(total - own) / total. Where the target is the maximum, own is 1 and total - own is expm1(log(total)),
-    in which nothing cancels.
-    """
+    """(e^(x - shift) / total - onehot) g / count in counted rows, 0 in others."""
     out = np.empty(logits.shape, logits.dtype)
-    share = totals.dtype.type(g) / totals.dtype.type(np.count_nonzero(counted))
-
-    def formula(
-        kernels: Kernels, target: Array, block: Array, shift: Array, total: Array, log: Array, wanted: Array, count: Array
-    ) -> None:
-        kernels.exp(block - shift[:, None] if shift.any() else block, target)
-        places = np.flatnonzero(count)
-        here = places, wanted[places]
-        kernels.expm1(log[places], others := np.empty_like(log[places]))
-        others = np.where(block[here] == shift[places], others, total[places] - target[here])
-        target *= share / total[:, None]
-        target[here] = 0 - others * (share / total[places])  # +0 where the others are 0
-        if len(places) < len(target):
-            target[~count] = 0
-
+    share = np.array(totals.dtype.type(g) / totals.dtype.type(np.count_nonzero(counted)))
     rows, results = [array.reshape(-1, logits.shape[-1]) for array in (logits, out)]
-    current().evaluate_rows(formula, [results], [rows, shifts, totals, logs, ids, counted])
+    current().evaluate_rows(_logits_gradient, [results], [rows, shifts, totals, logs, ids, counted], shared=[share])
     return out
+
+
+@pair("cross_entropy_gradient", "f f d d d q ? d")
+def _logits_gradient(
+    kernels: Kernels, out: Array, x: Array, shift: Array, total: Array, log: Array, ids: Array, counted: Array, share: Array
+) -> None:
+    """At the target the gradient is -(total - own) / total, times share.
+
+    Where the target is the maximum, own is 1 and total - own is expm1(log(total)), in which nothing cancels.
+    """
+    kernels.exp(x - shift[:, None] if shift.any() else x, out)
+    places = np.flatnonzero(counted)
+    here = places, ids[places]
+    kernels.expm1(log[places], others := np.empty_like(log[places]))
+    others = np.where(x[here] == shift[places], others, total[places] - out[here])
+    out *= share / total[:, None]
+    out[here] = 0 - others * (share / total[places])  # +0 where the others are 0
+    if len(places) < len(out):
+        out[~counted] = 0
 
 
 def _mean_squared_error_gradient(g: Any, a: Array, b: Array) -> tuple[Array, Array]:

@@ -73,6 +73,7 @@ def _log_softmax(x: Any, axis: int) -> Array:
     return _by_rows("log_softmax", _log_softmax_formula, x, axis)
 
 
+@pair("log_softmax", "f f")
 def _log_softmax_formula(kernels: Kernels, out: Array, x: Array) -> None:
     shifted = _shifted(kernels, x)
     _, _, rest, _ = exp_weights(kernels, shifted)
@@ -106,12 +107,13 @@ def _pulled(g: Any, x: Any, axes: tuple[int, ...]) -> Any:
 @operation(_pulled)
 def _shares(x: Value, axes: tuple[int, ...]) -> Any:
     """e^x / sum(e^x) over ``axes``, 0 where all are -inf."""
+    return over_rows("logsumexp", _shares_formula, axes, x)
 
-    def formula(kernels: Kernels, out: Array, rows: Array) -> None:
-        weights, _, _, total = exp_weights(kernels, rows)
-        np.divide(weights, np.where(total == 0, total.dtype.type(1), total)[:, None], out=out)
 
-    return over_rows("logsumexp", formula, axes, x)
+@pair("exp_shares", "f f")
+def _shares_formula(kernels: Kernels, out: Array, x: Array) -> None:
+    weights, _, _, total = exp_weights(kernels, x)
+    np.divide(weights, np.where(total == 0, total.dtype.type(1), total)[:, None], out=out)
 
 
 def exp_weights(kernels: Kernels, rows: Array) -> tuple[Array, Array, Array, Array]:
@@ -136,15 +138,16 @@ def softmax_pull(a: Value, x: Value, axes: tuple[int, ...]) -> Any:
 
     a is taken relative to its value at the top of the row, which changes nothing, and there nothing is lost.
     """
+    return over_rows("softmax", _softmax_gradient, axes, x, a)
 
-    def formula(kernels: Kernels, out: Array, rows: Array, gradient: Array) -> None:
-        weights, tops, _, total = exp_weights(kernels, rows)
-        weights /= total[:, None]
-        relative = gradient - gradient[np.arange(len(rows), dtype=np.int64), tops][:, None]
-        np.subtract(relative, kernels.sum(relative * weights, -1)[:, None], out=out)
-        out *= weights
 
-    return over_rows("softmax", formula, axes, x, a)
+@pair("softmax_gradient", "f f f")
+def _softmax_gradient(kernels: Kernels, out: Array, x: Array, gradient: Array) -> None:
+    weights, tops, _, total = exp_weights(kernels, x)
+    weights /= total[:, None]
+    relative = gradient - gradient[np.arange(len(x), dtype=np.int64), tops][:, None]
+    np.subtract(relative, kernels.sum(relative * weights, -1)[:, None], out=out)
+    out *= weights
 
 
 def _softmax_pull_rule(g: Any, a: Any, x: Any, axes: tuple[int, ...]) -> Any:
@@ -163,18 +166,19 @@ def _log_softmax_pull(a: Value, x: Value, axes: tuple[int, ...]) -> Any:
 
     At the top of a row, where y is near 1, it is a rest / total - y (sum of the other a), in which nothing cancels.
     """
+    return over_rows("log_softmax", _log_softmax_gradient, axes, x, a)
 
-    def formula(kernels: Kernels, out: Array, rows: Array, gradient: Array) -> None:
-        weights, tops, rest, total = exp_weights(kernels, rows)
-        here = np.arange(len(rows), dtype=np.int64), tops
-        top = gradient[here]
-        others = gradient.copy()
-        others[here] = 0
-        sums = kernels.sum(others, -1)
-        np.subtract(gradient, weights * ((sums + top) / total)[:, None], out=out)
-        out[here] = (top * rest - weights[here] * sums) / total
 
-    return over_rows("log_softmax", formula, axes, x, a)
+@pair("log_softmax_gradient", "f f f")
+def _log_softmax_gradient(kernels: Kernels, out: Array, x: Array, gradient: Array) -> None:
+    weights, tops, rest, total = exp_weights(kernels, x)
+    here = np.arange(len(x), dtype=np.int64), tops
+    top = gradient[here]
+    others = gradient.copy()
+    others[here] = 0
+    sums = kernels.sum(others, -1)
+    np.subtract(gradient, weights * ((sums + top) / total)[:, None], out=out)
+    out[here] = (top * rest - weights[here] * sums) / total
 
 
 def _log_softmax_push(g: Any, x: Any, axes: tuple[int, ...]) -> Any:

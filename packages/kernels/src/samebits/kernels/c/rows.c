@@ -1,4 +1,4 @@
-/* Kernels over rows: softmax and normalizations. float64 inside, sums by the halving tree, one rounding. */
+/* Normalizations of rows, and sums of rows. float64 inside, sums by the halving tree, one rounding. */
 
 #include "elementary.h"
 #include "sums.h"
@@ -8,56 +8,9 @@ struct row {
   double shift;
 };
 
-/* The greatest of x (n); NaN if one is, -infinity of none. NumPy version: np.maximum.reduce */
-static float greatest(const float *restrict x, int64_t n) {
-  enum { LANES = 32 };
-  float tops[LANES], top = -(float)INFINITE;
-  int32_t nan = 0;
-  int64_t whole = n / LANES * LANES;
-  for (int j = 0; j < LANES; j++) tops[j] = top;
-  for (int64_t i = 0; i < whole; i += LANES)
-    for (int j = 0; j < LANES; j++) {
-      nan |= x[i + j] != x[i + j];
-      tops[j] = x[i + j] > tops[j] ? x[i + j] : tops[j];
-    }
-  for (int64_t i = whole; i < n; i++) {
-    nan |= x[i] != x[i];
-    top = x[i] > top ? x[i] : top;
-  }
-  for (int j = 0; j < LANES; j++) top = tops[j] > top ? tops[j] : top;
-  return nan ? (float)NOT_A_NUMBER : top;
-}
-
-static void powers(const void *context, int64_t start, int64_t count, double *restrict out) {
-  const struct row *row = context;
-  for (int64_t i = 0; i < count; i++) out[i] = exp_short((double)row->x[start + i] - row->shift);
-}
-
 static void kept(const void *context, int64_t start, int64_t count, double *restrict out) {
   const double *values = context;
   for (int64_t i = 0; i < count; i++) out[i] = values[start + i];
-}
-
-/* out (rows, columns) = e^(x - max) / sum(e^(x - max)), x (rows, columns), float32. Each row's maximum must be finite.
- * NumPy version: probabilities._softmax_formula */
-int softmax(const struct job *job) {
-  double *restrict values = job->scratch; /* the powers; longer rows compute them twice */
-  int64_t n = job->columns;
-  for (int64_t r = job->start; r < job->stop; r++) {
-    float *restrict out = (float *)job->arrays[0] + r * n;
-    struct row row = {(const float *)job->arrays[1] + r * n, 0.0};
-    row.shift = greatest(row.x, n);
-    if (!(absolute(row.shift) < INFINITE)) return 1;
-    if (n <= SCRATCH) {
-      powers(&row, 0, n, values);
-      double total = tree_sum(kept, values, n);
-      for (int64_t i = 0; i < n; i++) out[i] = narrow(values[i] / total);
-    } else {
-      double total = tree_sum(powers, &row, n);
-      for (int64_t i = 0; i < n; i++) out[i] = narrow(exp_short((double)row.x[i] - row.shift) / total);
-    }
-  }
-  return 0;
 }
 
 static void plain(const void *context, int64_t start, int64_t count, double *restrict out) {
