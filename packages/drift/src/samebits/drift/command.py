@@ -31,7 +31,7 @@ Exit status: 0 the same bits everywhere (of your function, or of the counterpart
 
 HELP = {
     "targets": "A function of yours that takes no arguments; with --join, the files to join.",
-    "numpys": "Run the function on this NumPy as well, such as 1.26. May be repeated.",
+    "numpys": "Run the function on this NumPy as well, such as 2.3. May be repeated.",
     "timeout": "Stop a run of the function after this many seconds.",
     "join": "Join FILES written by --record, or the --json output of several machines about one function.",
     "record": "Write the measured digests to this folder, for --join.",
@@ -160,13 +160,10 @@ def _joined(paths: Sequence[Path]) -> DriftMap | Verdict:
             raise ValueError(
                 f"--join: FILES must all have the format {drift_map.FORMAT} or all {verdict.FORMAT}, got {shown(found)} in {path}"
             )
+        if isinstance(answer.get("where"), dict) and "joined" in answer["where"]:
+            raise ValueError(f"--join: {path} is the output of --join itself; join the files that it was made from")
         convert(answer, kinds[found], source=str(path))
-    if first == drift_map.FORMAT:
-        return DriftMap.of(answers)
-    try:
-        return join_verdicts(answers)
-    except ValueError as error:
-        raise ValueError(f"{error}; FILES are {', '.join(map(str, paths))}") from None
+    return DriftMap.of(answers) if first == drift_map.FORMAT else join_verdicts(answers, list(map(str, paths)))
 
 
 def _answer(found: DriftMap | Verdict, options: Options, output: PlainOutput) -> int:

@@ -33,7 +33,7 @@ class Difference:
     max_ulp: Annotated[int, Limits(most=2**64)] | None = None
     """The same in units in the last place; None if the dtype is not floating point."""
     note: str = ""
-    """The difference in words, if shape or dtype differ."""
+    """The difference in words, if shape, dtype or text differ."""
 
     def __str__(self) -> str:
         if self.note:
@@ -45,16 +45,19 @@ class Difference:
 
 
 def compare(name: str, base: Array, other: Array) -> Difference | None:
-    """The difference of ``other`` from ``base``; None if dtype, shape and bits are the same.
+    """The difference of ``other`` from ``base``; None if dtype, shape and bits are the same, or the texts of string arrays.
 
     >>> compare("x", np.array([1.0, 2.0]), np.array([1.0, 2.0]))
     >>> compare("x", np.array([1.0, 2.0]), np.array([1.0, np.nextafter(2.0, 3.0)])).max_ulp
     1
     """
-    if base.shape != other.shape:
-        return Difference(name, other.size, other.size, note=f"shape {other.shape} instead of {base.shape}")
-    if base.dtype != other.dtype:
-        return Difference(name, other.size, other.size, note=f"dtype {other.dtype} instead of {base.dtype}")
+    texts = base.dtype.kind == other.dtype.kind == "U"
+    for what in ("shape", "dtype")[: 1 if texts else 2]:
+        one, two = getattr(base, what), getattr(other, what)
+        if one != two:
+            return Difference(name, other.size, other.size, note=f"{what} {two} instead of {one}")
+    if texts:
+        return _compare_texts(name, base, other)
     native = base.dtype.newbyteorder("=")
     first, second = (np.ascontiguousarray(one, dtype=native).reshape(-1) for one in (base, other))
     size = native.itemsize
@@ -86,3 +89,15 @@ def _max_ulp(first: Array, second: Array) -> int:
         bits = x.view(word).astype(np.uint64)
         steps.append(np.where(bits >= top, top - (bits - top), top + bits))
     return int((np.maximum(*steps) - np.minimum(*steps)).max())
+
+
+def _compare_texts(name: str, base: Array, other: Array) -> Difference | None:
+    differ = base != other
+    if not differ.any():
+        return None
+    first, second = str(base[differ][0]), str(other[differ][0])
+    apart = next((index for index, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
+    start = max(0, apart - 20)
+    cut = ["…" * (start > 0) + text[start : start + 60] + "…" * (len(text) > start + 60) for text in (second, first)]
+    count = f"{differ.sum()} of {base.size} texts differ: " if base.size > 1 else ""
+    return Difference(name, int(differ.sum()), base.size, note=f"{count}{cut[0]} instead of {cut[1]}")

@@ -2,24 +2,21 @@
 
 An operation drifts along an axis if its digest changes when only that axis changes:
 
-    version                     same machine, another NumPy series
     cpu, blas, threads, libc    same cell, another variant of that axis
-    libc                        also: same machine and NumPy series, another C library
-    python                      same machine and NumPy series, another Python
-    machine                     same NumPy series, another machine
+    again                       same cell, the base a second time
+    all of them                 two cells whose places differ along that axis alone (`samebits.drift.place`)
 
 For each axis the map has the number of different results: 1 does not change, 0 was not measured. `picture` draws a map.
 """
 
-import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
 from samebits.core.records import Limits, RecordError, read_json
-from samebits.drift.place import Place
+from samebits.drift.place import PLACE_AXES, Place, implied, positions
 from samebits.drift.variants import REPEAT, VARIANT_AXES
 
 __all__ = ["FORMAT", "MAP_AXES", "CellFile", "CellRecord", "DriftMap", "Row", "read_records"]
@@ -187,11 +184,9 @@ def _row(name: str, records: Sequence[CellRecord]) -> Row:
     cells = {id(record): _axes_of_a_cell(record, one["digests"]) for record, one in found}
     base = [(record, one["digests"].get("base")) for record, one in found]
     results = {axis: max((counts.get(axis, 0) for counts in cells.values()), default=0) for axis in MAP_AXES}
-    results["version"] = _along(base, lambda one: (_machine(one), _library(one)), lambda one: one["numpy"])
-    results["python"] = _along(base, lambda one: (_machine(one), _library(one), one["numpy"]), lambda one: one["python"])
-    results["machine"] = _along(base, lambda one: (_library(one), one["numpy"]), _machine)
-    libraries = _along(base, lambda one: (_machine(one), one["numpy"]), _library)
-    results["libc"] = max(results["libc"], libraries)
+    for axis in PLACE_AXES:
+        results[axis] = max(results[axis], _along(base, axis))
+    results[REPEAT.axis] = max(results[REPEAT.axis], _repeated(base))
     counterpart_digests = {digest for _, one in found for digest in one["counterpart_digests"].values()}
     return Row(
         name,
@@ -213,22 +208,41 @@ def _axes_of_a_cell(record: CellRecord, digests: Mapping[str, str]) -> dict[str,
     return {axis: len({digests["base"], *moved}) for axis, moved in found.items()}
 
 
-def _along(base: Iterable[tuple[CellRecord, str | None]], same: Any, moving: Any) -> int:
-    """The largest number of different results among records equal in ``same``; 0 if none of these differ in ``moving``."""
-    groups: dict[Any, dict[Any, str]] = defaultdict(dict)
+def _along(base: Iterable[tuple[CellRecord, str | None]], axis: str) -> int:
+    """The largest number of different results among places that differ along an axis alone; 0 if there are none.
+
+    Another Python is no other place, unless it is the axis: it often comes with another C library, and does not compute.
+    """
+    groups: dict[Any, dict[Any, set[str]]] = defaultdict(lambda: defaultdict(set))
+    left_out = {axis, "python"}
     for record, digest in base:
         if digest:
-            groups[same(record)].setdefault(moving(record), digest)
-    return max((len(set(group.values())) for group in groups.values() if len(group) > 1), default=0)
+            found = positions(record)
+            same = tuple(found[one][: 1 if one in implied(axis) else None] for one in PLACE_AXES if one not in left_out)
+            groups[same][found[axis]].add(digest)
+    return max((_fewest(group.values()) for group in groups.values() if len(group) > 1), default=0)
 
 
-def _machine(record: CellRecord) -> str:
-    parts = {name: value for name, value in record["surroundings"].items() if name != "c_library"}
-    return f"{record['platform']} {json.dumps(parts, sort_keys=True)}"
+def _fewest(sets: Iterable[set[str]]) -> int:
+    """The number of results that these places must have had: those that have one in common count once.
+
+    >>> _fewest([{"a"}, {"b"}]), _fewest([{"a", "b"}, {"b"}])
+    (2, 1)
+    """
+    left, count = list(sets), 0
+    while left:
+        common = Counter(digest for one in left for digest in sorted(one)).most_common(1)[0][0]
+        left, count = [one for one in left if common not in one], count + 1
+    return count
 
 
-def _library(record: CellRecord) -> str:
-    return str(record["surroundings"]["c_library"])
+def _repeated(base: Iterable[tuple[CellRecord, str | None]]) -> int:
+    """The largest number of different results in places that do not differ; 0 if no two of them are the same."""
+    groups: dict[Any, list[str]] = defaultdict(list)
+    for record, digest in base:
+        if digest:
+            groups[tuple(positions(record).values())].append(digest)
+    return max((len(set(digests)) for digests in groups.values() if len(digests) > 1), default=0)
 
 
 def _version(text: str) -> list[int]:

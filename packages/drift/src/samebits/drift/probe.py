@@ -2,9 +2,8 @@
 
     python -m samebits.drift.probe mypackage.module:function FOLDER
 
-The result is an array, a number, or tuples, lists and dicts of these; each array becomes a ``.npy`` file in ``FOLDER``. One JSON
-object is printed: the names, digests, dtypes and shapes of the arrays, or the problem in a sentence. What the function itself
-prints goes to standard error.
+The parts of the result (`samebits.drift.parts`) become ``.npy`` files in ``FOLDER``. One JSON object is printed: the names,
+digests, dtypes and shapes of these arrays, or the problem in a sentence. What the function itself prints goes to standard error.
 """
 
 import contextlib
@@ -13,39 +12,44 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+from samebits.core import describe_machine
+from samebits.drift.calls import find_calls, say_known
+from samebits.drift.parts import COMPARABLE, flatten, save_part
+from samebits.drift.variants import in_effect, untried
 
-from samebits.core import describe_machine, digest
-from samebits.drift.variants import in_effect
-
-__all__ = ["find_function", "flatten", "run_probe"]
-
-_NUMBERS = {bool: np.bool_, int: np.int64, float: np.float64, complex: np.complex128}
-_COMPARABLE = "an array, a number, or a tuple, list or dict of these"
+__all__ = ["find_function", "run_probe"]
 
 
 def run_probe(name: str, folder: Path) -> dict[str, Any]:
     """Call the function ``name`` (``module:function``) and save what it returns.
 
     Returns:
-        ``machine``, ``in_effect``, and ``arrays`` (name, digest, dtype and shape of each, saved as ``0.npy``, ``1.npy``, …);
-        or ``problem``: why there is nothing to compare.
+        ``machine``, ``in_effect``, ``arrays`` (name, digest, dtype and shape of each, saved as ``0.npy``, ``1.npy``, …), ``calls`` of
+        NumPy in its code and the variants that are ``untried``; or ``problem``: why there is nothing to compare.
     """
     try:
-        arrays = list(flatten(_call(find_function(name), name)))
-        found = [_saved(path, array, folder / f"{index}.npy") for index, (path, array) in enumerate(arrays)]
+        function = find_function(name)
+        arrays = list(flatten(_call(function, name)))
+        found = [save_part(path, array, folder / f"{index}.npy") for index, (path, array) in enumerate(arrays)]
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
         return {"problem": str(error)}
     if not found:
-        return {"problem": f"{name} must return {_COMPARABLE}, got nothing to compare"}
+        return {"problem": f"{name} must return {COMPARABLE}, got nothing to compare"}
+    if repeated := [path for path, count in Counter(path for path, _ in arrays).items() if count > 1]:
+        return {"problem": f"{name} must return parts of different names, got several of the name {repeated[0]}"}
     machine = describe_machine()
-    return {"machine": asdict(machine), "in_effect": in_effect(machine), "arrays": found}
+    return {
+        "machine": asdict(machine),
+        "in_effect": in_effect(machine),
+        "arrays": found,
+        "calls": find_calls(function),
+        "untried": untried(machine),
+    }
 
 
 def find_function(name: str) -> Any:
@@ -77,14 +81,21 @@ def find_function(name: str) -> Any:
             raise LookupError(f"no function {path!r} in {module_name}{there}")
         found = getattr(found, part)
     if not callable(found):
-        raise TypeError(f"{name} must be a function without arguments, got {_kind(found)}")
+        raise TypeError(f"{name} must be a function without arguments, got {type(found).__name__}")
     with contextlib.suppress(ValueError):  # some built-in functions have no signature
         needed = [
             one for one in inspect.signature(found).parameters.values() if one.default is one.empty and one.kind not in (2, 4)
         ]
         if needed:
             names = ", ".join(one.name for one in needed)
-            raise _NeedsArgumentsError(f"{name} must take no arguments, but requires {names}; write a function that calls it")
+            known = (
+                f". The drift map knows that these drift: {'; '.join(drifting)}"
+                if (drifting := say_known(find_calls(found)))
+                else ""
+            )
+            raise _NeedsArgumentsError(
+                f"{name} must take no arguments, but requires {names}; write a function that calls it{known}"
+            )
     return found
 
 
@@ -110,56 +121,6 @@ def _described(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         place = ""  # its own text names file and line
     return f"{type(error).__name__}: {error}{place}"
-
-
-def flatten(value: Any, path: str = "result") -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """The arrays in a result, each with its expression, such as ``result['loss'][0]``.
-
-    Raises:
-        TypeError: A part is neither an array nor a number.
-        ValueError: A Python integer does not fit int64.
-
-    Example:
-        >>> [name for name, _ in flatten({"a": (1, 2.5)})]
-        ["result['a'][0]", "result['a'][1]"]
-    """
-    if isinstance(value, np.ndarray | np.generic):
-        yield path, np.asarray(value)
-    elif isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from flatten(part, f"{path}[{key!r}]")
-    elif isinstance(value, tuple | list) and value and {type(part) for part in value} <= {type(value[0])} & set(_NUMBERS):
-        yield path, _as_array(list(value), type(value[0]), path)
-    elif isinstance(value, tuple | list):
-        for index, part in enumerate(value):
-            yield from flatten(part, f"{path}[{index}]")
-    elif type(value) in _NUMBERS:
-        yield path, _as_array(value, type(value), path)
-    elif hasattr(value, "__array__"):
-        yield path, np.asarray(value)
-    else:
-        raise TypeError(f"{path} must be {_COMPARABLE}, got {_kind(value)}")
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else type(value).__name__
-
-
-def _as_array(value: Any, kind: type, path: str) -> npt.NDArray[Any]:
-    """Python numbers in a dtype of the same precision on every platform."""
-    try:
-        return np.asarray(value, _NUMBERS[kind])
-    except OverflowError as error:
-        raise ValueError(f"{path} must hold integers within int64; return larger ones as an array of floats") from error
-
-
-def _saved(path: str, array: npt.NDArray[Any], file: Path) -> dict[str, Any]:
-    try:
-        name = digest(array)
-    except TypeError as error:
-        raise TypeError(f"{path} cannot be compared: {error}") from error
-    np.save(file, array, allow_pickle=False)
-    return {"name": path, "digest": name, "dtype": str(array.dtype), "shape": list(array.shape)}
 
 
 def _main(name: str, folder: str) -> None:

@@ -6,14 +6,18 @@ color or plainly (`plain_text`).
 
 from collections.abc import Iterator, Sequence
 
+from samebits.drift.calls import known_map, say_known
 from samebits.drift.difference import Difference
 from samebits.drift.drift_map import MAP_AXES, DriftMap, Row
+from samebits.drift.investigation import numpy_series
+from samebits.drift.variants import REPEAT
 from samebits.drift.verdict import VERDICT_AXES, Verdict
 
 __all__ = ["Line", "map_lines", "plain_text", "verdict_lines"]
 
 Line = Sequence[str | tuple[str, str]]
 
+_ROUNDING = 2**12  # ulp; sums of other orders are rarely further apart, other random numbers rarely this close
 _COLORS = {0: "green", 1: "red", 2: "yellow"}  # of a verdict, by its status
 
 
@@ -29,17 +33,37 @@ def plain_text(line: Line) -> str:
 def verdict_lines(found: Verdict) -> Iterator[Line]:
     """The results along every axis, what failed, and the verdict."""
     for axis, title in VERDICT_AXES.items():
-        if any(one.axis == axis for one in found.runs) and found.deterministic:
+        if any(one.axis == axis for one in found.runs) and (found.deterministic or axis == REPEAT.axis):
             yield from _axis_lines(found, axis, title)
     for one in found.failed:
         yield [("failed", "red"), f"  {one.name}: {one.error}"]
     yield []
     yield [(f"{found.sentence()}.", f"bold {_COLORS[found.status]}")]
     if not found.deterministic:
-        yield ["Seed its random numbers, and make it independent of time, addresses and the order of sets."]
-    elif "machine" in found.where and not any(one.axis == "version" for one in found.runs):  # not joined from several places
+        yield [_advice(found)]
+        return
+    if found.untried:
+        missing = "; ".join(f"{VERDICT_AXES[axis]} {', '.join(names)}" for axis, names in found.untried.items())
+        yield [("Not tried, as this CPU or its BLAS library cannot", "yellow"), f": {missing}."]
+    if known := say_known(found.calls, found.drifts):
+        yield [(f"The drift map ({known_map()['measured']}) knows that these drift:", "yellow")]
+        yield from ([f"    {text}"] for text in known)
+    if "machine" in found.where and not any(one.axis == "version" for one in found.runs):  # not joined from several places
         numpy = found.where["machine"]["numpy"]
-        yield [(f"Run with NumPy {numpy} only: --numpy 1.26 adds another; --json and --join compare machines.", "dim")]
+        others = [series for series in numpy_series() if not numpy.startswith(f"{series}.")]
+        more = f"--numpy {others[0]} adds another; " if others else ""
+        yield [(f"Run with NumPy {numpy} only: {more}--json and --join compare machines.", "dim")]
+
+
+def _advice(found: Verdict) -> str:
+    """What may make a function give other bits in the same environment."""
+    differences = [each for one in found.runs if one.axis == REPEAT.axis for each in one.differences]
+    if differences and all(each.max_ulp is not None and each.max_ulp <= _ROUNDING for each in differences):
+        return (
+            "The difference is that of rounding: a library with several threads may add in a changing order. Run it again with "
+            "OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1; if it still changes, look for random numbers and time."
+        )
+    return "Seed its random numbers, and make it independent of time, addresses, uninitialized memory and the order of sets."
 
 
 def _axis_lines(found: Verdict, axis: str, title: str) -> Iterator[Line]:

@@ -38,6 +38,7 @@ __all__ = [
     "in_effect",
     "run_variants",
     "this_platform",
+    "untried",
 ]
 
 VARIANT_AXES = {"cpu": "CPU level", "blas": "BLAS kernel", "threads": "threads", "libc": "C library"}
@@ -68,6 +69,7 @@ _KERNELS |= {"amd64": _KERNELS["x86_64"], "arm64": _KERNELS["aarch64"]}
 # A forced kernel sizes its buffers by the size of the L2 cache. If that is unknown, the products of NumPy 2.5.5 overrun them:
 # crashes, hangs and, rarely, wrong numbers.
 _CACHE = {"OPENBLAS_L2_SIZE": os.environ.get("OPENBLAS_L2_SIZE", "512")}
+_OBSOLETE = ("XOP", "FMA4", "AVX512_KN")  # for CPUs that are no longer made; NumPy has no loops for them
 _CRASHED_ON_WINDOWS = 0xC0000000
 
 
@@ -156,6 +158,24 @@ def _kernels(machine: Machine) -> list[Variant]:
         for name, needed in kernels.items()
         if features.get(needed)
     ]
+
+
+def untried(machine: Machine | None = None) -> dict[str, list[str]]:
+    """By axis, what `available` leaves out because this CPU, or this BLAS library, cannot do it.
+
+    >>> sorted(set(untried()) - set(VARIANT_AXES))
+    []
+    """
+    machine = machine or describe_machine()
+    dispatched, features = cpu_features()
+    kernels = _KERNELS.get(platform.machine().lower(), {})
+    other = [f"all but {machine.blas.kernel or machine.blas.name}"]
+    found = {
+        "cpu": [name for name in dispatched if not features.get(name) and not name.startswith(_OBSOLETE)],
+        "blas": [name for name, needed in kernels.items() if not features.get(needed)] if _kernels(machine) else other,
+        "threads": [] if _threads(machine) else [f"all but {machine.blas.threads or 'the default'}"],
+    }
+    return {axis: names for axis, names in found.items() if names}
 
 
 def _is_openblas(machine: Machine) -> bool:

@@ -5,12 +5,13 @@ A `Verdict` holds the runs of one function, the base first, each with the digest
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, TypedDict
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, NotRequired, TypedDict
 
+from samebits.drift.calls import in_words
 from samebits.drift.difference import Difference
 from samebits.drift.drift_map import MAP_AXES
-from samebits.drift.place import Place
+from samebits.drift.place import Place, differing, labels
 from samebits.drift.variants import REPEAT
 
 __all__ = ["FORMAT", "VERDICT_AXES", "VariantResult", "Verdict", "VerdictFile", "join_verdicts"]
@@ -63,6 +64,10 @@ class Verdict:
     function: str
     where: Mapping[str, Any]
     runs: Sequence[VariantResult]
+    untried: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """What could not be tried here, by axis: the CPU levels and kernels that this CPU lacks."""
+    calls: Sequence[str] = ()
+    """The NumPy functions that its code names, as far as the shipped drift map has them."""
 
     def results(self, axis: str) -> int:
         """The number of different results along an axis, the base included; 0 where nothing was compared."""
@@ -110,8 +115,7 @@ class Verdict:
             return f"{self.function} is not deterministic: two runs in the same environment gave different bits"
         if self.drifts:
             different = len({one.key for one in ended})
-            axes = [VERDICT_AXES[axis] for axis in self.drifts]
-            named = ", the ".join(axes[:-1]) + " and the " * (len(axes) > 1) + axes[-1]
+            named = in_words([VERDICT_AXES[axis] for axis in self.drifts])
             return f"{self.function} drifts with the {named}: {different} different results in {len(ended)} runs"
         if self.failed:
             return f"{self.function} gave the same bits in {len(ended)} runs, but {len(self.failed)} could not be compared"
@@ -133,13 +137,21 @@ class VerdictFile(TypedDict):
     function: str
     where: Place
     runs: list[VariantResult]
+    untried: NotRequired[dict[str, list[str]]]
+    calls: NotRequired[list[str]]
 
 
-def join_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> Verdict:
+def join_verdicts(verdicts: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Verdict:
     """One verdict from the JSON of several about the same function, from other environments or machines.
 
     All runs are kept. The base of every further place is also compared with the first place's base, along the axis in which the two
-    places differ: the machine, the C library, the NumPy or Python version, or ``place`` if they differ in more than one.
+    places differ: the machine, the C library, the NumPy or Python version, the CPU level, the BLAS library or kernel, the threads;
+    ``place`` if they differ in more than one, and as the same run repeated if in none. What follows from another machine or NumPy,
+    such as another kernel, does not count. Each place is named by what differs, or by its name where nothing does.
+
+    Args:
+        verdicts: What `Verdict.as_json` gives.
+        names: A name for each, such as its file; by default ``answer 1``, ``answer 2``, ….
 
     Raises:
         ValueError: There are fewer than two verdicts, they are about different functions, or one has no runs.
@@ -148,43 +160,35 @@ def join_verdicts(verdicts: Sequence[Mapping[str, Any]]) -> Verdict:
         >>> join_verdicts([])
         Traceback (most recent call last):
         ...
-        ValueError: join_verdicts: verdicts must be two or more about one function, got 0
+        ValueError: join_verdicts: verdicts must be two or more, got none
     """
-    functions = sorted({one["function"] for one in verdicts})
-    if len(verdicts) < 2 or len(functions) != 1:
-        about = f" about {', '.join(functions)}" * bool(functions)
-        raise ValueError(f"join_verdicts: verdicts must be two or more about one function, got {len(verdicts)}{about}")
-    if not all(one["runs"] for one in verdicts):
-        raise ValueError("join_verdicts: verdicts must have runs, got one without")
-    places = [_place(one["where"]) for one in verdicts]
+    names = names or [f"answer {number}" for number in range(1, len(verdicts) + 1)]
+    if len(verdicts) < 2:
+        raise ValueError(f"join_verdicts: verdicts must be two or more, got {', '.join(names) or 'none'}")
+    functions = [one["function"] for one in verdicts]
+    if len(set(functions)) > 1:
+        got = ", ".join(f"{function} in {name}" for function, name in zip(functions, names, strict=True))
+        raise ValueError(f"join_verdicts: verdicts must be about one function, got {got}")
+    if without := [name for one, name in zip(verdicts, names, strict=True) if not one["runs"]]:
+        raise ValueError(f"join_verdicts: verdicts must have runs, got none in {', '.join(without)}")
+    places: list[Mapping[str, Any]] = [one["where"] for one in verdicts]
+    named = labels(places, names)
     runs: list[VariantResult] = []
-    for place, one in zip(places, verdicts, strict=True):
+    for label, one in zip(named, verdicts, strict=True):
         own = [
-            VariantResult(**run | {"differences": [Difference(**each) for each in run.get("differences", ())], "place": place})
+            VariantResult(**run | {"differences": [Difference(**each) for each in run.get("differences", ())], "place": label})
             for run in one["runs"]
         ]
         if runs:
-            axis = _axis_between(verdicts[0]["where"], one["where"])
-            runs.append(replace(own[0], name=place, axis=axis, place=places[0]))
+            axes = differing(places[0], one["where"]) or [REPEAT.axis]
+            runs.append(replace(own[0], name=label, axis=axes[0] if len(axes) == 1 else "place", place=named[0]))
         runs += own
-    return Verdict(functions[0], {"joined": [one["where"] for one in verdicts]}, runs)
+    calls = sorted({name for one in verdicts for name in one.get("calls", ())})
+    return Verdict(functions[0], {"joined": places}, runs, _untried_in_all(verdicts), calls)
 
 
-def _place(where: Mapping[str, Any]) -> str:
-    machine, around = where["machine"], where["surroundings"]
-    return f"{machine['system']}, {around['processor']}, {around['c_library']}, {machine['python']}, NumPy {machine['numpy']}"
-
-
-def _axis_between(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
-    """The axis in which two places differ."""
-    sides = [
-        {
-            "machine": [one["platform"], {**one["surroundings"], "c_library": ""}],
-            "libc": one["surroundings"]["c_library"],
-            "version": one["machine"]["numpy"],
-            "python": one["machine"]["python"],
-        }
-        for one in (first, second)
-    ]
-    differing = [axis for axis in sides[0] if sides[0][axis] != sides[1][axis]]
-    return differing[0] if len(differing) == 1 else "place" if differing else REPEAT.axis
+def _untried_in_all(verdicts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """What no place has tried, of each axis."""
+    found = [one.get("untried", {}) for one in verdicts]
+    common = {axis: [name for name in found[0][axis] if all(name in one.get(axis, ()) for one in found)] for axis in found[0]}
+    return {axis: missing for axis, missing in common.items() if missing}
