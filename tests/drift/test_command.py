@@ -1,6 +1,7 @@
 """`python -m samebits.drift` prints the answer, returns its status, and refuses options that do not fit together."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from samebits.core import describe_machine
 from samebits.drift import BASE, Variant, command, investigation
 from samebits.drift.__main__ import main
 
@@ -21,7 +23,10 @@ def same(): return x
 def moves(): return x, np.nextafter(x, np.float32(9)) if "MINE" in os.environ else x
 def raises(): return [][1]
 def chance(): return np.frombuffer(os.urandom(8), np.uint8)
+def rounds(): return {"loss": 1.0 + 2.0**-52 * (os.getpid() % 1000), "n": 3}
+def exponential(): return np.exp(np.zeros(4))
 """
+PIP = "ERROR: Could not find a version that satisfies the requirement numpy==9.9.*"
 KERNEL = Variant("blas-x", "blas", {"MINE": "2"})
 
 
@@ -60,9 +65,90 @@ def test_json_output_can_be_joined(folder: Path, capsys: pytest.CaptureFixture[s
     assert "drifts with the BLAS kernel" in capsys.readouterr().out
 
 
-def test_a_function_that_is_not_deterministic_gets_advice(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_function_that_is_not_deterministic_says_what_differed_and_gets_advice(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mine:chance"]) == 1
-    assert "Seed its random numbers" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert re.search(r"    base again  result: [1-8] of 8 elements differ, by up to \d+\n", printed)
+    assert "Seed its random numbers" in printed
+    assert main(["mine:rounds"]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"    base again  result\['loss'\]: 1 of 1 elements differ, by up to \S+ and \d+ ulp\n", printed)
+    assert "The difference is that of rounding" in printed
+    assert "OPENBLAS_NUM_THREADS=1" in printed
+    assert "Seed" not in printed
+
+
+def test_the_verdict_lists_what_was_not_tried_and_what_the_map_knows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NPY_DISABLE_CPU_FEATURES", " ".join(describe_machine().simd))  # as on a CPU without them
+    assert main(["mine:exponential"]) == 0
+    printed = capsys.readouterr().out
+    if missing := describe_machine().simd:
+        listed = re.search(r"Not tried, as this CPU or its BLAS library cannot: CPU level ([^;]*)[;.]", printed)
+        assert listed
+        assert set(missing) <= set(listed[1].split(", "))
+    assert "gives the same bits in all 3 runs.\n" in printed
+    assert "knows that these drift:\n    exp float32, exp float16 with the CPU level\n" in printed
+    assert "    exp float64 with the NumPy version and the CPU level\n" in printed
+    assert main(["mine:exponential", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["calls"] == ["exp"]
+    assert set(found["untried"].get("cpu", ())) >= set(missing)
+    assert main(["numpy:exp"]) == 2
+    assert (
+        "requires x; write a function that calls it. The drift map knows that these drift: exp float32" in capsys.readouterr().err
+    )
+
+
+def test_another_numpy_is_advised_only_if_this_python_has_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    numpy = ".".join(describe_machine().numpy.split(".")[:2])
+    minor = sys.version_info.minor
+    wheels = {"0.1": (0, 5), "0.2": (minor, minor), "0.3": (minor, minor), numpy: (minor, minor)}
+    monkeypatch.setattr(investigation, "_WHEELS", wheels)
+    main(["mine:same"])
+    assert " only: --numpy 0.2 adds another; --json and --join compare machines." in capsys.readouterr().out
+    assert main(["mine:same", "--numpy", "0.1"]) == 2
+    printed = capsys.readouterr()
+    assert f"NumPy 0.1 has no wheel for Python 3.{minor}, which has 0.2, 0.3, {numpy}; run it with --json" in printed.err
+    assert "1 of" not in printed.err  # before anything runs
+    monkeypatch.setattr(investigation, "_WHEELS", {numpy: (minor, minor)})
+    main(["mine:same"])
+    assert " only: --json and --join compare machines." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [
+        (
+            f"{PIP} (from versions: 1.26.0, 2.0.0)\nERROR: No matching distribution found for numpy==9.9.*",
+            "there is no such version, or no wheel of it for this Python and platform",
+        ),
+        (
+            "  × No solution found when resolving dependencies:\n  ╰─▶ Because only numpy<=2.5 is available",
+            "there is no such version, or no wheel of it for this Python and platform",
+        ),
+        (
+            f"{PIP} (from versions: none)\nERROR: No matching distribution found for numpy==9.9.*",
+            "no package index was reachable, or it has no NumPy",
+        ),
+        ("note: x\nNo space left on \x1b[31mdevice\n", r"No space left on \x1b[31mdevice"),
+        ("", "no message"),
+    ],
+)
+def test_an_installer_s_error_has_no_list_of_versions(
+    errors: str, message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    failed = subprocess.CompletedProcess([], 1, "", errors)
+    monkeypatch.setattr(investigation.subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(RuntimeError) as raised:
+        investigation.numpy_variant("9.9", tmp_path)
+    start = (
+        f"NumPy 9.9 could not be installed for Python 3.{sys.version_info.minor}: {message}; run it with --json in an environment"
+    )
+    assert str(raised.value).startswith(start)
 
 
 def test_the_map_is_recorded_drawn_and_joined(

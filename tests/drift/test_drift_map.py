@@ -25,15 +25,16 @@ def record(digests: str, counterparts: str = "", *, numpy: str = "2.3", python: 
         "numpy": numpy,
         "surroundings": {
             "processor": where.get("processor", "A"),
-            "cpus": 2,
+            "cpus": where.get("cpus", 2),
             "c_library": where.get("libc", "glibc 2.36"),
-            "settings": {},
+            "settings": where.get("settings", {}),
         },
         "machine": {
             "system": "Linux x86_64",
             "python": f"CPython {python}.1",
-            "numpy": f"{numpy}.1",
-            "blas": {"name": "b", "version": "1", "kernel": "Zen"},
+            "numpy": where.get("release", f"{numpy}.1"),
+            "simd": where.get("simd", ["X86_V3"]),
+            "blas": {"name": where.get("blas", "b"), "version": "1", "kernel": where.get("kernel", "Zen")},
         },
         "variants": [
             {
@@ -92,11 +93,30 @@ def test_the_version_axis_compares_bases_on_one_machine() -> None:
         ({"processor": "B"}, "machine"),
         ({"platform": "linux-aarch64"}, "machine"),
         ({"libc": "musl"}, "libc"),
+        ({"settings": {"GLIBC_TUNABLES": "x"}}, "libc"),
+        ({"kernel": "Haswell"}, "blas"),
+        ({"blas": "mkl"}, "blas"),
+        ({"settings": {"OPENBLAS_CORETYPE": "x"}}, "blas"),
+        ({"simd": []}, "cpu"),
+        ({"cpus": 3}, "threads"),
+        ({"settings": {"OPENBLAS_NUM_THREADS": "1"}}, "threads"),
+        ({"release": "2.3.2"}, "version"),
+        ({"numpy": "2.4", "kernel": "Haswell", "simd": ["AVX2"]}, "version"),
+        ({"processor": "B", "kernel": "Haswell", "cpus": 8, "simd": []}, "machine"),
+        ({}, "again"),
     ],
 )
 def test_places_that_differ_in_one_axis_are_compared(other: dict[str, Any], axis: str) -> None:
     assert exp(record("a"), record("b", **other)).drifts == [axis]
     assert exp(record("a"), record("a", **other)).drifts == []
+
+
+def test_no_record_of_the_same_place_is_dropped() -> None:
+    assert exp(record("a"), record("b"), record("a", numpy="2.4")).drifts == ["again"]
+    assert exp(record("a"), record("b"), record("c", numpy="2.4")).results["version"] == 2
+    assert exp(record("a"), record("a", kernel="Haswell"), record("b", kernel="Haswell")).drifts == ["again"]
+    two = exp(record("a"), record("a", python="3.13"), record("b", python="3.14"), record("a", numpy="2.4"))
+    assert two.drifts == ["python"]  # which is not taken for another NumPy
 
 
 def test_another_python_is_not_taken_for_another_c_library() -> None:

@@ -111,3 +111,18 @@ def test_results_are_reported_in_the_order_of_the_variants() -> None:
 def test_the_command_may_depend_on_the_variant() -> None:
     runs = run_variants(lambda variant: ["-c", f"print({json.dumps(json.dumps(variant.name))})"], [BASE])
     assert runs[0].value == "base"
+
+
+def test_what_this_cpu_cannot_try_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = replace(describe_machine(), blas=BLAS("scipy-openblas", "0.3.30", "Haswell", 2), cpus=2)
+    dispatched = ["XOP", "FMA4", "AVX2", "AVX512_KNL", "AVX512_SKX", "AVX512_ICL"]
+    usable = {"SSE3": True, "SSE42": True, "AVX": True, "AVX2": True, "FMA3": True, "AVX512_SKX": False, "AVX512_ICL": False}
+    monkeypatch.setattr(variants, "cpu_features", lambda: (dispatched, usable))
+    monkeypatch.setattr(variants.platform, "machine", lambda: "x86_64")
+    assert variants.untried(machine) == {"cpu": ["AVX512_SKX", "AVX512_ICL"], "blas": ["SkylakeX"]}
+    kernels = [one.name for one in available(machine) if one.axis == "blas"]
+    assert kernels == ["blas-prescott", "blas-nehalem", "blas-sandybridge", "blas-haswell", "blas-zen"]
+    usable |= dict.fromkeys(dispatched, True)
+    assert variants.untried(machine) == {}
+    other = replace(machine, blas=BLAS("mkl", "2024.2.1", None, None), cpus=1)
+    assert variants.untried(other) == {"blas": ["all but mkl"], "threads": ["all but the default"]}

@@ -18,6 +18,8 @@ import nox
 import pytest
 from tools.locks import pins
 
+from samebits.drift import investigation
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,6 +67,13 @@ def test_container_and_packages_name_the_pythons_of_the_table(noxfile: ModuleTyp
     assert found[1].split() == noxfile.PYTHONS
     for settings in ROOT.glob("packages/*/pyproject.toml"):
         assert f'requires-python = ">={noxfile.PYTHONS[0]}"' in settings.read_text()
+
+
+def test_the_drift_tool_knows_the_wheels_of_the_table(noxfile: ModuleType) -> None:
+    """From our oldest Python on; NumPy also has wheels for older ones."""
+    ours = int(noxfile.PYTHONS[0].partition(".")[2])
+    known = {series: list(range(max(ours, first), last + 1)) for series, (first, last) in investigation._WHEELS.items()}
+    assert known == {series: [int(one.partition(".")[2]) for one in pythons] for series, pythons in noxfile.SUPPORTED.items()}
 
 
 def listed(*arguments: str, **variables: str) -> list[str]:

@@ -9,7 +9,8 @@ this machine can imitate (`available`). ``python -m samebits.drift`` is the comm
 []
 
 - ``variants``: environments, and the processes in them;
-- ``investigation`` (with ``probe``, ``difference``): a function in all of them; ``verdict``: the answer;
+- ``investigation`` (with ``probe``, ``parts``, ``difference``): a function in all of them; ``verdict``: the answer;
+- ``calls``: the NumPy functions in its code, and what the map knows about them;
 - ``operations`` (with ``operation``, ``inputs``, ``elements``, ``arrays``): the NumPy operations and their samebits counterparts;
 - ``record``: one Python × NumPy measured; ``drift_map`` and ``picture``: the records of many, as a page and a heat map;
 - ``command`` (with ``report``): what the command does and prints.
