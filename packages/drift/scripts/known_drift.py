@@ -26,7 +26,7 @@ CALLABLE = (np.ufunc, types.FunctionType, type(np.sum))
 
 
 def drifting(page: str) -> dict[str, list[str]]:
-    """By operation, the axes along which it drifts; those that are not listed do not drift."""
+    """By operation that drifts, the axes along which it does."""
     section = page.partition("## What drifts\n")[2].partition("\n## ")[0]
     axes = {title: axis for axis, title in MAP_AXES.items()}
     found = {}
@@ -64,8 +64,8 @@ def table(page: str) -> dict[str, Any]:
         raise SystemExit(f"{PAGE.name} must be a map of the {len(names)} operations; measure it again")
     functions: dict[str, dict[str, list[str]]] = {}
     for one in operations:
-        if name := function(one):
-            functions.setdefault(name, {})[one.name] = drifts.get(one.name, [])
+        if one.name in drifts and (name := function(one)):
+            functions.setdefault(name, {})[one.name] = drifts[one.name]
     return {"measured": measured(page), "functions": dict(sorted(functions.items()))}
 
 

@@ -30,7 +30,7 @@ class KnownFile(TypedDict):
     measured: str
     """The NumPy versions and platforms of its records."""
     functions: dict[str, dict[str, list[str]]]
-    """By function of NumPy its operations in the map, each with the axes along which it drifts."""
+    """By function of NumPy its operations that drift, each with the axes along which it does."""
 
 
 @cache
@@ -67,7 +67,7 @@ def in_words(axes: Sequence[str]) -> str:
 
 
 def find_calls(function: Any) -> list[str]:
-    """The functions of NumPy in the map that the code of a function names, sorted; methods of arrays and ``@`` included.
+    """The functions of NumPy that the code of a function names and that drift in the map, sorted; methods and ``@`` included.
 
     Example:
         >>> find_calls(lambda x: np.exp(x) @ x)

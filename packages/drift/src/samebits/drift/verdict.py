@@ -67,7 +67,7 @@ class Verdict:
     untried: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """What could not be tried here, by axis: the CPU levels and kernels that this CPU lacks."""
     calls: Sequence[str] = ()
-    """The NumPy functions that its code names, as far as the shipped drift map has them."""
+    """The NumPy functions that its code names and that drift in the shipped drift map."""
 
     def results(self, axis: str) -> int:
         """The number of different results along an axis, the base included; 0 where nothing was compared."""
