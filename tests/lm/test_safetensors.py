@@ -140,6 +140,7 @@ def test_a_file_that_is_truncated_while_it_is_read_is_refused(tmp_path: Path) ->
         (b"GGUF\3\0\0\0" + bytes(99), "a GGUF file"),
         (b'{"model": {"type": "BPE"}}', "a JSON file"),
         (b"# settings\nsteps = 3\n[model]\nlayers = 1\n", "a TOML file, such as a configuration"),
+        (b"Once upon a time there was a king.\n", "text"),
     ],
 )
 def test_files_of_other_kinds_are_named(content: bytes, kind: str, tmp_path: Path) -> None:

@@ -237,6 +237,13 @@ def test_a_checkpoint_of_another_run_is_refused(whole: tuple[Path, str]) -> None
     assert trainer(replace(CONFIG, data="moved"), whole[0]).step == 6
 
 
+def test_a_checkpoint_of_an_earlier_format_is_named(whole: tuple[Path, str], tmp_path: Path) -> None:
+    tensors, metadata, _ = load(whole[0] / "checkpoint.safetensors")
+    save(tmp_path / "checkpoint.safetensors", tensors, {**metadata, "format": "samebits.lm/1"})
+    with pytest.raises(CheckpointError, match="by another version of samebits, in its format"):
+        trainer(folder=tmp_path)
+
+
 @pytest.mark.parametrize(("schedule", "longer"), [("constant", {}), ("wsd", {"decay": 1}), ("constant", {"schedule": "wsd"})])
 def test_a_run_that_is_prolonged_has_the_weights_of_one_of_that_length(
     tmp_path: Path, schedule: str, longer: dict[str, Any]

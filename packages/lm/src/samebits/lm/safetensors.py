@@ -120,6 +120,8 @@ def read_header(file: BinaryIO, path: str) -> tuple[dict[str, Entry], dict[str, 
     if len(start) < 8:
         raise SafetensorsError(f"{path}: truncated: it has {size} bytes, the length of the header takes 8")
     length = int.from_bytes(start, "little")
+    if length > HEADER_LIMIT and sample.isascii() and b"\0" not in sample:  # eight characters, not a length
+        raise SafetensorsError(f"{path}: this is text, not a safetensors file")
     if length > size - 8:
         raise SafetensorsError(f"{path}: truncated: the header should have {length} bytes, {size - 8} follow its length")
     if length > HEADER_LIMIT:

@@ -225,6 +225,10 @@ class Trainer:
     def _resume(self, path: Path) -> None:
         """Restore from a checkpoint."""
         tensors, metadata, _ = checkpoint.load(path, digest_required=True)
+        if re.fullmatch("samebits\\.lm/[0-9]+", made := metadata.get("format", "")) and made != FORMAT:
+            raise CheckpointError(
+                f"{path}: written by another version of samebits, in its format {made}; this one continues runs of {FORMAT}"
+            )
         for name in ("format", "data", "tokenizer"):
             if metadata.get(name) != self._metadata[name]:
                 raise CheckpointError(
