@@ -442,10 +442,22 @@ def test_a_checkpoint_with_other_contents_is_refused(tmp_path: Path, whole: tupl
         ({"config": "steps = 0"}, r"checkpoint\.safetensors: config: steps must be at least 1, got 0"),
         ({"step": "x"}, r"checkpoint\.safetensors: step must be an integer from 0 to 6, got 'x'"),
         ({"step": "-1"}, "step must be an integer from 0 to 6, got '-1'"),
+        ({"step": "1_0"}, "step must be an integer from 0 to 6, got '1_0'"),
+        ({"step": "9" * 5000}, "step must be an integer from 0 to 6, got '9999"),
         ({"step": "7"}, r"checkpoint\.safetensors: steps must be at least 7, the steps so far, got 6"),
     ]:
         save(tmp_path / "checkpoint.safetensors", tensors, {**metadata, **wrong})
         with pytest.raises(CheckpointError, match=says):
+            trainer(folder=tmp_path)
+    for name, value, says in [
+        ("model.norm.weight", np.inf, "the weights must be finite, but 'norm.weight' has NaN or infinities"),
+        ("optimizer.norm.weight.exp_avg", np.nan, "the optimizer's state must not be NaN, but 'norm.weight.exp_avg' is"),
+        ("optimizer.norm.weight.step", 2**63 - 1, r"norm\.weight\.step must be from 0 to"),
+    ]:
+        array = tensors[name].copy()
+        array[...] = value
+        save(tmp_path / "checkpoint.safetensors", {**tensors, name: array}, metadata)
+        with pytest.raises(CheckpointError, match=rf"checkpoint\.safetensors: .*{says}"):
             trainer(folder=tmp_path)
     del tensors["optimizer.norm.weight.exp_avg_sq"]
     save(tmp_path / "checkpoint.safetensors", tensors, metadata)

@@ -12,6 +12,7 @@ from samebits.lm import byte_lengths, checkpoint, evaluate, flops_per_token, loa
 from samebits.lm.data import Data, collect, encoded
 from samebits.lm.data import windows as spread
 from samebits.lm.run import checkpoint_of
+from samebits.lm.training import saved_step
 
 __all__ = ["print_checkpoint", "print_evaluation"]
 
@@ -40,6 +41,10 @@ def print_checkpoint(source: Path) -> int:
     file = checkpoint_of(source)
     model, config = load_model(file)
     entries, metadata = checkpoint.read_header(file)
+    try:
+        step = saved_step(metadata, config)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
     for line in config.to_toml().splitlines():
         if line and not line.startswith("#"):
             console.print(escape(line), soft_wrap=True)
@@ -47,7 +52,7 @@ def print_checkpoint(source: Path) -> int:
     for name, entry in entries.items():
         shape = " × ".join(map(str, entry.shape)) or "scalar"
         console.print(f"{escape(name):40} {entry.dtype:6} {shape}", soft_wrap=True)
-    console.print(f"\nstep        {int(metadata.get('step', 0)):,} of {config.steps:,}")
+    console.print(f"\nstep        {step:,} of {config.steps:,}")
     console.print(f"parameters  {model.parameter_count():,}; {flops_per_token(model.config):,} operations per training token")
     if "initial" in metadata:
         console.print(f"started from weights of the digest {escape(metadata['initial'])}", soft_wrap=True)

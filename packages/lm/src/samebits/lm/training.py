@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Stream, numerics, require_arithmetic, restore_arithmetic
+from samebits.core.records import shown
 from samebits.lm import checkpoint
 from samebits.lm.checkpoint import CheckpointError
 from samebits.lm.config import TrainConfig
@@ -34,7 +35,7 @@ from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.nn.clipping import clip_gradient_norm
 
-__all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_due"]
+__all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_due", "saved_step"]
 
 Int64 = npt.NDArray[np.int64]
 CHECKPOINT = "checkpoint.safetensors"
@@ -84,6 +85,32 @@ def evaluation_due(config: TrainConfig, step: int) -> bool:
     """
     every = config.evaluate_every
     return step == config.steps or step % every == 0 or (step < every and step & (step - 1) == 0)
+
+
+def saved_step(metadata: Mapping[str, str], config: TrainConfig) -> int:
+    """The number of steps in the metadata of a run's checkpoint.
+
+    Raises:
+        ValueError: It is missing, or no number of steps.
+
+    Example:
+        >>> saved_step({"step": "7"}, TrainConfig())
+        7
+    """
+    number = metadata.get("step", "")
+    if not re.fullmatch("[0-9]{1,15}", number):
+        raise ValueError(f"step must be an integer from 0 to {config.steps}, got {shown(number)}")
+    return int(number)
+
+
+def _refuse_damage(weights: Mapping[str, npt.NDArray[Any]], state: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ValueError for weights that no run saves: those that are not finite, and a state of the optimizer with NaN."""
+    for name, x in weights.items():
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise ValueError(f"the weights must be finite, but {shown(name)} has NaN or infinities")
+    for name, x in state.items():
+        if x.dtype.kind == "f" and np.isnan(x).any():
+            raise ValueError(f"the optimizer's state must not be NaN, but {shown(name)} is")
 
 
 class Trainer:
@@ -239,7 +266,9 @@ class Trainer:
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = array
         try:
-            step = self._compare_config(metadata.get("config", ""), metadata.get("step", ""))
+            step = saved_step(metadata, self.config)
+            self._compare_config(metadata.get("config", ""), step)
+            _refuse_damage(parts["model"], parts["optimizer"])
             self.model.load_state_dict(parts["model"])
             self.optimizer.load_state_dict(parts["optimizer"])
         except (KeyError, ValueError) as error:
@@ -247,14 +276,11 @@ class Trainer:
         self.initial = metadata.get("initial", "")
         self.step = self._saved = step
 
-    def _compare_config(self, text: str, number: str) -> int:
-        """Check a checkpoint's settings and its number of steps, which is returned.
+    def _compare_config(self, text: str, step: int) -> None:
+        """Check a checkpoint's settings against this run's.
 
         Settings that make the run longer may differ, and the names of data and tokenizer, as the data have a digest.
         """
-        if not re.fullmatch("[0-9]{1,15}", number):
-            raise ValueError(f"step must be an integer from 0 to {self.config.steps}, got {number!r}")
-        step = int(number)
         try:
             there, here = TrainConfig.from_toml(text), self.config
         except ConfigError as error:
@@ -275,7 +301,6 @@ class Trainer:
             )
         if step > here.steps:
             raise ValueError(f"steps must be at least {step}, the steps so far, got {here.steps}")
-        return step
 
     def _step(self) -> Metrics:
         """Update the weights once."""
