@@ -157,7 +157,13 @@ def test_info_prints_settings_tensors_and_digests() -> None:
     assert done.exit_code == 0
     for what in ('data = "text.txt"', "layers = 1", "model.embedding.weight", "F32", "step        8 of 8", "parameters  4,"):
         assert what in done.output, what
-    assert checkpoint.load("runs/small/checkpoint.safetensors").digest in done.output
+    found = checkpoint.load("runs/small/checkpoint.safetensors")
+    assert found.digest in done.output
+    checkpoint.save("runs/small/checkpoint.safetensors", found.tensors, {**found.metadata, "step": "1e5"})
+    done = run("info", "runs/small")
+    assert done.exit_code != 0 and "checkpoint.safetensors: step must be an integer from 0 to 8, got '1e5'" in " ".join(
+        done.output.split()
+    )
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are others there")

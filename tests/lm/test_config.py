@@ -102,7 +102,9 @@ def test_a_file_that_is_not_utf_8_is_refused_with_the_position(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig])
-def test_settings_are_frozen_and_sound(config: Any) -> None:
+def test_settings_are_frozen_named_and_sound(config: Any) -> None:
+    with pytest.raises(TypeError, match="positional argument"):
+        config("gpt2")
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(config(), next(iter(settings(config))), 1)
     for kind, default, setting in settings(config).values():

@@ -107,6 +107,7 @@ def test_a_half_written_line_of_metrics_is_left_out(tmp_path: Path) -> None:
         (b'{"step": 1}\r{"step": 2}\n', "line 1: line 1, column 13 is not JSON"),  # a line ends with "\n" alone
         (b'{"step": 1}\r\n{"step": 1}\n', "line 2: step must be above 1, that of the line before, got 1"),
         (b'{"step": 2}\n{"step": 1}\n', "line 2: step must be above 2, that of the line before, got 1"),
+        (b'{"step": 0}\n{"step": 2}\n{"step": 1}\n', "line 3: step must be above 2, that of the line before, got 1"),
         (b'{"step": -1}\n', "line 1: step must be at least 0, got -1"),
         (b'{"step": 1}\n{"step": true}\n', "line 2: step must be an integer or a number, got True"),
         (b'{"step": 1}\n\n{"step": 2}\n', "line 2: line 1, column 1 is not JSON"),
