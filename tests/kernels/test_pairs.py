@@ -1,6 +1,7 @@
 """Every compiled kernel gives the bytes of its NumPy version, at every CPU level of this machine."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,14 @@ from numpy.typing import NDArray
 
 from samebits import kernels, nn
 from samebits.autograd import Tensor
-from samebits.core import Stream, blocks, compiled, current, elementary, grid, linalg, mixing, reductions
+from samebits.core import Stream, blocks, compiled, current, elementary, grid, indexing, linalg, mixing, reductions
 from samebits.core.modes import EXACT
 
 Array = NDArray[Any]
 Using = Callable[[str | None], Any]
 FORMULAS = {pair.name: pair for pair in compiled.pairs() if not pair.name.endswith("_float32")}
 BY_ROWS = ["softmax", "log_softmax", "exp_shares", "softmax_gradient", "log_softmax_gradient"]  # one float32 result of a row
-UPDATES = {"adam"}  # of optimizers
+UPDATES = {"adam", "lion", "sgd", "sgd_momentum", "sgd_nesterov", "blend"}  # of optimizers
 ELEMENTARY = [name.removesuffix("_float32") for name in (pair.name for pair in compiled.pairs()) if name.endswith("_float32")]
 # Where functions change their branch, saturate or overflow; zeros, subnormals, infinities, NaNs with both signs and payloads.
 EDGES = [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 1.17549435e-38, 2.0**-14, 0.5, 1.0, -1.0, 1.5707964, 20.0, -20.0, 88.72284]
@@ -281,23 +282,115 @@ def test_random_numbers_are_those_of_numpy(level: str, using: Using) -> None:
             stream.integers(-5, 2**40, 1001).astype(np.float64),
             stream.integers(-(2**63), 2**63, 11).view(np.float64),
             stream.integers(0, 2**64 - 2**63, 11).view(np.float64),
+            stream.bernoulli(0.3, (1001,)).astype(np.float64),
+            stream.bernoulli(1.0, 9).astype(np.float64),
         )
 
     same(using, level, draws)
 
 
-def test_adam_is_that_of_numpy(level: str, using: Using) -> None:
+@pytest.mark.parametrize("name", sorted(UPDATES))
+def test_updates_of_optimizers_are_those_of_numpy(name: str, level: str, using: Using) -> None:
+    results = {"adam": 3, "sgd": 1, "blend": 1}.get(name, 2)
+    pair = FORMULAS[name]
+    numbers = np.array(
+        [0.1, 0.95, 0.05, 0.999, 1e-6, 0.01] if name == "adam" else [0.1, 0.05, 0.999, 0.01, 2.0**-149], np.float32
+    )
     rng = np.random.Generator(np.random.PCG64(5))
-    start = [rng.standard_normal(70_001).astype(np.float32) for _ in range(4)]
-    np.abs(start[2], out=start[2])
-    numbers = np.array([0.1, 0.95, 0.05, 0.999, 1e-6, 0.01], np.float32)
+    start = [rng.standard_normal(70_001).astype(np.float32) for _ in range(len(pair.dtypes) - 1)]
+    if name == "adam":
+        np.abs(start[2], out=start[2])  # the squares
+    start[1][:9] = start[-1][:9] = 0
 
     def step() -> tuple[Array, ...]:
-        p, m, v, g = (x.copy() for x in start)
-        compiled.call(FORMULAS["adam"].numpy, [p, m, v], [g], [numbers])
-        return p, m, v
+        arrays_ = [x.copy() for x in start]
+        compiled.call(pair.numpy, arrays_[:results], arrays_[results:], [numbers])
+        return tuple(arrays_[:results])
 
     same(using, level, step)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        partial(nn.SGD, learning_rate=0.1),
+        partial(nn.SGD, learning_rate=0.1, momentum=0.9, weight_decay=0.1),
+        partial(nn.SGD, learning_rate=0.1, momentum=0.9, nesterov=True),
+        partial(nn.Lion, weight_decay=0.1),
+        partial(nn.AdamW, learning_rate=0.1),
+        nn.Muon,
+        partial(nn.Muon, nesterov=False),
+    ],
+)
+def test_optimizers_are_those_of_numpy(optimizer: Any, level: str, using: Using) -> None:
+    start = [Stream(i).normal((33, 20)) for i in range(2)]
+
+    def steps() -> tuple[Array, ...]:
+        parameters = [Tensor(start[0], requires_grad=True), Tensor(start[0].T.copy(), requires_grad=True)]
+        made = optimizer(parameters)
+        for _ in range(3):
+            made.zero_grad()
+            sum(((p - start[1].reshape(p.shape)) ** 2).sum() for p in parameters).backward()
+            made.step()
+        return (*[p.numpy() for p in parameters], *[x for x in made.state_dict().values() if x.dtype == np.float32])
+
+    same(using, level, steps)
+
+
+def test_sums_by_id_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        count = data.draw(st.sampled_from([0, 1, 3, 64, 65, 300, 4096, 4097, 9000]))
+        columns = data.draw(st.sampled_from([(), (1,), (3,), (2, 2), (300,)] if count < 1000 else [(), (2,)]))
+        values = data.draw(arrays((count, *columns)))
+        rng = np.random.Generator(np.random.PCG64(data.draw(st.integers(0, 99))))
+        ids = rng.integers(0, data.draw(st.sampled_from([1, 2, 50])), count)
+        ids[rng.random(count) < 0.5] = 0
+        with np.errstate(all="ignore"):
+            same(using, level, lambda: indexing.segment_sum(values, ids, 50))
+
+    holds()
+
+
+def test_dropout_is_that_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=20, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        x = data.draw(arrays(data.draw(rows)))
+
+        def compute() -> tuple[Array, ...]:
+            tensor = Tensor(x, requires_grad=True)
+            with np.errstate(all="ignore"):
+                nn.dropout(tensor, 0.3, Stream(7)).backward(Tensor(x))
+            assert tensor.grad is not None
+            return np.asarray(nn.dropout(tensor, 0.3, Stream(7)).data), np.asarray(tensor.grad.data)
+
+        same(using, level, compute)
+
+    holds()
+
+
+def test_rotary_positions_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        batch, heads, time, width = (data.draw(st.sampled_from(some)) for some in ((0, 1, 3), (1, 2), (0, 1, 5, 70), (2, 6, 64)))
+        x = data.draw(arrays((batch, heads, time, width)))
+        if data.draw(st.booleans()):
+            x = np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
+        offset = data.draw(st.sampled_from([0, 3, np.arange(batch) * 2]))
+
+        def compute() -> tuple[Array, ...]:
+            tensor = Tensor(x, requires_grad=True)
+            y = nn.Rotary(width)(tensor, offset)
+            y.backward(Tensor(x))
+            assert tensor.grad is not None
+            return np.ascontiguousarray(y.data), np.ascontiguousarray(tensor.grad.data)
+
+        same(using, level, compute)
+
+    holds()
 
 
 def test_no_product_is_fused_with_a_sum(level: str) -> None:

@@ -10,11 +10,13 @@ Sums are rounded to float32 once. inf and NaN are kept; NaN is always 0x7fc00000
 integers of any dtype, or lists of ints.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from samebits.core import compiled
 from samebits.core.arguments import axis_index, float_array, integer, integer_array
 from samebits.core.arithmetic import Float32, Int64
 from samebits.core.grid import rounded
@@ -193,17 +195,26 @@ def totals(
     arranged = ids[order]
     starts = np.flatnonzero(np.append(True, arranged[1:] != arranged[:-1])[: len(ids)])
     found, counts = arranged[starts], np.diff(starts, append=len(ids))
-    rows = values
+    sums = np.empty((len(found), *values.shape[1:]), dtype)
+    compiled.call(_sums, [sums], [starts, counts], [values, order], (len(found), math.prod(values.shape[1:])))
+    return found, sums
+
+
+@compiled.pair("segment_sums", "d q q f q")
+def _sums(sums: npt.NDArray[Any], starts: Int64, counts: Int64, values: Any, order: Int64) -> None:
+    """Sum values[order[start : start + count]] of each segment: runs of _RUN first, then runs of their sums, and so on."""
+    rows, dtype = values, sums.dtype
     while True:
         runs = (counts + (_RUN - 1)) // _RUN
         firsts = np.add.accumulate(runs) - runs  # whole numbers
         before = _RUN * (np.arange(int(runs.sum()), dtype=np.int64) - np.repeat(firsts, runs))
         run_starts, run_counts = np.repeat(starts, runs) + before, np.minimum(np.repeat(counts, runs) - before, _RUN)
         longest_first = np.argsort(-run_counts, kind="stable")
-        sums = _run_sums(rows, order, run_starts[longest_first], run_counts[longest_first], dtype)
-        if len(sums) == len(found):
-            return found[longest_first], sums
-        rows, order, starts, counts = sums, np.argsort(longest_first, kind="stable"), firsts, runs
+        found = _run_sums(rows, order, run_starts[longest_first], run_counts[longest_first], dtype)
+        if len(found) == len(sums):
+            sums[longest_first] = found
+            return
+        rows, order, starts, counts = found, np.argsort(longest_first, kind="stable"), firsts, runs
 
 
 def _run_sums(rows: Any, order: Int64, starts: Int64, counts: Int64, dtype: npt.DTypeLike) -> npt.NDArray[Any]:

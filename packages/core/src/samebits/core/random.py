@@ -338,7 +338,9 @@ class Stream:
         if not 0 <= p <= 1:
             raise ValueError(f"bernoulli: p must be from 0 to 1, got {p}")
         shape, count = _shape("bernoulli", size)
-        return ((self.words(count) >> _11) < np.array(math.ceil(p * 2.0**53), np.uint64)).reshape(shape)[()]
+        result = np.empty(count, np.bool_)
+        compiled.call(_bernoulli, [result], [self.words(count)], [np.array(math.ceil(p * 2.0**53), np.uint64)], (count, 1))
+        return result.reshape(shape)[()]
 
 
 def require_stream(function: str, stream: object) -> Stream:
@@ -400,6 +402,12 @@ def _standard_normal(words: Words) -> Float64:
 def _integers(out: Int64, words: Words, numbers: Words) -> None:
     """The upper 64 bits of a word times the range, plus low: numbers are the range and low modulo 2^64."""
     out[...] = (_multiply_high(words, int(numbers[0])) + numbers[1]).view(np.int64)
+
+
+@pair("random_bernoulli", "? Q Q")
+def _bernoulli(out: npt.NDArray[np.bool_], words: Words, limit: Words) -> None:
+    """Whether the upper 53 bits of a word are below the limit."""
+    np.less(words >> _11, limit, out=out)
 
 
 def _multiply_high(words: Words, factor: int) -> Words:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks
+from samebits.core import compiled
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, in_blocks
 
 __all__ = ["Lion"]
 
@@ -56,24 +57,24 @@ class Lion(Optimizer):
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
         b1, b2 = slot.options.betas
-        numbers = constants(p.dtype, 1 - b1, 1 - b2, 1 - rate * slot.options.weight_decay, rate, LEAST)
-        for block in in_blocks(p, g, slot.state["momentum"]):
-            _lion(block, numbers)
+        numbers = np.array([1 - b1, 1 - b2, 1 - rate * slot.options.weight_decay, rate, LEAST], p.dtype)
+        compiled.call(_lion, [p.reshape(-1), slot.state["momentum"].reshape(-1)], [g.reshape(-1)], [numbers])
 
 
-def _lion(block: list[Array], numbers: list[Array]) -> None:
-    """One step of a block; ``t`` is scratch."""
-    p, g, m, t = block
-    new_1, new_2, keep, size, least = numbers
+@compiled.pair("lion", "f f f f")
+def _lion(parameters: Array, memory: Array, gradients: Array, numbers: Array) -> None:
+    """One step, block by block; ``t`` is scratch."""
+    new_1, new_2, keep, size, least = [numbers[i, ...] for i in range(5)]  # arrays without axes
+    for block in in_blocks(parameters, memory, gradients):
+        p, m, g, t = block
+        np.subtract(g, m, out=t)
+        t *= new_1
+        t += m
+        t /= np.maximum(np.abs(t), least)  # the sign: np.sign branches at every element, five times slower
+        t *= size
+        p *= keep
+        p -= t
 
-    np.subtract(g, m, out=t)
-    t *= new_1
-    t += m
-    t /= np.maximum(np.abs(t), least)  # the sign: np.sign branches at every element, five times slower
-    t *= size
-    p *= keep
-    p -= t
-
-    np.subtract(g, m, out=t)
-    t *= new_2
-    m += t
+        np.subtract(g, m, out=t)
+        t *= new_2
+        m += t

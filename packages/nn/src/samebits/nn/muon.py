@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import current
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants
+from samebits.core import compiled, current
+from samebits.nn.optimizer import Optimizer, Parameters, Slot
 
 __all__ = ["Muon", "orthogonalized"]
 
@@ -76,17 +76,16 @@ class Muon(Optimizer):
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
         options, m = slot.options, slot.state["momentum"]
-        keep, new = constants(p.dtype, options.momentum, 1 - options.momentum)
-        moved = m * keep + g * new
+        keep, new = options.momentum, 1 - options.momentum
+        moved = _blended(m, keep, g, new)
         try:
-            direction = orthogonalized(g * new + moved * keep if options.nesterov else moved, options.iterations)
+            direction = orthogonalized(_blended(moved, keep, g, new) if options.nesterov else moved, options.iterations)
         except FloatingPointError as error:
             raise FloatingPointError(f"Muon: the gradient of parameter {slot.name!r} must be finite: {error}") from error
         m[...] = moved
         rows, columns = p.shape
-        keep, size = constants(p.dtype, 1 - rate * options.weight_decay, rate * math.sqrt(max(1, rows / columns)))
-        p *= keep
-        p -= direction * size
+        size = rate * math.sqrt(max(1, rows / columns))
+        p[...] = _blended(p, 1 - rate * options.weight_decay, direction, -size)
 
 
 def orthogonalized(x: Array, iterations: int = 5) -> Array:
@@ -104,11 +103,25 @@ def orthogonalized(x: Array, iterations: int = 5) -> Array:
                [0. , 1. , 0. ]], dtype=float32)
     """
     numerics = current()
-    a, b, c, least = constants(x.dtype, *COEFFICIENTS, 1e-7)
+    a, b, c = COEFFICIENTS
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
-    x = x / np.maximum(numerics.norm(x), least)
+    x = x / np.maximum(numerics.norm(x), x.dtype.type(1e-7))
     for _ in range(iterations):
         squared = numerics.matmul(x, x.T)
-        x = a * x + numerics.matmul(b * squared + c * numerics.matmul(squared, squared), x)
+        factor = _blended(squared, b, numerics.matmul(squared, squared), c)
+        x = _blended(x, a, numerics.matmul(factor, x), 1)
     return x if wide else np.ascontiguousarray(x.T)
+
+
+def _blended(x: Array, a: float, y: Array, b: float) -> Array:
+    """a x + b y."""
+    out = np.empty(x.shape, x.dtype)
+    compiled.call(_blend, [out], [x, y], [np.array([a, b], x.dtype)])
+    return out
+
+
+@compiled.pair("blend", "f f f f")
+def _blend(out: Array, x: Array, y: Array, numbers: Array) -> None:
+    np.multiply(x, numbers[0], out=out)
+    out += y * numbers[1]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel, ops
-from samebits.core import Stream, current, exponential, logarithm, row_blocks, store, trigonometry
+from samebits.core import Stream, compiled, current, exponential, logarithm, row_blocks, store, trigonometry
 from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.nn.arguments import integers, number_within
@@ -40,7 +40,7 @@ def sines(positions: int, channels: int, base: float) -> tuple[Array, Array]:
     turns = angles(positions, channels, base).reshape(-1)
     trigonometry.cos(turns, cosine := np.empty_like(turns))
     trigonometry.sin(turns, sine := np.empty_like(turns))
-    return cosine.reshape(positions, -1), sine.reshape(positions, -1)
+    return cosine.reshape(positions, channels // 2), sine.reshape(positions, channels // 2)
 
 
 class LearnedPositions(Module):
@@ -162,6 +162,25 @@ def rotate(x: Any, cosine: Any, sine: Any, starts: list[int]) -> tuple[Array, tu
 
 def _rotated(x: Array, cosine: Array, sine: Array, starts: list[int]) -> Array:
     out = np.empty_like(x)
+    joined = x, out
+    if not out.flags.c_contiguous:  # (B, T, H, D) in memory
+        joined = x.swapaxes(1, 2), out.swapaxes(1, 2)
+    heads = 1 if joined[0] is x else x.shape[1]  # of a position, one after the other
+    sizes = np.array([x.shape[1] * x.shape[2], x.shape[2], heads, len(starts), *starts], np.int64)
+    tables = [table[: max(starts, default=0) + x.shape[2]] for table in (cosine, sine)]
+    compiled.call(_rotate, [joined[1]], [joined[0]], [*tables, sizes], (x.size // max(1, x.shape[3]), x.shape[3]))
+    return out
+
+
+@compiled.pair("rotate", "f f d d q")
+def _rotate(out: Array, x: Array, cosine: Array, sine: Array, sizes: Array) -> None:
+    """Rotate x (B, H, T, D), or (B, T, H, D).
+
+    Sizes are H T, T, how many rows in memory follow each other with one position, the number of first positions, and these.
+    """
+    if sizes[2] > 1:
+        out, x = out.swapaxes(1, 2), x.swapaxes(1, 2)
+    starts: list[int] = sizes[4:].tolist()
     time, half = x.shape[2], x.shape[3] // 2
     blocks = [slice(i, i + 1) for i in range(len(x))] if len(starts) > 1 else row_blocks(len(x), x[:1].size)
     with np.errstate(all="ignore"):
@@ -175,7 +194,6 @@ def _rotated(x: Array, cosine: Array, sine: Array, starts: list[int]) -> Array:
             np.multiply(b, c, out=turned)
             turned += a * s
             store(turned, out[part, ..., half:])
-    return out
 
 
 def _checked(layer: str, channels: int, base: float) -> tuple[int, float]:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
 from samebits.core import Kernels, Stream, current, row_blocks
+from samebits.core.compiled import pair
 from samebits.core.random import require_stream
 from samebits.nn.arguments import number_within
 from samebits.nn.module import Module
@@ -50,11 +51,17 @@ def dropout(x: Tensor, p: float, stream: Stream) -> Tensor:
 
 
 def _scale(x: Array, kept: Array, scale: float) -> Any:
-    def formula(_: Kernels, out: Array, values: Array, mask: Array) -> None:
-        np.multiply(values, mask, out=out)
-        out *= out.dtype.type(scale)
+    numerics = current().checked("dropout", x=x)
+    out = np.empty(x.size, x.dtype)
+    factor = np.array(scale, numerics.working(x.dtype))
+    numerics.evaluate_rows(_dropout_formula, [out], [np.reshape(x, -1), np.reshape(kept, -1)], shared=[factor])
+    return out.reshape(x.shape)[()]
 
-    return current().evaluate("dropout", formula, x=x, kept=kept)
+
+@pair("dropout", "f f ? d")
+def _dropout_formula(_: Kernels, out: Array, x: Array, kept: Array, scale: Array) -> None:
+    np.multiply(x, kept, out=out)
+    out *= scale
 
 
 @kernel(lambda g, kept, scale: (_scale(g, kept, scale),))

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.nn.optimizer import Optimizer, Parameters, Slot, constants, in_blocks
+from samebits.core import compiled
+from samebits.core.compiled import pair
+from samebits.nn.optimizer import Optimizer, Parameters, Slot, in_blocks
 
 __all__ = ["SGD"]
 
@@ -59,27 +61,50 @@ class SGD(Optimizer):
 
     def update(self, slot: Slot, p: Array, g: Array, rate: float) -> None:
         options = slot.options
-        numbers = constants(p.dtype, options.weight_decay, options.momentum, rate)
-        for block in in_blocks(p, g, *slot.state.values()):
-            _sgd(block, numbers, nesterov=options.nesterov)
+        numbers = np.array([options.weight_decay, options.momentum, rate], p.dtype)
+        function = _nesterov if options.nesterov else _momentum if options.momentum else _sgd
+        memory = [array.reshape(-1) for array in slot.state.values()]
+        compiled.call(function, [p.reshape(-1), *memory], [g.reshape(-1)], [numbers])
 
 
-def _sgd(block: list[Array], numbers: list[Array], *, nesterov: bool) -> None:
-    """One step of a block; ``t`` is scratch, and there is a momentum or not."""
-    p, g, *memory, t = block
-    decay, momentum, size = numbers
-
+def _decayed(p: Array, g: Array, decay: Array, t: Array) -> None:
+    """t = g + weight_decay * p."""
     np.multiply(p, decay, out=t)
     t += g
-    if memory:
-        m = memory[0]
+
+
+@pair("sgd", "f f f")
+def _sgd(parameters: Array, gradients: Array, numbers: Array) -> None:
+    decay, _, size = [numbers[i, ...] for i in range(3)]  # arrays without axes
+    for block in in_blocks(parameters, gradients):
+        p, g, t = block
+        _decayed(p, g, decay, t)
+        t *= size
+        p -= t
+
+
+@pair("sgd_momentum", "f f f f")
+def _momentum(parameters: Array, memory: Array, gradients: Array, numbers: Array) -> None:
+    decay, momentum, size = [numbers[i, ...] for i in range(3)]
+    for block in in_blocks(parameters, memory, gradients):
+        p, m, g, t = block
+        _decayed(p, g, decay, t)
         m *= momentum
         m += t
-        if nesterov:
-            t *= size
-            p -= t
-            np.multiply(m, momentum, out=t)
-        else:
-            t[...] = m
-    t *= size
-    p -= t
+        np.multiply(m, size, out=t)
+        p -= t
+
+
+@pair("sgd_nesterov", "f f f f")
+def _nesterov(parameters: Array, memory: Array, gradients: Array, numbers: Array) -> None:
+    decay, momentum, size = [numbers[i, ...] for i in range(3)]
+    for block in in_blocks(parameters, memory, gradients):
+        p, m, g, t = block
+        _decayed(p, g, decay, t)
+        m *= momentum
+        m += t
+        t *= size
+        p -= t
+        np.multiply(m, momentum, out=t)
+        t *= size
+        p -= t

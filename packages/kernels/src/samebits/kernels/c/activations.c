@@ -1,4 +1,4 @@
-/* Activations of nn: one loop over elements, float64 inside, one rounding. NumPy versions: nn/activation.py
+/* Activations of nn, dropout and rotary positions: one loop over elements, float64 inside, one rounding. NumPy versions: nn/activation.py
  *
  * Arrays are float32 of n elements, a row is an element: first the results, then g, the gradient of the result, where the
  * kernel is a derivative, then the arguments. Results and arguments do not overlap.
@@ -113,6 +113,37 @@ int gelu_gradient(const struct job *job) {
     double density = tail(x[i], &a, &ratio);
     double sign = with_sign(1.0, x[i]);
     out[i] = narrow(((sign > 0.0 ? 1.0 : 0.0) - density * (ratio - a) * sign) * (double)g[i]);
+  }
+  return 0;
+}
+
+/* out = x kept scale, x, kept bool, scale () float64. NumPy version: regularization._dropout_formula */
+int dropout(const struct job *job) {
+  float *restrict out = job->arrays[0];
+  const float *restrict x = job->arrays[1];
+  const uint8_t *restrict kept = job->arrays[2];
+  double scale = *(const double *)job->arrays[3];
+  for (int64_t i = job->start; i < job->stop; i++) out[i] = narrow((double)x[i] * (double)kept[i] * scale);
+  return 0;
+}
+
+/* out (rows, columns) = (a cos - b sin, b cos + a sin) for the halves a and b of each row of x (rows, columns); cosines, sines
+ * (positions, columns / 2) float64; sizes int64: the rows of a sequence, its positions, how many rows follow each other with one
+ * position, how many first positions there are, and these. NumPy version: positions._rotate */
+int rotate(const struct job *job) {
+  const int64_t *sizes = job->arrays[4];
+  int64_t n = job->columns, half = n / 2;
+  for (int64_t r = job->start; r < job->stop; r++) {
+    int64_t first = sizes[4 + (sizes[3] > 1 ? r / sizes[0] : 0)], position = first + r / sizes[2] % sizes[1];
+    float *restrict out = (float *)job->arrays[0] + r * n;
+    const float *restrict x = (const float *)job->arrays[1] + r * n;
+    const double *restrict cosine = (const double *)job->arrays[2] + position * half;
+    const double *restrict sine = (const double *)job->arrays[3] + position * half;
+    for (int64_t i = 0; i < half; i++) {
+      double a = x[i], b = x[half + i];
+      out[i] = narrow(a * cosine[i] - b * sine[i]);
+      out[half + i] = narrow(b * cosine[i] + a * sine[i]);
+    }
   }
   return 0;
 }

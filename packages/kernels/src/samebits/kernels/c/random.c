@@ -45,3 +45,12 @@ int random_integers(const struct job *job) {
   for (int64_t i = job->start; i < job->stop; i++) out[i] = (uint64_t)((wide)words[i] * numbers[0] >> 64) + numbers[1];
   return 0;
 }
+
+/* out (n) bool = whether the upper 53 bits of words (n) uint64 are below limit () uint64. A row is an element.
+ * NumPy version: random._bernoulli */
+int random_bernoulli(const struct job *job) {
+  uint8_t *restrict out = job->arrays[0];
+  const uint64_t *restrict words = job->arrays[1], *limit = job->arrays[2];
+  for (int64_t i = job->start; i < job->stop; i++) out[i] = words[i] >> 11 < *limit;
+  return 0;
+}

@@ -1,6 +1,6 @@
-/* Sums over an axis by the halving tree. NumPy versions: core/reductions.py
+/* Sums over an axis by the halving tree, and sums of rows with the same id. NumPy versions: core/reductions.py
  *
- * Each: sums (outer, inner) float64, x (outer, n, inner) float32, sizes: n, inner, int64; centers (outer, inner) float64 where
+ * Each of the former: sums (outer, inner) float64, x (outer, n, inner) float32, sizes: n, inner, int64; centers (outer, inner) float64 where
  * the terms have a center. A row is one of outer.
  */
 
@@ -72,3 +72,51 @@ int distance_sums(const struct job *job) { return sums_of(job, distances, job->a
 
 /* The sums of e^(x - center). NumPy version: reductions._power_sums */
 int power_sums(const struct job *job) { return sums_of(job, powers, job->arrays[2], job->arrays[3]); }
+
+enum { RUN = 64, DEPTH = 8 }; /* rows added one after the other, part of the definition; RUN^DEPTH is more than there can be */
+
+/* Runs of rows, runs of their sums, and so on: the sum of the open one of each depth, and of how many it is. */
+struct runs {
+  double *sums; /* (DEPTH, BLOCK) */
+  int64_t filled[DEPTH], deepest;
+};
+
+/* Close the run at a depth: its sum goes into the run above. */
+static void close_run(struct runs *runs, int64_t depth, int64_t width) {
+  const double *restrict done = runs->sums + depth * BLOCK;
+  double *restrict above = runs->sums + (depth + 1) * BLOCK;
+  if (runs->filled[depth + 1]++)
+    add_terms(above, done, width);
+  else
+    for (int64_t i = 0; i < width; i++) above[i] = done[i];
+  runs->filled[depth] = 0;
+  if (runs->deepest == depth) runs->deepest++;
+}
+
+/* sums (segments, columns) float64 of the rows values[order[start]], ... of each segment, so many as its count: runs of RUN rows
+ * one after the other, then runs of these sums, and so on; starts, counts (segments) int64, values (N, columns) float32, order (N)
+ * int64. A row of the job is a segment. NumPy version: indexing._sums */
+int segment_sums(const struct job *job) {
+  const int64_t *starts = job->arrays[1], *counts = job->arrays[2], *order = job->arrays[4];
+  const float *values = job->arrays[3];
+  int64_t n = job->columns;
+  for (int64_t r = job->start; r < job->stop; r++)
+    for (int64_t first = 0; first < n; first += BLOCK) {
+      struct runs runs = {job->scratch, {0}, 0};
+      int64_t width = least(BLOCK, n - first);
+      double *restrict sum = runs.sums;
+      for (int64_t k = 0; k < counts[r]; k++) {
+        const float *restrict row = values + order[starts[r] + k] * n + first;
+        if (runs.filled[0]++)
+          for (int64_t i = 0; i < width; i++) sum[i] += row[i];
+        else
+          for (int64_t i = 0; i < width; i++) sum[i] = row[i];
+        for (int64_t depth = 0; runs.filled[depth] == RUN; depth++) close_run(&runs, depth, width);
+      }
+      for (int64_t depth = 0; depth < runs.deepest; depth++)
+        if (runs.filled[depth]) close_run(&runs, depth, width);
+      double *restrict sums = (double *)job->arrays[0] + r * n + first;
+      for (int64_t i = 0; i < width; i++) sums[i] = runs.sums[runs.deepest * BLOCK + i];
+    }
+  return 0;
+}
