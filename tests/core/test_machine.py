@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
+from tests.core.float_settings import CHANGED, SETTINGS, change, kept_settings, only_where_known
 
 from samebits import core
 from samebits.core import (
@@ -126,18 +126,32 @@ def test_settings_that_cannot_be_put_back_are_refused(monkeypatch: pytest.Monkey
             restore_arithmetic()
 
 
-@only_where_known
-@CHANGED
-def test_importing_puts_changed_settings_back(bits: int) -> None:
-    code = (
-        f"from tests.core.float_settings import change; change({bits}); from samebits import core; import numpy as np; "
-        "x = np.array([3e-39], np.float32); print(core.digest(core.matmul(x, np.float32([0.1]) + x)), core.environment.changed())"
-    )
-    found = subprocess.run(
-        [sys.executable, "-B", "-c", code], check=True, capture_output=True, text=True, cwd=ROOT
-    ).stdout.split()
+_IMPORT_AFTER_CHANGE = """
+import os, sys
+import numpy as np
+from tests.core.float_settings import change
+
+for bits in map(int, sys.argv[1:]):
+    if child := os.fork():
+        os.waitpid(child, 0)
+        continue
+    assert "samebits.core" not in sys.modules
+    change(bits)
+    from samebits import core
+
     x = np.array([3e-39], np.float32)
-    assert found == [core.digest(core.matmul(x, np.array([0.1], np.float32) + x)), "False"]
+    print(bits, core.digest(core.matmul(x, np.float32([0.1]) + x)), core.environment.changed(), flush=True)
+    os._exit(0)
+"""
+
+
+@only_where_known
+def test_importing_puts_changed_settings_back() -> None:
+    command = [sys.executable, "-B", "-c", _IMPORT_AFTER_CHANGE, *map(str, SETTINGS.values())]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    x = np.array([3e-39], np.float32)
+    right = core.digest(core.matmul(x, np.array([0.1], np.float32) + x))
+    assert done.stdout.splitlines() == [f"{bits} {right} False" for bits in SETTINGS.values()], done.stderr
 
 
 def test_numpy_flushing_subnormals_in_long_arrays_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,6 +161,18 @@ def test_toml_is_of_limited_depth_and_digits(text: str, message: str) -> None:
         parse_toml(text, source="a.toml")
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a": ', "}"), ('[{"a": ', "}]")])
+def test_values_have_at_most_32_levels(opening: str, closing: str) -> None:
+    levels = 32 // len(closing)
+    parse_json(opening * levels + "1" + closing * levels, Any)
+    with pytest.raises(RecordError, match="nested too deeply"):
+        parse_json("[" + opening * levels + "1" + closing * levels + "]", Any)
+    table = opening.replace(":", " =") * (levels - 1) + "1" + closing * (levels - 1)
+    parse_toml(f"a = {'[' * (len(closing) - 1)}{table}{']' * (len(closing) - 1)}")
+    with pytest.raises(RecordError, match="nested too deeply"):
+        parse_toml(f"a = {'[' * len(closing)}{table}{']' * len(closing)}")
+
+
 def test_toml_tables_are_returned() -> None:
     assert parse_toml("a = 1\n[b]\nc = 'd'\n") == {"a": 1, "b": {"c": "d"}}
 
