@@ -2,14 +2,14 @@
 
 import atexit
 import importlib.util
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from unittest import mock
@@ -76,12 +76,39 @@ def test_the_drift_tool_knows_the_wheels_of_the_table(noxfile: ModuleType) -> No
     assert known == {series: [int(one.partition(".")[2]) for one in pythons] for series, pythons in noxfile.SUPPORTED.items()}
 
 
-def listed(*arguments: str, **variables: str) -> list[str]:
+# nox's own modules are imported once; a process of its own loads the noxfile for each call
+_LIST = """
+import json, os, sys
+import nox._cli, python_discovery
+
+noxfile, *calls = json.loads(sys.argv[1])
+for arguments in calls:
+    child = os.fork()
+    if not child:
+        sys.argv = ["nox", "--noxfile", noxfile, "--list", *arguments]
+        nox._cli.main()
+    _, status = os.waitpid(child, 0)
+    print(status, end="\\0", flush=True)
+"""
+
+
+def listed(*arguments: str) -> list[str]:
     """The lines of `nox --list ARGUMENTS`; those of selected sessions begin with an asterisk."""
-    command = [sys.executable, "-m", "nox", "--noxfile", str(ROOT / "noxfile.py"), "--list", *arguments]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env={**os.environ, **variables})
-    assert done.returncode == 0, (arguments, done.stdout, done.stderr)
-    return [line for line in done.stdout.splitlines() if line.startswith(("* ", "- "))]
+    return all_listed([arguments])[0]
+
+
+def all_listed(calls: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The same for several calls."""
+    noxfile = str(ROOT / "noxfile.py")
+    if hasattr(os, "fork"):
+        command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _LIST, json.dumps([noxfile, *calls])]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        texts = [text.rpartition("\n") for text in done.stdout.split("\0")[:-1]]
+        assert [status for _, _, status in texts] == ["0"] * len(calls), (calls, done.stdout, done.stderr)
+    else:
+        command = [sys.executable, "-m", "nox", "--noxfile", noxfile, "--list"]
+        texts = [(subprocess.run([*command, *one], check=True, capture_output=True, text=True).stdout, "", "") for one in calls]
+    return [[line for line in text.splitlines() if line.startswith(("* ", "- "))] for text, _, _ in texts]
 
 
 def test_every_session_says_what_it_does() -> None:
@@ -102,13 +129,9 @@ def commands(page: str) -> list[str]:
 def test_every_command_of_a_page_selects_sessions(page: str) -> None:
     assert len(commands(page)) > 7
 
-    def selected(command: str) -> bool:
-        arguments = [one for one in shlex.split(command) if one not in {"-l", "--allow-missing"}]
-        return any(line.startswith("* ") for line in listed(*arguments))
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(commands(page), pool.map(selected, commands(page)), strict=True))
-    assert [command for command, some in found.items() if not some] == []
+    calls = [[one for one in shlex.split(command) if one not in {"-l", "--allow-missing"}] for command in commands(page)]
+    selected = [any(line.startswith("* ") for line in lines) for lines in all_listed(calls)]
+    assert [command for command, some in zip(commands(page), selected, strict=True) if not some] == []
 
 
 @pytest.mark.parametrize("versions", [["3.12"], ["3.12", "3.13"]])
