@@ -1,11 +1,10 @@
 """Both sides of every documented limit: what is just inside is accepted, what is just outside is refused by name."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pytest
+from tests.limits import Limit, check_both_sides
 
 from samebits import core
 from samebits.core import Stream, current, numerics
@@ -22,7 +21,7 @@ def stream() -> Stream:
     return Stream(1)
 
 
-LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] = {
+LIMITS: dict[str, Limit] = {
     "Stream: seed": (Stream, [0, 2**64 - 1], [-1, 2**64]),
     "split: name": (lambda v: stream().split(v), [0, 2**64 - 1], [-1, 2**64]),
     "words: count": (lambda v: stream().words(v), [0], [-1]),
@@ -64,12 +63,7 @@ LIMITS |= {
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_inside_of_a_limit_is_accepted_and_the_outside_is_refused_by_name(name: str) -> None:
-    call, inside, outside = LIMITS[name]
-    for value in inside:
-        call(value)
-    for value in outside:
-        with pytest.raises((ValueError, IndexError), match=name):
-            call(value)
+    check_both_sides(LIMITS[name], name)
 
 
 def test_vectors_longer_than_the_limit_are_refused_before_anything_is_computed() -> None:

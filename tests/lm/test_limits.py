@@ -1,13 +1,14 @@
 """Both sides of every documented limit, and what holds at the limits."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.limits import Limit, check_both_sides
 
 from samebits.core import Stream
 from samebits.lm import ConfigError, LanguageModel, ModelConfig, Sampling, TrainConfig, evaluate
@@ -43,7 +44,7 @@ def evaluated(target: int) -> None:
     evaluate(MODEL, [(np.array([[0, 1]]), np.array([[0, target]]))])
 
 
-LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] = {
+LIMITS: dict[str, Limit] = {
     "temperature": (lambda v: Sampling(temperature=v), [0, 1e-6, 1e6], [-TINY, TINY, below(1e-6), above(1e6), math.inf]),
     "top_k": (lambda v: Sampling(top_k=v), [1, 2**40, None], [0, -1, 1.0]),
     "top_p": (lambda v: Sampling(top_p=v), [TINY, 1, None], [0, -TINY, above(1.0), math.nan]),
@@ -65,12 +66,7 @@ TRAIN = TrainConfig(warmup=0, decay=0, final_learning_rate=0.0, model=ModelConfi
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_inside_of_a_limit_is_accepted_and_the_outside_is_refused_by_name(name: str) -> None:
-    call, inside, outside = LIMITS[name]
-    for value in inside:
-        call(value)
-    for value in outside:
-        with pytest.raises((ValueError, IndexError), match=name):
-            call(value)
+    check_both_sides(LIMITS[name], name)
 
 
 def edges(kind: type, setting: Setting) -> tuple[list[Any], list[Any]]:

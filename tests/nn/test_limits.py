@@ -1,11 +1,11 @@
 """Both sides of every documented limit, and what holds at the limits. Those of constructors are in `test_constructors`."""
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.limits import Limit, check_both_sides
 
 from samebits import nn
 from samebits.autograd import Tensor
@@ -59,7 +59,7 @@ def appended(time: int = 1, counts: Any = None) -> None:
     cache.append(new, new, counts)
 
 
-LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] = {
+LIMITS: dict[str, Limit] = {
     "dropout: p": (lambda v: dropout(X, v, Stream(0)), [0, TINY, BELOW_1], [-TINY, 1, math.nan]),
     "attention: dropout": (lambda v: attention(HEADS, HEADS, HEADS, dropout=v, stream=Stream(0)), [0, 0.5], [-TINY, 1.0]),
     "attention: offset": (lambda v: attention(HEADS, HEADS, HEADS, causal=True, offset=v), [0, 2], [-1, 3]),
@@ -118,12 +118,7 @@ LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] 
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_inside_of_a_limit_is_accepted_and_the_outside_is_refused_by_name(name: str) -> None:
-    call, inside, outside = LIMITS[name]
-    for value in inside:
-        call(value)
-    for value in outside:
-        with pytest.raises((ValueError, IndexError), match=name):
-            call(value)
+    check_both_sides(LIMITS[name], name)
 
 
 def test_dropout_of_0_keeps_every_element_and_of_nearly_1_none() -> None:

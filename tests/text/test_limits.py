@@ -2,12 +2,12 @@
 
 import math
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tests.limits import Limit, check_both_sides
 
 from samebits.core import Stream
 from samebits.text import (
@@ -50,7 +50,7 @@ def read(largest: int) -> Corpus:
         return sources.read(Path(folder, "a.txt"), largest=largest)
 
 
-LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] = {
+LIMITS: dict[str, Limit] = {
     "BytePairTokenizer.train: vocabulary_size": (lambda v: BytePairTokenizer.train(["ab"], v), [256, 257], [255]),
     "train: vocabulary_size must be at least 258": (lambda v: BytePairTokenizer.train(["ab"], v, ["<a>", "<b>"]), [258], [257]),
     "train: size": (lambda v: bytepair.train(["ab"], v), [256], [255]),
@@ -78,12 +78,7 @@ LIMITS: dict[str, tuple[Callable[[Any], object], Sequence[Any], Sequence[Any]]] 
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_the_inside_of_a_limit_is_accepted_and_the_outside_is_refused_by_name(name: str) -> None:
-    call, inside, outside = LIMITS[name]
-    for value in inside:
-        call(value)
-    for value in outside:
-        with pytest.raises(ValueError, match=name):
-            call(value)
+    check_both_sides(LIMITS[name], name)
 
 
 def test_ids_take_two_bytes_up_to_65536_tokens_and_four_beyond() -> None:
