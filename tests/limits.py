@@ -1,5 +1,6 @@
-"""Both sides of a limit: what is just inside is accepted, what is just outside is refused."""
+"""Checks of several packages: both sides of a limit, and objects that cannot be changed."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,3 +18,10 @@ def check_both_sides(limit: Limit, message: str = ".") -> None:
     for value in outside:
         with pytest.raises((ValueError, IndexError), match=message):
             call(value)
+
+
+def check_frozen(kind: Any) -> None:
+    """Check that instances of a dataclass cannot be changed."""
+    names = [field.name for field in dataclasses.fields(kind)]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(object.__new__(kind), names[0], 0)

@@ -4,12 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from tests.limits import Limit, check_both_sides
+from tests.limits import Limit, check_both_sides, check_frozen
 
 from samebits import core
 from samebits.core import Stream, current, numerics
 from samebits.core.grid import LONGEST
 from samebits.core.linalg import _check_alignment
+from samebits.core.records import Limits
+from samebits.core.selftest import Outcome
 
 TINY, ABOVE_1 = math.nextafter(0.0, 1.0), math.nextafter(1.0, 2.0)
 MOST = float(np.finfo(np.float32).max)
@@ -92,3 +94,8 @@ def test_argsort_sorts_along_the_last_axis_by_default(mode: str) -> None:
         found = current().argsort(x)
     assert found.tolist() == [[1, 2, 0], [0, 2, 1], [2, 0, 1]]
     assert core.argsort(x, axis=None).shape == (9,)
+
+
+@pytest.mark.parametrize("kind", [core.BLAS, core.Machine, Limits, Outcome, type(core.current()), type(core.prepare(MATRIX))])
+def test_an_object_that_others_may_hold_cannot_be_changed(kind: type) -> None:
+    check_frozen(kind)

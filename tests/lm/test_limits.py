@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.limits import Limit, check_both_sides
+from tests.limits import Limit, check_both_sides, check_frozen
 
 from samebits.core import Stream
-from samebits.lm import ConfigError, LanguageModel, ModelConfig, Sampling, TrainConfig, evaluate
-from samebits.lm.data import prepare, reopen, windows
+from samebits.lm import ConfigError, Evaluation, LanguageModel, ModelConfig, Sampling, TrainConfig, evaluate
+from samebits.lm.data import Data, prepare, reopen, windows
 from samebits.lm.generation import _Text, generate_ids
 from samebits.lm.safetensors import portable
 from samebits.lm.schema import Setting, settings
@@ -174,3 +174,8 @@ def test_evaluation_windows_are_evenly_spread_and_all_if_there_are_no_more(wante
         for every in (5, 6, 0):
             found = windows(np.arange(count), replace(config, evaluation_windows=every))
             assert np.concatenate([targets.reshape(-1) for _, targets in found]).tolist() == [*range(1, count)]
+
+
+@pytest.mark.parametrize("kind", [Data, Evaluation, Sampling, Setting])
+def test_an_object_that_others_may_hold_cannot_be_changed(kind: type) -> None:
+    check_frozen(kind)

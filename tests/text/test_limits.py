@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.limits import Limit, check_both_sides
+from tests.limits import Limit, check_both_sides, check_frozen
 
 from samebits.core import Stream
 from samebits.text import (
@@ -17,6 +17,7 @@ from samebits.text import (
     CharacterTokenizer,
     Corpus,
     Document,
+    Tokens,
     bytepair,
     evaluation_windows,
     load_tokenizer,
@@ -98,3 +99,8 @@ def test_a_vocabulary_may_have_one_token_or_none(tmp_path: Path) -> None:
 def test_the_longest_window_is_one_token_shorter_than_the_text() -> None:
     inputs, targets = batches(time=9).batch(0)
     assert (inputs.tolist(), targets.tolist()) == ([[*range(9)]], [[*range(1, 10)]])
+
+
+@pytest.mark.parametrize("kind", [Corpus, Document, Tokens])
+def test_an_object_that_others_may_hold_cannot_be_changed(kind: type) -> None:
+    check_frozen(kind)
