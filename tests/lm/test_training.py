@@ -413,7 +413,9 @@ def test_a_run_in_another_thread_is_the_same_run(whole: tuple[Path, str]) -> Non
     assert weights(one) == whole[1]
 
 
-@pytest.mark.parametrize("damage", [b'{"step": 5', b"{}\n", b"[]\n", b"\xff\n", b'{"step": true}\n', b"[" * 10**5 + b"\n"])
+@pytest.mark.parametrize(
+    "damage", [b'{"step": 5', b"{}\n", b"[]\n", b"\xff\n", b'{"step": true}\n', b'{"step": 1}\n', b"[" * 10**5 + b"\n"]
+)
 def test_lines_of_the_metrics_that_are_damaged_are_made_again(tmp_path: Path, whole: tuple[Path, str], damage: bytes) -> None:
     with pytest.raises(CutError):
         trainer(folder=tmp_path, callbacks=[cut_after(5)]).train()

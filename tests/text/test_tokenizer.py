@@ -89,6 +89,10 @@ def test_bytes_that_are_not_utf8_join_the_last_word_before_them() -> None:
     tokenizer = BytePairTokenizer(merges, ids=[*bytepair.BYTES, 256, 257, 258])
     assert tokenizer.encode(b"o  o\xff  o ").tolist() == [111, 256, 257, 256, 258]  # and the white space before it
     assert tokenizer.encode(b"o\n  \xff").tolist() == [111, 10, 256, 255]
+    crossing = BytePairTokenizer([(letter, space)], ids=[*bytepair.BYTES, 256])  # a merge that shows where the word begins
+    assert crossing.encode(b"o  \xff").tolist() == [111, 32, 32, 255]
+    assert crossing.encode(b"o \xff").tolist() == [111, 32, 255]
+    assert crossing.encode(b"o\xff").tolist() == [111, 255]
     assert tokenizer.encode(b"o o ").tolist() == [111, 32, 111, 32]
 
 

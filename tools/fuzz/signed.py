@@ -26,24 +26,7 @@ Array = npt.NDArray[Any]
 _TOKENS = struct.Struct("<16sIIQQ32s32s24s")
 _VALUES = (0, 1, -1, 2, 2**31, 2**63 - 1, 1e-45, 3e38, np.nan, np.inf, -np.inf)
 _DTYPES = (np.float16, np.float32, np.float64, np.int64, np.int32, np.uint8, np.bool_, np.uint64)
-_TEXTS = (
-    "",
-    "-1",
-    "0",
-    "1",
-    "3",
-    "4",
-    "1.0",
-    "abc",
-    " 2 ",
-    "1_0",
-    "٣",
-    "9" * 30,
-    "9" * 5000,
-    "0" * 64,
-    "f" * 64,
-    "samebits.lm/2",
-)
+_TEXTS = (*("", "-1", "0", "1", "3", "4", "1.0", "abc", " 2 ", "1_0", "٣"), "9" * 30, "9" * 5000, "0" * 64, "samebits.lm/2")
 
 
 def change_checkpoint(generator: random.Random, data: bytes) -> bytes:

@@ -219,11 +219,11 @@ def _read_metrics(path: Path) -> None:
         records = read_metrics(path.parent)
         if len(records) != raw.count(b"\n") or any(type(one["step"]) is not int or one["step"] < 0 for one in records):
             raise AssertionError(f"each line must be a step, got {records}")
-    finally:
+    finally:  # what is damaged is cut off
         cut_metrics(path, 2)
-    kept = read_metrics(path.parent)
-    if not raw.startswith(path.read_bytes()) or any(one["step"] > 2 for one in kept):
-        raise AssertionError(f"what is left must be steps up to 2, got {kept}")
+        kept = read_metrics(path.parent)
+        if not raw.startswith(path.read_bytes()) or any(one["step"] > 2 for one in kept):
+            raise AssertionError(f"what is left must be steps up to 2, got {kept}")
 
 
 def _read_data(path: Path, run: Run) -> None:
@@ -268,9 +268,8 @@ def _join(paths: list[Path]) -> None:
 
 def _read_published(path: Path) -> None:
     known = presets.read_published(path)
-    if any(set(one) != {"weights", "text"} or len(one["text"]) != 64 for one in known.values()) or not set(known) <= set(
-        presets.names()
-    ):
+    fits = all(set(one) == {"weights", "text"} and len(one["text"]) == 64 for one in known.values())
+    if not fits or not set(known) <= set(presets.names()):
         raise AssertionError(f"digests must be those of presets, got {known}")
 
 

@@ -40,15 +40,15 @@ def cut_metrics(path: Path, step: int) -> None:
     if not os.path.lexists(path):
         return
     require_file(path)
-    raw, end = path.read_bytes(), 0
+    raw, end, last = path.read_bytes(), 0, -1.0
     for line in _whole_lines(raw):
         try:
-            kept = 0 < step >= _parse(line)["step"]
+            found = _parse(line)["step"]
         except RecordError:
-            kept = False
-        if not kept:
             break
-        end += len(line) + 1
+        if not (step and last < found <= step):
+            break
+        end, last = end + len(line) + 1, found
     if end < len(raw):
         os.truncate(path, end)
 
