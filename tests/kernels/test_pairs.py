@@ -257,6 +257,30 @@ def test_products_are_those_of_numpy(level: str, using: Using) -> None:
     holds()
 
 
+def test_products_of_few_rows_and_a_compact_matrix_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        m, k, n = (data.draw(st.sampled_from(some)) for some in ([1, 2, 16], [1, 15, 40, 1500], [1, 7, 300]))
+        a, b = data.draw(arrays((m, k))), data.draw(arrays((n, k), finite=True))
+        a = np.where(np.isfinite(a), a, np.float32(0)) if data.draw(st.booleans()) else a
+        matrix = linalg.compact(np.ascontiguousarray(b).T)
+        assert matrix is not None
+
+        def compute() -> Array:
+            try:
+                return np.asarray(linalg.matmul(a, matrix))
+            except FloatingPointError:
+                return np.zeros(0)
+
+        same(using, level, compute)
+
+    holds()
+    long = linalg.compact(np.ones((3, 20_000), np.float32).T)  # longer than a thread's scratch
+    assert long is not None
+    same(using, level, lambda: np.asarray(linalg.matmul(np.ones((1, 20_000), np.float32), long)))
+
+
 @pytest.mark.parametrize("axis", [-1, -2])
 def test_grids_are_those_of_numpy_also_where_the_order_of_a_sum_could_decide(axis: Any, level: str, using: Using) -> None:
     x = np.ones((1, 40, 40), np.float32)
@@ -534,3 +558,9 @@ def test_attention_is_that_of_numpy(level: str, using: Using) -> None:
         same(using, level, compute)
 
     holds()
+
+
+def test_numpy_computes_with_numpy_scalars() -> None:
+    x: Any = np.float32(4)
+    out = np.zeros((), np.float32)
+    assert not compiled.run(FORMULAS["silu"].numpy, [out], [x], work=(1, 1))

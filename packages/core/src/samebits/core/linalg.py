@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from samebits.core import blocks, compiled
 from samebits.core.arguments import axis_index, check_out, float_array
-from samebits.core.arithmetic import Float32, Float64
+from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.compiled import pair
 from samebits.core.grid import BUFFERS, LONGEST, Role, grid_vectors
 from samebits.core.nonfinite import refuse_non_finite
@@ -218,7 +218,8 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     target = result.reshape(batches, rows, columns)
     if isinstance(b, Prepared) and b.values.dtype == np.float32:
         if batches * rows <= _FEW_ROWS and b.values.flags.f_contiguous:
-            _multiply_few(a, b.values, target)
+            few, sizes = a.reshape(-1, length), np.array([batches * rows, length, columns], np.int64)
+            compiled.call(_multiply_few, [target.reshape(-1, columns)], [few, b.values.T], [sizes], (columns, few.size))
             return
         b = Prepared(b.values.astype(np.float64))
     most = blocks.PRODUCT_BYTES // 8
@@ -240,15 +241,19 @@ def _round(out: Float32, product: Float64) -> None:
     out += _ZERO
 
 
-def _multiply_few(a: Float32, b: Float32 | Float64, target: Float32) -> None:
-    """Fill the target from a few rows and a compact matrix whose columns are contiguous: most of the time is spent reading it."""
-    step = max(1, blocks.PRODUCT_BYTES // 32 // len(b))
-    left = grid_vectors(a, -1, BITS, "left")
-    for start in range(0, b.shape[1], step):
-        part = b[:, start : start + step]
-        wide = BUFFERS.take("right", part.shape[::-1])
-        np.copyto(wide, part.T)
-        target[..., start : start + step] = np.matmul(left, wide.T)
+@pair("multiply_few", "f f f q")
+def _multiply_few(target: Float32, a: Float32, b: Float32, _: Int64) -> None:
+    """Fill the target (rows, n) from a few rows (rows, K) and the columns of a compact matrix (n, K).
+
+    Most of the time is spent reading the matrix.
+    """
+    step = max(1, blocks.PRODUCT_BYTES // 32 // b.shape[1])
+    left = grid_vectors(a[None], -1, BITS, "left")[0]
+    for start in range(0, len(b), step):
+        part = b[start : start + step]
+        wide = BUFFERS.take("right", part.shape)
+        np.copyto(wide, part)
+        target[:, start : start + step] = np.matmul(left, wide.T)
     target += _ZERO
 
 

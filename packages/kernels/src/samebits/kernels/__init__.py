@@ -5,6 +5,7 @@
 `samebits.core` pairs them with their NumPy versions and decides which is called; nothing else knows of them.
 """
 
+import ctypes
 from functools import cache
 
 from samebits.kernels.kernel import Kernel
@@ -51,4 +52,6 @@ def find(name: str, at: str | None = None) -> Kernel | None:
     """
     library = _CHOSEN if at is None else load(at)
     function = getattr(library.handle, name, None)
-    return None if function is None else Kernel(name, function)
+    if function is None:
+        return None
+    return Kernel(name, library.handle.call_kernel, ctypes.cast(function, ctypes.c_void_p).value or 0)

@@ -1,7 +1,7 @@
 """Calls of compiled kernels on NumPy arrays.
 
-A kernel takes one pointer, to a job: the rows to work on, the elements of a row, and where the arrays are (c/kernels.h).
-ctypes gives the GIL back while it runs.
+The library is given one pointer, to a call: the rows to work on, the elements of a row, the kernel, and the arrays (c/call.c).
+ctypes gives the GIL back while the kernel runs.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from samebits.kernels.pool import BLOCK, each_block
 
-__all__ = ["Kernel", "address"]
+__all__ = ["Kernel"]
 
 SCRATCH = 2**14
 """Elements of a thread's scratch, as in c/kernels.h."""
@@ -23,7 +23,7 @@ SCRATCH = 2**14
 Array = npt.NDArray[Any]
 
 _NOT_FINITE = 1  # what a C function returns then; 2 means that NumPy must compute
-_PACK = [struct.Struct(f"3q{count}P").pack for count in range(1, 18)]
+_PACK = [struct.Struct(f"3q2P2q{count}P").pack for count in range(17)]
 _read = ctypes.c_void_p.from_address
 
 
@@ -38,27 +38,16 @@ class _Scratch(threading.local):
 _SCRATCH = _Scratch()
 
 
-def _offset() -> int | None:
-    """Where in an array object NumPy keeps the address of its data, which follows Python's own part; None if it is not there."""
+def _offset() -> int:
+    """Where in an array object NumPy keeps the address of its data, which follows Python's own part; -1 if it is not there."""
     arrays = [np.empty(n, dtype) for n, dtype in ((1, np.float32), (3, np.int64), (1000, np.float64))]
     for offset in (16, 32):  # with and without the GIL
         if all(_read(id(x) + offset).value == x.ctypes.data for x in arrays):
             return offset
-    return None
+    return -1
 
 
 _OFFSET = _offset()
-
-
-def address(x: Array) -> int:
-    """Return where the data of an array begins.
-
-    ``x.ctypes.data`` takes longer than a kernel on a small array; reading the object is ten times as fast.
-
-    >>> address(x := np.zeros(3)) == x.ctypes.data
-    True
-    """
-    return (_read(id(x) + _OFFSET).value or 0) if _OFFSET is not None else x.ctypes.data
 
 
 class Kernel:
@@ -70,28 +59,35 @@ class Kernel:
 
     Raises FloatingPointError, without a message, if an argument that must be finite is not.
 
+    Args:
+        name: Its name in the library.
+        call: The library's function that calls kernels.
+        function: Its address.
+
     Example:
-        >>> Kernel("nothing", lambda job: 0)(1, 1, [np.zeros(1)])
+        >>> Kernel("nothing", lambda call: 0)(1, 1, [np.zeros(1)])
         True
     """
 
-    def __init__(self, name: str, function: Callable[[bytes], int]) -> None:
-        self.name, self._function = name, function
+    def __init__(self, name: str, call: Callable[[bytes], int], function: int = 0) -> None:
+        self.name, self._call, self._function = name, call, function
 
     def __repr__(self) -> str:
         return f"Kernel({self.name!r})"
 
     def __call__(self, rows: int, columns: int, arrays: list[Array], group: int = 1) -> bool:
-        pack, addresses, function = _PACK[len(arrays)], [address(x) for x in arrays], self._function
+        count, call, function = len(arrays), self._call, self._function
+        # `arrays` keeps the objects alive, and where an array's data are does not change
+        pack, places = _PACK[count], [*map(id, arrays)] if _OFFSET >= 0 else [x.ctypes.data for x in arrays]
         if rows * columns <= BLOCK:
-            found = function(pack(0, rows, columns, _SCRATCH.address, *addresses))
+            found = call(pack(0, rows, columns, _SCRATCH.address, function, _OFFSET, count, *places))
             if found == _NOT_FINITE:
                 raise FloatingPointError
             return found == 0
         problems = []
 
         def run(start: int, stop: int) -> None:
-            found = function(pack(start, stop, columns, _SCRATCH.address, *addresses))
+            found = call(pack(start, stop, columns, _SCRATCH.address, function, _OFFSET, count, *places))
             if found:
                 problems.append(found)
 

@@ -21,10 +21,11 @@ static int grid_constant(double squares, int64_t bits, double *constant) {
   return 0;
 }
 
-static double total(const double *lanes) {
-  double sum = 0.0;
-  for (int i = 0; i < LANES; i++) sum += lanes[i];
-  return sum;
+/* The sum of lanes, which are overwritten, in an order of its own. */
+static inline double total(double *lanes) {
+  for (int half = LANES / 2; half; half /= 2)
+    for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+  return lanes[0];
 }
 
 /* An element of float32 or, if it is wide, float64. */
@@ -32,19 +33,25 @@ static inline __attribute__((always_inline)) double at(const void *x, int64_t i,
   return is_wide ? ((const double *)x)[i] : (double)((const float *)x)[i];
 }
 
+/* out (n) float64 = x (n), on the grid of its norm; returns what a kernel returns. */
+static inline __attribute__((always_inline)) int on_grid(double *restrict out, const void *restrict x, int64_t n, int64_t bits,
+                                                         int is_wide) {
+  double lanes[LANES] = {0}, constant;
+  int64_t whole = n / LANES * LANES;
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int j = 0; j < LANES; j++) lanes[j] += at(x, i + j, is_wide) * at(x, i + j, is_wide);
+  for (int64_t i = whole; i < n; i++) lanes[i - whole] += at(x, i, is_wide) * at(x, i, is_wide);
+  int problem = grid_constant(total(lanes), bits, &constant);
+  if (problem) return problem;
+  for (int64_t i = 0; i < n; i++) out[i] = (at(x, i, is_wide) + constant) - constant;
+  return 0;
+}
+
 static inline __attribute__((always_inline)) int rows_on_grids(const struct job *job, int is_wide) {
   int64_t n = job->columns, bits = *(const int64_t *)job->arrays[2], size = is_wide ? 8 : 4;
   for (int64_t r = job->start; r < job->stop; r++) {
-    double *restrict out = (double *)job->arrays[0] + r * n;
-    const void *restrict x = (const char *)job->arrays[1] + r * n * size;
-    double lanes[LANES] = {0}, constant;
-    int64_t whole = n / LANES * LANES;
-    for (int64_t i = 0; i < whole; i += LANES)
-      for (int j = 0; j < LANES; j++) lanes[j] += at(x, i + j, is_wide) * at(x, i + j, is_wide);
-    for (int64_t i = whole; i < n; i++) lanes[i - whole] += at(x, i, is_wide) * at(x, i, is_wide);
-    int problem = grid_constant(total(lanes), bits, &constant);
+    int problem = on_grid((double *)job->arrays[0] + r * n, (const char *)job->arrays[1] + r * n * size, n, bits, is_wide);
     if (problem) return problem;
-    for (int64_t i = 0; i < n; i++) out[i] = (at(x, i, is_wide) + constant) - constant;
   }
   return 0;
 }
@@ -86,5 +93,37 @@ int round_product(const struct job *job) {
   float *restrict out = job->arrays[0];
   const double *restrict x = job->arrays[1];
   for (int64_t i = job->start; i < job->stop; i++) out[i] = (float)x[i] + 0.0f;
+  return 0;
+}
+
+/* The product of a row (n) and a column (n) on grids: exact, whatever the order of the sum. */
+static double product(const double *restrict row, const float *restrict column, int64_t n) {
+  double lanes[LANES] = {0};
+  int64_t whole = n / LANES * LANES;
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int j = 0; j < LANES; j++) lanes[j] += row[i + j] * (double)column[i + j];
+  for (int64_t i = whole; i < n; i++) lanes[i - whole] += row[i] * (double)column[i];
+  return total(lanes);
+}
+
+/* out (rows, n) float32 = the products of a (rows, K) and b (n, K), rounded, with positive zeros; a and b float32, the rows of b on
+ * grids; those of a are put on grids of 26 bits here. sizes: rows, K, n, int64. A row of the job is a row of b.
+ * NumPy version: linalg._multiply_few */
+int multiply_few(const struct job *job) {
+  float *out = job->arrays[0];
+  const float *a = job->arrays[1], *b = job->arrays[2];
+  const int64_t *sizes = job->arrays[3];
+  int64_t rows = sizes[0], length = sizes[1], n = sizes[2];
+  if (length > SCRATCH) return 2;
+  for (int64_t first = 0, most = SCRATCH / length; first < rows; first += most) {
+    int64_t count = least(most, rows - first);
+    for (int64_t r = 0; r < count; r++) {
+      int problem = on_grid(job->scratch + r * length, a + (first + r) * length, length, 26, 0);
+      if (problem) return problem;
+    }
+    for (int64_t column = job->start; column < job->stop; column++)
+      for (int64_t r = 0; r < count; r++)
+        out[(first + r) * n + column] = (float)product(job->scratch + r * length, b + column * length, length) + 0.0f;
+  }
   return 0;
 }

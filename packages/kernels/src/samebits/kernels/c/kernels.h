@@ -14,7 +14,7 @@ struct job {
   int64_t start, stop; /* the rows to work on */
   int64_t columns;     /* the elements of a row, where all arrays of the kernel agree on that */
   double *scratch;     /* SCRATCH elements, this thread's own */
-  void *arrays[];      /* C-ordered; results first, then arguments, then what all rows share */
+  void *arrays[16];    /* C-ordered; results first, then arguments, then what all rows share */
 };
 
 enum {
