@@ -12,10 +12,12 @@ import atexit
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import nox
@@ -208,6 +210,19 @@ def reproduce(session: nox.Session) -> None:
     for wheel in [] if INSTALL_ONLY else sorted(DIST.rglob("*.whl")):
         if wheel.read_bytes() != (folder / wheel.relative_to(DIST)).read_bytes():
             session.error(f"{wheel.name} built by Python {session.python} differs from the one in dist/")
+
+
+@nox.session(name="bill-of-materials", default=False, python="3.14")
+def bill_of_materials(session: nox.Session) -> None:
+    """List what a release requires and is built with, with hashes, in reports/samebits.cdx.json (CycloneDX)."""
+    install(session, "release")
+    locks = Path(session.create_tmp(), "locks.txt")
+    names = [f"numpy-{list(SUPPORTED)[-1]}", "cli", "plot", "build", "compiler"]
+    entries = [re.split(r"\n(?=\S)", (ROOT / f"requirements/{name}.txt").read_text().rstrip()) for name in names]
+    locks.write_text("\n".join(dict.fromkeys(chain.from_iterable(entries))) + "\n")
+    REPORTS.mkdir(exist_ok=True)
+    options = ["--pyproject", "packages/cli/pyproject.toml", "--output-reproducible", "-o", str(REPORTS / "samebits.cdx.json")]
+    session.run("cyclonedx-py", "requirements", str(locks), *options)
 
 
 IMPORT_ALL = """import importlib, pkgutil, sys
@@ -500,7 +515,7 @@ def pythons_of_locks() -> dict[str, list[str]]:
     locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
     series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
     own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
-    own |= {"lock": ["3.12"], "coverage": ["3.14"], "mutate": ["3.14"]}
+    own |= {"lock": ["3.12"]} | {name: ["3.14"] for name in ("coverage", "mutate", "release")}
     own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
     return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
 
