@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from samebits.autograd import GraphError, Tensor, gradient_check, gradients, no_grad
-from samebits.core import Stream, blocks, numerics
+from samebits.core import Stream, blocks, current, numerics
 from samebits.nn.cache import CacheOverrunError, KeyValueCache
 from samebits.nn.multihead import MultiHeadAttention
 from samebits.nn.positions import Rotary
@@ -147,6 +147,25 @@ def test_the_order_of_the_keys_cannot_change_a_bit(seed: int, keys: int, spread:
     q, k, v = inputs(1, 4, 2, 3, keys, 5, spread=spread)
     order = Stream(seed).permutation(keys)
     assert exact(q * 5, k[:, :, order], v[:, :, order], causal=False).tobytes() == exact(q * 5, k, v, causal=False).tobytes()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_every_product_of_the_gradient_is_exact_so_that_no_order_of_its_sum_matters(
+    causal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    multiply, compared = current().products.multiply, []
+
+    def both_ways(a: Any, b: Any) -> Any:
+        result = multiply(a, b)
+        compared.append(result.tobytes() == multiply(a[..., ::-1], b[..., ::-1, :]).tobytes())
+        return result
+
+    monkeypatch.setitem(vars(current().products), "multiply", both_ways)
+    stream = Stream(3)
+    sizes = np.exp2(np.rint(stream.normal((2, 4, 40, 1)) * np.float32(3)))  # of the gradient of each query
+    tensors = [Tensor(x, requires_grad=True) for x in inputs(2, 4, 2, 40, 50, 8, spread=2.0)]
+    gradients(call(*tensors, causal=causal), tensors, Tensor(stream.normal((2, 4, 40, 8)) * sizes))
+    assert len(compared) >= 5 and all(compared)
 
 
 @pytest.mark.parametrize("block", [1, 1000, 2**30])
