@@ -185,6 +185,16 @@ FLOATS, IDS = np.ones(3, np.float32), np.array([0, 1, 2], np.int64)
             "scatter_add: values must have shape (3, 2) to fit target (3, 2), got (3,)",
         ),
         (
+            lambda: scatter_add(np.ones((3, 2), np.float32), IDS, np.ones((3, 1), np.float32)),
+            ValueError,
+            "scatter_add: values must have shape (3, 2) to fit target (3, 2), got (3, 1)",
+        ),
+        (
+            lambda: scatter_add(np.ones((3, 1), np.float32), IDS, np.ones((3, 2), np.float32)),
+            ValueError,
+            "scatter_add: values must have shape (3, 1) to fit target (3, 1), got (3, 2)",
+        ),
+        (
             lambda: scatter_add([1, 2], IDS, FLOATS),
             TypeError,
             "scatter_add: target must be an array with at least one axis, got list",

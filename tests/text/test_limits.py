@@ -17,6 +17,7 @@ from samebits.text import (
     CharacterTokenizer,
     Corpus,
     Document,
+    Tokenizer,
     Tokens,
     bytepair,
     evaluation_windows,
@@ -104,3 +105,8 @@ def test_the_longest_window_is_one_token_shorter_than_the_text() -> None:
 @pytest.mark.parametrize("kind", [Corpus, Document, Tokens])
 def test_an_object_that_others_may_hold_cannot_be_changed(kind: type) -> None:
     check_frozen(kind)
+
+
+def test_a_tokenizer_must_say_how_it_encodes() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        Tokenizer({0: b"a"})  # type: ignore[abstract]
