@@ -26,6 +26,7 @@ from samebits.text import (
     sources,
     write_tokens,
 )
+from samebits.text.file_kinds import is_utf_16
 from samebits.text.merger import Merger
 
 pytestmark = pytest.mark.once
@@ -95,6 +96,7 @@ def test_a_vocabulary_may_have_one_token_or_none(tmp_path: Path) -> None:
     for number, tokenizer in enumerate((one, CharacterTokenizer("", ["<e>"]), ByteTokenizer(), BytePairTokenizer([(0, 1)]))):
         save_tokenizer(tokenizer, tmp_path / f"{number}.json")
         assert load_tokenizer(tmp_path / f"{number}.json").digest == tokenizer.digest
+        assert ("merges" in (tmp_path / f"{number}.json").read_text("utf-8")) is not isinstance(tokenizer, CharacterTokenizer)
 
 
 def test_the_longest_window_is_one_token_shorter_than_the_text() -> None:
@@ -110,3 +112,20 @@ def test_an_object_that_others_may_hold_cannot_be_changed(kind: type) -> None:
 def test_a_tokenizer_must_say_how_it_encodes() -> None:
     with pytest.raises(TypeError, match="abstract"):
         Tokenizer({0: b"a"})  # type: ignore[abstract]
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (b"a\0b\0", True),
+        (b"a\0", False),  # one NUL byte may be anything
+        (b"a\0" * 3 + b"bb", True),  # three quarters of every second byte
+        (b"a\0" * 3 + b"bb" * 2, False),
+        (b"a\0" * 19 + b"\0\0", True),  # at most one in twenty of the other bytes
+        (b"a\0" * 18 + b"\0\0", False),
+        (b"\0a" * 4, True),
+        (b"plain text " * 20 + b"a\0a\0", False),
+    ],
+)
+def test_text_is_utf_16_with_a_nul_byte_in_nearly_every_second_place(start: bytes, expected: bool) -> None:
+    assert is_utf_16(start) is expected
