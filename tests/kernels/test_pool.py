@@ -53,10 +53,14 @@ def test_an_error_is_raised_after_all_threads_are_done() -> None:
 
 
 def test_helpers_that_made_a_call_slower_are_left_out_for_a_while() -> None:
-    caller = threading.get_ident()
+    caller, begun, begin = threading.get_ident(), threading.Event(), time.perf_counter()
 
     def slow_helpers(*_: int) -> None:
-        time.sleep(0.001 if threading.get_ident() == caller else 0.1)
+        if threading.get_ident() == caller:
+            begun.wait(30)  # on a busy machine a helper that has not begun would be called off
+        else:
+            begun.set()
+            time.sleep(0.1 + 3 * (time.perf_counter() - begin))
 
     pool.each_block(slow_helpers, 10**6, 1)
     seen: list[int] = []
