@@ -33,10 +33,10 @@ static inline double even(double r) {
 }
 
 /* 2^k y, k being in the low bits of its word. NumPy version: exponential._scale */
-static inline double scale(double y, double k) { return number(word(y) + (int64_t)((uint64_t)word(k) << 52)); }
+static inline double scale(double y, double k) { return number(plus(word(y), (int64_t)((uint64_t)word(k) << 52))); }
 
 /* 2^k. NumPy version: exponential._power */
-static inline double power(double k) { return number((int64_t)((uint64_t)(word(k) + 1023) << 52)); }
+static inline double power(double k) { return number((int64_t)((uint64_t)plus(word(k), 1023) << 52)); }
 
 /* e^r. NumPy version: exponential._small */
 static inline double small(double r) {
@@ -108,9 +108,9 @@ static inline double erf_(double x) {
 
 /* k and log(m) of a positive, finite and normal x = 2^k m. NumPy version: logarithm._split */
 static inline double split(double x, double *y) {
-  int64_t bits = word(x) - word(ROOT_HALF);
+  int64_t bits = minus(word(x), word(ROOT_HALF));
   /* 1024 more keeps the shifted number positive: AVX2 has no arithmetic shift of 64 bits */
-  double k = number((int64_t)((uint64_t)(bits + (INT64_C(1024) << 52)) >> 52) + word(MAGIC)) - (MAGIC + 1024.0);
+  double k = number((int64_t)((uint64_t)plus(bits, INT64_C(1024) << 52) >> 52) + word(MAGIC)) - (MAGIC + 1024.0);
   double f = number((bits & ((INT64_C(1) << 52) - 1)) + word(ROOT_HALF)) - 1.0;
   double s = f / (f + 2.0);
   double z = s * s;
@@ -179,10 +179,10 @@ static inline double rsqrt_(double x) { return 1.0 / __builtin_sqrt(x); }
 
 /* 2^k y in two steps, where 2^k itself need not be a float64; one step, where it is. NumPy version: exponential._scale_far */
 static inline double scale_far(double y, double k) {
-  int64_t whole = word(k) - word(MAGIC);
-  int64_t half = (int64_t)((uint64_t)(whole + 2048) >> 1) - 1024;
-  double first = number((int64_t)((uint64_t)(half + 1023) << 52));
-  double second = number((int64_t)((uint64_t)(whole - half + 1023) << 52));
+  int64_t whole = minus(word(k), word(MAGIC));
+  int64_t half = (int64_t)((uint64_t)plus(whole, 2048) >> 1) - 1024;
+  double first = number((int64_t)((uint64_t)plus(half, 1023) << 52));
+  double second = number((int64_t)((uint64_t)plus(minus(whole, half), 1023) << 52));
   return y * first * second;
 }
 

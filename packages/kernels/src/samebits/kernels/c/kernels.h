@@ -46,6 +46,10 @@ static inline float number32(uint32_t bits) {
   return x;
 }
 
+/* Sums and differences modulo 2^64, as NumPy's: those of NaN's bits overflow. */
+static inline int64_t plus(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+static inline int64_t minus(int64_t a, int64_t b) { return (int64_t)((uint64_t)a - (uint64_t)b); }
+
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* Round to float32, every NaN to the one with the bits 0x7fc00000. NumPy version: blocks.narrow */
