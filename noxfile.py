@@ -81,10 +81,11 @@ def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
     An environment that is kept and has them already is left alone; without a network, uv's cache serves.
     """
     locks = [f"requirements/{name}.txt" for name in names]
-    built = [str(wheel) for wheel in sorted(DIST.glob("*.whl"))] if wheels else []
+    built = sorted(DIST.rglob("*.whl")) if wheels else []
     if wheels and not built:
         session.error("dist/ has no wheels; build them with ./nox -s build")
-    wanted = "".join(f"{hashlib.sha256(Path(file).read_bytes()).hexdigest()} {Path(file).name}\n" for file in [*locks, *built])
+    parts = [*map(Path, locks), *built]
+    wanted = "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.name}\n" for file in parts)
     done = Path(session.virtualenv.location, "installed.txt")
     if done.exists() and done.read_text("utf-8") == wanted:
         session.log("the kept environment has the locked packages" + " and these wheels" * wheels)
@@ -102,7 +103,10 @@ def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
         session.warn("the installation failed; trying again without a network, from uv's cache")
         session.install(*options, *files, env={"UV_OFFLINE": "1"})
     if built:
-        session.install("--no-deps", "--no-index", "--reinstall", *built)
+        packages = sorted({"==".join(wheel.name.split("-")[:2]) for wheel in built})
+        folders = [f"--find-links={folder}" for folder in sorted({wheel.parent for wheel in built})]
+        # of the kernels that for this platform; CI builds all of them on one machine
+        session.install("--no-deps", "--no-index", "--reinstall", *folders, *packages)
     done.write_text(wanted, "utf-8")
 
 
@@ -399,6 +403,20 @@ def mutate(session: nox.Session) -> None:
     """Change the code in 100 places and run the tests that should notice; -- --count 20 --seed 7 nn changes others, of one package."""
     install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, "mutate")
     session.run("python", "-m", "tools.mutate", *session.posargs, interrupt_timeout=10)
+
+
+@nox.session(default=False)
+def sanitize(session: nox.Session) -> None:
+    """Test the kernels with undefined behavior trapped, and with their arrays between pages that may not be touched; POSIX only."""
+    install(session, f"numpy-{newest_numpy(session)}", "test", "build", "compiler")
+    use_sources(session)
+    copy = Path(session.create_tmp(), "kernels").resolve()
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(ROOT / "packages/kernels", copy)
+    session.run("python", str(copy / "hatch_build.py"), "--sanitize")
+    session.env["PYTHONPATH"] = os.pathsep.join(map(str, [copy / "src", *SOURCES, ROOT]))
+    arguments = ["-q", "-p", "no:cacheprovider", "-p", "tests.kernels.guarded"]
+    session.run("python", "-m", "pytest", *arguments, "tests/kernels/test_pairs.py", *session.posargs)
 
 
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])

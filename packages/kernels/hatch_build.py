@@ -4,6 +4,7 @@ The compiler is that of the `ziglang` package, so every machine can build for ev
 it, or for a target that is not in `TARGETS`, the wheel is made without a library, for any platform.
 
     python packages/kernels/hatch_build.py              put the libraries for this machine into the source tree
+    python packages/kernels/hatch_build.py --sanitize   the same, but undefined behavior ends the process
     python packages/kernels/hatch_build.py --targets    list the targets
 """
 
@@ -27,7 +28,9 @@ PACKAGE = Path(__file__).parent / "src/samebits/kernels"
 ARITHMETIC = ("-O3", "-ffp-contract=off", "-fno-fast-math", "-fno-trapping-math", "-fno-math-errno")
 STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 # No C library, and nothing in the file that depends on where it was built.
-FREESTANDING = ("-shared", "-s", "-ffreestanding", "-fno-stack-protector", "-fno-sanitize=undefined", "-fno-ident")
+FREESTANDING = ("-shared", "-s", "-ffreestanding", "-fno-stack-protector", "-fno-ident")
+UNCHECKED = ("-fno-sanitize=undefined",)
+SANITIZED = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
 
 LEVELS = {
     "x86_64": {
@@ -75,7 +78,7 @@ def compiler() -> bool:
     return importlib.util.find_spec("ziglang") is not None
 
 
-def build(target: str, folder: Path) -> None:
+def build(target: str, folder: Path, checks: tuple[str, ...] = UNCHECKED) -> None:
     """Compile the libraries of a target into an empty folder, with a list of them that `samebits.kernels` checks on loading."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -84,7 +87,9 @@ def build(target: str, folder: Path) -> None:
     for level, cpu in LEVELS[target.split("-")[1]].items():
         name = f"{level}.{chosen.suffix}"
         command = [sys.executable, "-m", "ziglang", "cc", "-target", chosen.triple, *cpu, *ARITHMETIC, *STRICT, *FREESTANDING]
-        subprocess.run([*command, *chosen.flags, "-o", str(folder.resolve() / name), *sources], cwd=PACKAGE / "c", check=True)
+        subprocess.run(
+            [*command, *checks, *chosen.flags, "-o", str(folder.resolve() / name), *sources], cwd=PACKAGE / "c", check=True
+        )
         libraries[level] = {"file": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
     for extra in [*folder.glob("*.pdb"), *folder.glob("*.lib")]:
         extra.unlink()
@@ -125,4 +130,4 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["--targets"]:
         print(*TARGETS)
     else:
-        build(this_machine(), PACKAGE / "_libraries")
+        build(this_machine(), PACKAGE / "_libraries", SANITIZED if sys.argv[1:] == ["--sanitize"] else UNCHECKED)

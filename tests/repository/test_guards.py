@@ -35,7 +35,7 @@ EXACT: dict[str, dict[str, str]] = {
         "np.matmul(ones[:, row], squares)": "any order gives the same exponent; math.fsum where not",
         "np.matmul(squares, ones, out=result[batch, row])": "any order gives the same exponent; math.fsum where not",
     },
-    "core/indexing.py:totals": {
+    "core/indexing.py:_sums": {
         "np.add.accumulate(runs)": "integers",
         "runs.sum()": "integers",
     },
