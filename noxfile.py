@@ -461,6 +461,8 @@ def lint(session: nox.Session) -> None:
     session.run("mypy", "noxfile.py", "tools", *map(str, ROOT.glob("packages/*/scripts")), *map(str, SOURCES))
     session.run("mypy", "nox")
     session.run("lint-imports", "--no-cache")
+    written = sorted(map(str, set(ROOT.glob("packages/kernels/src/*/*/c/*.[ch]")) - set(ROOT.glob("packages/**/constants.h"))))
+    session.run("clang-format", "--dry-run", "--Werror", *written)
     session.run("zizmor", "--offline", "--persona=pedantic", "--quiet", ".github")
     for program, files in {
         "hadolint": [".devcontainer/Dockerfile"],

@@ -36,8 +36,7 @@ int silu_gradient(const struct job *job) {
 int swiglu(const struct job *job) {
   float *restrict out = job->arrays[0];
   const float *restrict gate = job->arrays[1], *restrict up = job->arrays[2];
-  for (int64_t i = job->start; i < job->stop; i++)
-    out[i] = narrow((double)gate[i] / one_plus_exp(gate[i]) * (double)up[i]);
+  for (int64_t i = job->start; i < job->stop; i++) out[i] = narrow((double)gate[i] / one_plus_exp(gate[i]) * (double)up[i]);
   return 0;
 }
 

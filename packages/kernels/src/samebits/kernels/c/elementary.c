@@ -4,7 +4,6 @@
 
 typedef double function(double);
 
-
 /* Whether rounding y to float32 is a tie. */
 static inline int64_t tie(double y) { return (word(y) & ((1 << 29) - 1)) == 1 << 28; }
 
@@ -16,8 +15,7 @@ static void correct(const float *x, float *out, int64_t n, const uint32_t (*ties
 }
 
 /* out (columns) = f(x) (columns), float32, one rounding; then the corrections of ties. NumPy version: elementary._corrected */
-static inline __attribute__((always_inline)) int map(const struct job *job, function *f, const uint32_t (*ties)[2],
-                                                      int64_t count) {
+static inline __attribute__((always_inline)) int map(const struct job *job, function *f, const uint32_t (*ties)[2], int64_t count) {
   float *out = job->arrays[0];
   const float *x = job->arrays[1];
   for (int64_t start = job->start; start < job->stop; start += BLOCK) {
@@ -76,7 +74,7 @@ static double sine_far(double x, double shift) {
 
 /* out (columns) = sin(x) or cos(x) (columns), float32, one rounding. NumPy version: trigonometry._sine */
 static inline __attribute__((always_inline)) int map_sine(const struct job *job, double shift, const uint32_t (*ties)[2],
-                                                           int64_t count) {
+                                                          int64_t count) {
   float *out = job->arrays[0];
   const float *x = job->arrays[1];
   for (int64_t start = job->start; start < job->stop; start += BLOCK) {

@@ -18,7 +18,8 @@ static int has(uint32_t found, uint32_t wanted) { return (found & wanted) == wan
 int64_t cpu_level(void) {
   uint32_t a, b, c, d, extended;
   if (!__get_cpuid(1, &a, &b, &c, &d)) return 0;
-  uint32_t v3 = bit_FMA | bit_MOVBE | bit_OSXSAVE | bit_AVX | bit_F16C | bit_POPCNT | bit_SSE4_2 | bit_SSE4_1 | bit_SSSE3 | bit_SSE3 | bit_CMPXCHG16B;
+  uint32_t v3 = bit_FMA | bit_MOVBE | bit_OSXSAVE | bit_AVX | bit_F16C | bit_POPCNT | bit_SSE4_2 | bit_SSE4_1 | bit_SSSE3 |
+                bit_SSE3 | bit_CMPXCHG16B;
   if (!has(c, v3) || !has(saved_registers(), 0x6)) return 0;
   if (!__get_cpuid(0x80000001, &a, &b, &extended, &d) || !has(extended, bit_LZCNT | bit_LAHF_LM)) return 0;
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !has(b, bit_AVX2 | bit_BMI | bit_BMI2)) return 0;

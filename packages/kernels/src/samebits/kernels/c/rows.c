@@ -90,7 +90,10 @@ int row_sums(const struct job *job) {
   return 0;
 }
 
-enum { GROUP_ROWS = 32, STRIP = 64 }; /* rows added up first, part of the definition of sums over rows; columns at a time, which is not */
+enum {
+  GROUP_ROWS = 32, /* rows added up first: part of the definition of sums over rows */
+  STRIP = 64       /* columns at a time: not part of it */
+};
 
 struct gradient {
   const float *g, *x;
@@ -159,9 +162,7 @@ static int normalize_gradient(const struct job *job, const double *means, const 
  * to_bias (groups, columns) float64, the sums of g h and of g over groups of 32 rows; g, x (rows, columns) float32, scales and
  * means (rows), weight (columns) float64; sizes: rows, columns, int64. A row of the job is a group.
  * NumPy version: normalization._layer_norm_gradient */
-int layer_norm_gradient(const struct job *job) {
-  return normalize_gradient(job, job->arrays[6], job->arrays[7], job->arrays[8]);
-}
+int layer_norm_gradient(const struct job *job) { return normalize_gradient(job, job->arrays[6], job->arrays[7], job->arrays[8]); }
 
 /* The same without means: out = scale (a - h mean(a h)). NumPy version: normalization._rms_norm_gradient */
 int rms_norm_gradient(const struct job *job) { return normalize_gradient(job, 0, job->arrays[6], job->arrays[7]); }
