@@ -106,7 +106,7 @@ def install(session: nox.Session, *names: str, wheels: bool = False) -> None:
         packages = sorted({"==".join(wheel.name.split("-")[:2]) for wheel in built})
         folders = [f"--find-links={folder}" for folder in sorted({wheel.parent for wheel in built})]
         # of the kernels that for this platform; CI builds all of them on one machine
-        session.install("--no-deps", "--no-index", "--reinstall", *folders, *packages)
+        session.install("--no-deps", "--no-index", "--force-reinstall", *folders, *packages)
     done.write_text(wanted, "utf-8")
 
 
