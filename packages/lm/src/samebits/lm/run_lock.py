@@ -119,25 +119,25 @@ def _try_lock(number: int, folder: Path) -> bool:
 
 def _release(number: int, path: Path) -> None:
     """Delete the file, then unlock it: whoever opened it before sees that it was deleted."""
-    if sys.platform != "win32":
-        path.unlink(missing_ok=True)
-        os.close(number)
-    else:  # an open file cannot be deleted there, nor one that another process has opened
+    if sys.platform == "win32":  # an open file cannot be deleted there, nor one that another process has opened
         os.close(number)
         with suppress(OSError):
             path.unlink()
+    else:
+        path.unlink(missing_ok=True)
+        os.close(number)
 
 
-if sys.platform != "win32":
-    import fcntl
-
-    def _lock(number: int) -> None:
-        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-else:
+if sys.platform == "win32":
     import msvcrt
 
     def _lock(number: int) -> None:
         os.lseek(number, 2**30, os.SEEK_SET)  # behind the text, which others may read
         msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
         os.lseek(number, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(number: int) -> None:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
