@@ -167,6 +167,14 @@ def build_kernels(session: nox.Session, folder: Path) -> None:
         session.run("python", "-c", BUILD, str(folder), str(ROOT / "packages/kernels"), log=False, env=environment)
 
 
+def deliver(session: nox.Session, folder: Path, place: Path) -> None:
+    """Put the wheels of a finished build in the place of the last ones, and print their SHA-256."""
+    shutil.rmtree(place, ignore_errors=True)
+    folder.rename(place)
+    for wheel in sorted(place.iterdir()):
+        session.log(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}")
+
+
 def build_python() -> str | None:
     """The Python that builds the wheels: nox's own, but in the process that ``-p`` and ``--parallel`` start for this one session,
     which would otherwise leave it out.
@@ -183,10 +191,7 @@ def build(session: nox.Session) -> None:
     build_wheels(session, folder)
     if INSTALL_ONLY:
         return
-    shutil.rmtree(DIST, ignore_errors=True)
-    folder.rename(DIST)
-    for wheel in sorted(DIST.iterdir()):
-        session.log(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}")
+    deliver(session, folder, DIST)
 
 
 @nox.session(default=False, requires=["build"])
@@ -197,10 +202,7 @@ def wheels(session: nox.Session) -> None:
     build_kernels(session, folder)
     if INSTALL_ONLY:
         return
-    shutil.rmtree(DIST / "kernels", ignore_errors=True)
-    shutil.move(folder, DIST / "kernels")
-    for wheel in sorted((DIST / "kernels").iterdir()):
-        session.log(f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}")
+    deliver(session, folder, DIST / "kernels")
 
 
 @nox.session(default=False, python=[PYTHONS[0], PYTHONS[-1]], requires=["wheels"])
