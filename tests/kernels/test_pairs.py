@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from operator import methodcaller
 from typing import Any
 
 import numpy as np
@@ -21,27 +22,12 @@ FORMULAS = {pair.name: pair for pair in compiled.pairs() if not pair.name.endswi
 BY_ROWS = ["softmax", "log_softmax", "exp_shares", "softmax_gradient", "log_softmax_gradient"]  # one float32 result of a row
 UPDATES = {"adam", "lion", "sgd", "sgd_momentum", "sgd_nesterov", "blend"}  # of optimizers
 ELEMENTARY = [name.removesuffix("_float32") for name in (pair.name for pair in compiled.pairs()) if name.endswith("_float32")]
-# Where functions change their branch, saturate or overflow; zeros, subnormals, infinities, NaNs with both signs and payloads.
-EDGES = [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 1.17549435e-38, 2.0**-14, 0.5, 1.0, -1.0, 1.5707964, 20.0, -20.0, 88.72284]
-EDGES += [
-    -87.33655,
-    -103.97208,
-    104.0,
-    -150.0,
-    708.0,
-    -710.0,
-    750.0,
-    -1000.0,
-    2.0**20,
-    -(2.0**21),
-    1e30,
-    3.4028235e38,
-    np.inf,
-    -np.inf,
-]
-SPECIAL = np.concatenate(
-    [np.array(EDGES, np.float32).view(np.uint32), np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF], np.uint32)]
-)
+# Where functions change their branch, saturate or overflow.
+SMALL = [0, 1e-45, 1.1754942e-38, 1.17549435e-38, 2.0**-14, 0.5, 1, 1.5707964, 20]
+LARGE = [87.33655, 88.72284, 103.97208, 104, 150, 708, 710, 750, 1000, 2.0**20, 2.0**21, 1e30, 3.4028235e38, np.inf]
+EDGES = np.array(SMALL + LARGE, np.float32)
+NANS = np.array([0x7FC00000, 0xFFC00000, 0x7F800001, 0xFFFFFFFF], np.uint32).view(np.float32)
+SPECIAL = np.concatenate([EDGES, -EDGES, NANS])
 
 
 def bits(x: Array) -> list[int]:
@@ -58,7 +44,7 @@ def arrays(draw: st.DrawFn, shape: tuple[int, ...], *, finite: bool = False) -> 
     if kind == "bits":
         x = rng.integers(0, 2**32, spread, np.uint32).view(np.float32)
     elif kind == "special":
-        x = np.where(rng.random(spread) < 0.3, SPECIAL.view(np.float32)[rng.integers(0, len(SPECIAL), spread)], x)
+        x = np.where(rng.random(spread) < 0.3, SPECIAL[rng.integers(0, len(SPECIAL), spread)], x)
     if not shape:
         return x[()] if isinstance(x, np.float32) else x.reshape(())
     step = draw(st.sampled_from([1, 2, -1]))
@@ -95,7 +81,7 @@ def test_elementary_functions_are_those_of_numpy(name: str, level: str, using: U
         same(using, level, lambda: getattr(elementary, name)(x))
 
     holds()
-    same(using, level, lambda: getattr(elementary, name)(SPECIAL.view(np.float32)))
+    same(using, level, lambda: getattr(elementary, name)(SPECIAL))
 
 
 @pytest.mark.parametrize(
@@ -296,21 +282,41 @@ def test_grids_are_those_of_numpy_also_where_the_order_of_a_sum_could_decide(axi
 
 
 def test_random_numbers_are_those_of_numpy(level: str, using: Using) -> None:
-    def draws() -> tuple[Array, ...]:
-        stream = Stream(3)
-        return (
-            stream.uniform(1001, low=-3, high=5),
-            stream.uniform(9, low=1, high=np.nextafter(np.float32(1), np.float32(2))),
-            stream.normal((1001, 3), mean=0.5, std=3),
-            stream.normal(70_001, std=1e38),
-            stream.integers(-5, 2**40, 1001).astype(np.float64),
-            stream.integers(-(2**63), 2**63, 11).view(np.float64),
-            stream.integers(0, 2**64 - 2**63, 11).view(np.float64),
-            stream.bernoulli(0.3, (1001,)).astype(np.float64),
-            stream.bernoulli(1.0, 9).astype(np.float64),
-        )
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(0, 2**64 - 1), st.lists(st.one_of(st.integers(0, 20), st.integers(0, 3000)), min_size=1, max_size=3))
+    def holds(seed: int, sizes_: list[int]) -> None:
+        def draws() -> tuple[Array, ...]:
+            stream = Stream(seed)
+            found = []
+            for size in sizes_:  # each continues where the last one ended
+                found += [
+                    stream.uniform(size, low=-3, high=5),
+                    stream.uniform(size, low=1, high=np.nextafter(np.float32(1), np.float32(2))),
+                    stream.normal(size, mean=0.5, std=3),
+                    stream.normal(size, std=1e38),
+                    stream.integers(-5, 2**40, size).view(np.float64),
+                    stream.integers(-(2**63), 2**63, size).view(np.float64),
+                    stream.integers(0, 2**64 - 2**63, size).view(np.float64),
+                    stream.bernoulli(0.3, size).astype(np.float64),
+                    stream.bernoulli(1.0, size).astype(np.float64),
+                    stream.permutation(size).view(np.float64),
+                ]
+            return *found, stream.words(1).view(np.float64)
 
-    same(using, level, draws)
+        same(using, level, draws)
+
+    holds()
+
+
+def test_threads_draw_the_words_of_one(level: str, using: Using) -> None:
+    before = kernels.threads()
+    try:
+        kernels.threads(3)
+        for name, arguments in (("uniform", []), ("normal", []), ("bernoulli", [0.5]), ("integers", [0, 9])):
+            draw = methodcaller(name, *arguments, size=300_001)
+            same(using, level, lambda draw=draw: draw(Stream(1)).astype(np.float64))
+    finally:
+        kernels.threads(before)
 
 
 @pytest.mark.parametrize("name", sorted(UPDATES))

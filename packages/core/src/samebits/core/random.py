@@ -12,7 +12,7 @@ neither drawing from the parent nor adding another child changes its numbers. Th
 import hashlib
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ Int64 = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 Size = int | tuple[int, ...]
 
+_LAST64 = 2**64 - 1
 _LOW = np.array(0xFFFFFFFF, np.uint64)
 _32 = np.array(32, np.uint64)
 _40 = np.array(40, np.uint64)
@@ -153,6 +154,25 @@ class Stream:
         """
         return self._words.random_raw(integer("words", "count", count, least=0))
 
+    def _fill(self, function: Callable[..., object], out: npt.NDArray[Any], numbers: npt.NDArray[Any]) -> None:
+        """Fill ``out`` by ``function(out, words, numbers)``, with a word for each element.
+
+        The compiled version is given the position of the stream instead, and makes the words itself.
+        """
+        length = math.prod(out.shape[1:])
+        if compiled.run(function, [out], [], [self._position(), numbers], work=(len(out), length)):
+            self._words.advance(out.size)
+            return
+        for part in row_blocks(len(out), length):  # a word is eight bytes, so not all at once
+            block = out[part]
+            function(block, self.words(block.size).reshape(block.shape), numbers)
+
+    def _position(self) -> Words:
+        """The state of PCG64 and its increment, their upper and lower halves."""
+        found: Any = self._words.state
+        state, increment = found["state"]["state"], found["state"]["inc"]
+        return np.array([state >> 64, state & _LAST64, increment >> 64, increment & _LAST64], np.uint64)
+
     def uniform(self, size: Size = (), *, low: float = 0.0, high: float = 1.0) -> Float32:
         """Return uniform numbers from ``low`` (included) to ``high`` (excluded), float32 of shape ``size``.
 
@@ -170,7 +190,7 @@ class Stream:
         result = np.empty(count, np.float32)
         with np.errstate(all="ignore"):
             below = np.nextafter(np.float32(high), np.float32(low))  # rounding could reach high
-        compiled.call(_uniform, [result], [self.words(count)], [np.array([high - low, low, below])], (count, 1))
+        self._fill(_uniform, result, np.array([high - low, low, below]))
         return result.reshape(shape)[()]
 
     def normal(self, size: Size = (), *, mean: float = 0.0, std: float = 1.0) -> Float32:
@@ -192,7 +212,7 @@ class Stream:
             raise ValueError(f"normal: std must not be negative, got {std}")
         shape, count = _shape("normal", size)
         result = np.empty(((count + 1) // 2, 2), np.float32)
-        compiled.call(_normal, [result], [self.words(result.size).reshape(-1, 2)], [np.array([std, mean])], (len(result), 2))
+        self._fill(_normal, result, np.array([std, mean]))
         return result.reshape(-1)[:count].reshape(shape)[()]
 
     def truncated_normal(
@@ -249,7 +269,7 @@ class Stream:
         if high - low == 2**64:
             return (self.words(count) + np.array(low % 2**64, np.uint64)).view(np.int64).reshape(shape)[()]
         result = np.empty(count, np.int64)
-        compiled.call(_integers, [result], [self.words(count)], [np.array([high - low, low % 2**64], np.uint64)], (count, 1))
+        self._fill(_integers, result, np.array([high - low, low % 2**64], np.uint64))
         return result.reshape(shape)[()]
 
     def permutation(self, x: int | npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -268,7 +288,14 @@ class Stream:
             if not x.ndim:
                 raise ValueError("permutation: x must be an int or an array with at least one axis, got shape ()")
             return x.take(self.permutation(len(x)), axis=0)
-        return np.argsort(self.words(integer("permutation", "x", x, least=0)), kind="stable").astype(np.int64)
+        count = integer("permutation", "x", x, least=0)
+        bits = max(1, count.bit_length() - 1)  # the compiled version sorts by them first
+        order, memory = np.empty(count, np.int64), np.empty(count + 2**bits, np.uint64)
+        if compiled.run(_order, [order, memory], [], [self._position(), np.array(bits, np.int64)], work=(1, count)):
+            self._words.advance(count)
+        else:
+            _order(order, self.words(count))
+        return order
 
     def choice(
         self, x: int | npt.NDArray[Any], size: Size = (), *, replace: bool = True, p: npt.ArrayLike | None = None
@@ -339,7 +366,7 @@ class Stream:
             raise ValueError(f"bernoulli: p must be from 0 to 1, got {p}")
         shape, count = _shape("bernoulli", size)
         result = np.empty(count, np.bool_)
-        compiled.call(_bernoulli, [result], [self.words(count)], [np.array(math.ceil(p * 2.0**53), np.uint64)], (count, 1))
+        self._fill(_bernoulli, result, np.array(math.ceil(p * 2.0**53), np.uint64))
         return result.reshape(shape)[()]
 
 
@@ -373,11 +400,10 @@ def _uniform(out: Float32, words: Words, numbers: Float64) -> None:
 def _normal(out: Float32, words: Words, numbers: Float64) -> None:
     """Normal numbers (n, 2) from words (n, 2), the length and the angle of a vector: numbers are std and mean."""
     with np.errstate(all="ignore"):
-        for part in row_blocks(len(out), length=2):
-            block = _standard_normal(words[part])
-            block *= numbers[0]
-            block += numbers[1]
-            narrow(block, out[part])
+        block = _standard_normal(words)
+        block *= numbers[0]
+        block += numbers[1]
+        narrow(block, out)
 
 
 def _standard_normal(words: Words) -> Float64:
@@ -408,6 +434,12 @@ def _integers(out: Int64, words: Words, numbers: Words) -> None:
 def _bernoulli(out: npt.NDArray[np.bool_], words: Words, limit: Words) -> None:
     """Whether the upper 53 bits of a word are below the limit."""
     np.less(words >> _11, limit, out=out)
+
+
+@pair("random_order", "q Q Q q")
+def _order(out: Int64, words: Words) -> None:
+    """The order of words by their size, equal ones as they come."""
+    out[...] = np.argsort(words, kind="stable")
 
 
 def _multiply_high(words: Words, factor: int) -> Words:

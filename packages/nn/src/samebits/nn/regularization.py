@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import Kernels, Stream, current, row_blocks
+from samebits.core import Kernels, Stream, current
 from samebits.core.compiled import pair
 from samebits.core.random import require_stream
 from samebits.nn.arguments import number_within
@@ -43,11 +43,7 @@ def dropout(x: Tensor, p: float, stream: Stream) -> Tensor:
         Tensor([2., 4., 0., 0.])
     """
     p, stream = number_within("dropout", "p", p, below=1), require_stream("dropout", stream)
-    kept = np.empty(x.shape, np.bool_)
-    flat = kept.reshape(-1)
-    for part in row_blocks(flat.size):  # a word is eight bytes, so not all at once
-        flat[part] = stream.bernoulli(1 - p, part.stop - part.start)
-    return _dropped(x, kept, 1 / (1 - p))
+    return _dropped(x, stream.bernoulli(1 - p, x.shape), 1 / (1 - p))
 
 
 def _scale(x: Array, kept: Array, scale: float) -> Any:
