@@ -308,6 +308,35 @@ def test_random_numbers_are_those_of_numpy(level: str, using: Using) -> None:
     holds()
 
 
+def test_orders_are_those_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        x = data.draw(arrays(data.draw(rows)))
+        if data.draw(st.booleans()):
+            with np.errstate(all="ignore"):
+                x = np.rint(x)  # many are equal
+        count = data.draw(st.sampled_from([1, 2, 40, 700, 17000]))
+        axis = data.draw(st.sampled_from([None, 0, 1]))
+        same(using, level, lambda: indexing.argsort(x, axis))
+        same(using, level, lambda: indexing.least(x, count))
+
+    holds()
+    same(using, level, lambda: indexing.least(-np.arange(20_000, dtype=np.float32), 3))  # each less than all before
+
+
+@pytest.mark.parametrize("bad", [np.nan, -1.0, np.inf])
+def test_weighted_choices_are_those_of_numpy(bad: float, level: str, using: Using) -> None:
+    weights = np.abs(Stream(1).normal(1000)) * Stream(2).bernoulli(0.5, 1000)
+    same(using, level, lambda: Stream(3).choice(1000, 500, p=weights).view(np.float64))
+    same(using, level, lambda: Stream(3).choice(1, 5, p=[1e-300]).view(np.float64))
+    weights[[20, 30]] = bad
+    for wrong, message in ((weights, r"p\[20\]"), (np.zeros(3), "sum of p"), ([1.7e308, 1.7e308, 0], "got inf")):
+        for one in (None, level):
+            with using(one), pytest.raises(ValueError, match=message):
+                Stream(3).choice(len(wrong), p=wrong)
+
+
 def test_threads_draw_the_words_of_one(level: str, using: Using) -> None:
     before = kernels.threads()
     try:

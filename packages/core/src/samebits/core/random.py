@@ -338,17 +338,16 @@ class Stream:
     def _weighted(self, weights: Float64, count: int, wanted: int) -> Int64:
         if weights.shape != (count,):
             raise ValueError(f"choice: p must have shape ({count},), a weight for each element, got {weights.shape}")
-        bad = np.flatnonzero(~((weights >= 0) & np.isfinite(weights)))
-        if bad.size:
-            raise ValueError(f"choice: p[{bad[0]}] must be finite and not negative, got {weights[bad[0]]}")
-        with np.errstate(over="ignore"):
-            ends = np.add.accumulate(weights)  # one after the other, by definition
+        ends, found = np.empty(count), np.empty(2, np.int64)
+        compiled.call(_ends, [ends, found], [weights], [], (1, count))
+        bad, last = found.tolist()
+        if bad >= 0:
+            raise ValueError(f"choice: p[{bad}] must be finite and not negative, got {weights[bad]}")
         if not 0 < ends[-1] < math.inf:
             raise ValueError(f"choice: the sum of p must be positive and finite, got {ends[-1]}")
         points = (self.words(wanted) >> _11) * _UNIT53 * ends[-1]
-        last = np.flatnonzero(weights)[-1]  # rounding could reach the end
         ids: Int64 = np.searchsorted(ends, points, side="right").astype(np.int64)
-        capped: Int64 = np.minimum(ids, last)
+        capped: Int64 = np.minimum(ids, np.int64(last))  # rounding could reach the end
         return capped
 
     def bernoulli(self, p: float, size: Size = ()) -> npt.NDArray[np.bool_]:
@@ -440,6 +439,15 @@ def _bernoulli(out: npt.NDArray[np.bool_], words: Words, limit: Words) -> None:
 def _order(out: Int64, words: Words) -> None:
     """The order of words by their size, equal ones as they come."""
     out[...] = np.argsort(words, kind="stable")
+
+
+@pair("running_weights", "d q d")
+def _ends(ends: Float64, found: Int64, weights: Float64) -> None:
+    """The sums of weights, one after the other, the first that is negative or not finite, and the last that is not 0, or -1."""
+    with np.errstate(all="ignore"):
+        np.add.accumulate(weights, out=ends)
+    bad, kept = np.flatnonzero(~((weights >= 0) & np.isfinite(weights))), np.flatnonzero(weights)
+    found[...] = bad[0] if bad.size else -1, kept[-1] if kept.size else -1
 
 
 def _multiply_high(words: Words, factor: int) -> Words:

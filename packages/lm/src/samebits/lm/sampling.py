@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits import autograd
-from samebits.core import Stream, argsort, cumsum
+from samebits.core import Stream, cumsum
+from samebits.core.indexing import least
 
 __all__ = ["Sampling"]
 
@@ -107,7 +108,7 @@ class Sampling:
         scaled = logits / np.float32(self.temperature)
         if self.top_k is None and self.top_p in {None, 1.0} and not self.min_p:
             return np.arange(len(logits), dtype=np.int64), np.asarray(autograd.softmax(scaled))  # type: ignore[arg-type]
-        ids = argsort(-scaled)[: self.top_k]
+        ids = least(-scaled, self.top_k or len(logits))
         weights: Float32 = np.asarray(autograd.softmax(scaled[ids]))  # type: ignore[arg-type]
         if self.top_p is not None and self.top_p < 1:
             # a token is kept while the ones before it have not reached top_p
