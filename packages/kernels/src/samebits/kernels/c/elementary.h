@@ -202,4 +202,20 @@ static inline double exp_short(double x) {
   return x != x ? x : scale_far((c + t) / (c - t), k);
 }
 
+/* 2^t as a quotient, from the numbers that exp_short divides, for t in [-1010, 1010]. */
+static inline double power_quotient(double t, double *under) {
+  double k = t + MAGIC;
+  t -= k - MAGIC;
+  double z = t * t;
+  double c = (z * COTH_SHORT[0] + COTH_SHORT[1]) * z + COTH_SHORT[2];
+  *under = c - t;
+  return scale(c + t, k);
+}
+
+/* exp_short, to the bit, for x in [-700, 700]: where 2^k is a normal number, its factors round nothing. */
+static inline double exp_near(double x) {
+  double under, over = power_quotient(x * INV_LN2, &under);
+  return over / under;
+}
+
 #endif

@@ -5,34 +5,67 @@
  * its arrays are float32 (rows, columns).
  */
 
-#include "elementary.h"
+#include "quick.h"
 #include "sums.h"
+
+enum { LANES = 16 };
 
 struct row {
   const float *x, *g;
   const double *kept; /* the powers, or 0 where a row is too long to keep them */
   int64_t place;      /* of the first maximum */
+  int near;           /* whether all x - shift are in [-700, 0] */
   double shift, own, total, change;
 };
 
-/* The greatest of x (n); NaN if one is, -infinity of none. NumPy version: np.maximum.reduce */
-static float greatest(const float *restrict x, int64_t n) {
-  enum { LANES = 32 };
-  float tops[LANES], top = -(float)INFINITE;
-  int32_t nan = 0;
-  int64_t whole = n / LANES * LANES;
-  for (int j = 0; j < LANES; j++) tops[j] = top;
-  for (int64_t i = 0; i < whole; i += LANES)
-    for (int j = 0; j < LANES; j++) {
-      nan |= x[i + j] != x[i + j];
-      tops[j] = x[i + j] > tops[j] ? x[i + j] : tops[j];
-    }
-  for (int64_t i = whole; i < n; i++) {
-    nan |= x[i] != x[i];
-    top = x[i] > top ? x[i] : top;
+enum { WIDTH = 2 * LANES };
+
+struct range {
+  float tops[WIDTH], bottoms[WIDTH];
+  int32_t nans[WIDTH];
+};
+
+static inline __attribute__((always_inline)) void widen(struct range *range, const float *restrict x, int64_t count) {
+  for (int j = 0; j < count; j++) {
+    range->tops[j] = x[j] > range->tops[j] ? x[j] : range->tops[j];
+    range->bottoms[j] = x[j] < range->bottoms[j] ? x[j] : range->bottoms[j];
+    range->nans[j] |= x[j] != x[j];
   }
-  for (int j = 0; j < LANES; j++) top = tops[j] > top ? tops[j] : top;
-  return nan ? (float)NOT_A_NUMBER : top;
+}
+
+/* The greatest of x (n), NaN if one is, and the least of the others. NumPy versions: np.maximum.reduce, np.fmin.reduce */
+static float greatest(const float *restrict x, int64_t n, float *bottom) {
+  struct range range;
+  for (int j = 0; j < WIDTH; j++) {
+    range.tops[j] = -(float)INFINITE;
+    range.bottoms[j] = (float)INFINITE;
+    range.nans[j] = 0;
+  }
+  int64_t whole = n / WIDTH * WIDTH;
+  for (int64_t i = 0; i < whole; i += WIDTH) widen(&range, x + i, WIDTH);
+  widen(&range, x + whole, n - whole);
+  for (int half = WIDTH / 2; half; half /= 2)
+    for (int j = 0; j < half; j++) {
+      range.tops[j] = range.tops[j + half] > range.tops[j] ? range.tops[j + half] : range.tops[j];
+      range.bottoms[j] = range.bottoms[j + half] < range.bottoms[j] ? range.bottoms[j + half] : range.bottoms[j];
+      range.nans[j] |= range.nans[j + half];
+    }
+  *bottom = range.bottoms[0];
+  return range.nans[0] ? (float)NOT_A_NUMBER : range.tops[0];
+}
+
+/* Where x (n) is first the value, or NaN if that is NaN. */
+static int64_t first(const float *restrict x, int64_t n, float value) {
+  int64_t place = 0;
+  while (value != value && place < n - 1 && x[place] == x[place]) place++;
+  if (value != value) return place;
+  for (; place + LANES <= n; place += LANES) {
+    int32_t found = 0;
+    for (int j = 0; j < LANES; j++) found |= x[place + j] == value;
+    if (found) break;
+  }
+  while (place < n - 1 && x[place] != value) place++;
+  return place;
 }
 
 /* The powers e^(x - shift). */
@@ -40,6 +73,8 @@ static void powers(const void *context, int64_t start, int64_t count, double *re
   const struct row *row = context;
   if (row->kept)
     for (int64_t i = 0; i < count; i++) out[i] = row->kept[start + i];
+  else if (row->near)
+    for (int64_t i = 0; i < count; i++) out[i] = exp_near((double)row->x[start + i] - row->shift);
   else
     for (int64_t i = 0; i < count; i++) out[i] = exp_short((double)row->x[start + i] - row->shift);
 }
@@ -54,16 +89,41 @@ static void other_powers(const void *context, int64_t start, int64_t count, doub
 /* Row r of the job, of which x and, where it is not 0, g are arrays; its powers are kept if there is scratch for them. */
 static struct row open_row(const struct job *job, int64_t r, const void *x, const void *g, int keep) {
   int64_t n = job->columns;
-  struct row row = {(const float *)x + r * n, g ? (const float *)g + r * n : 0, 0, 0, 0.0, 0.0, 0.0, 0.0};
-  float top = greatest(row.x, n);
-  while (row.place < n - 1 && !(top != top ? row.x[row.place] != row.x[row.place] : row.x[row.place] == top)) row.place++;
+  struct row row = {(const float *)x + r * n, g ? (const float *)g + r * n : 0, 0, 0, 0, 0.0, 0.0, 0.0, 0.0};
+  float bottom, top = greatest(row.x, n, &bottom);
+  row.place = first(row.x, n, top);
+  top = row.x[row.place]; /* for the sign of zero */
   row.shift = absolute(top) < INFINITE ? top : 0.0;
+  row.near = top - row.shift == 0.0 && bottom - row.shift >= -700.0;
   row.own = exp_short((double)top - row.shift);
   if (keep && n <= SCRATCH) {
     powers(&row, 0, n, job->scratch);
     row.kept = job->scratch;
   }
   return row;
+}
+
+/* More than the relative difference between quotients by sums of n positive numbers, at most SCRATCH, here and in the halving tree. */
+static double sum_margin(int64_t n) { return (double)(n + 512) * 0x1p-57; }
+
+static double total_of(double *lanes) {
+  for (int half = LANES / 2; half; half /= 2)
+    for (int j = 0; j < half; j++) lanes[j] += lanes[j + half];
+  return lanes[0];
+}
+
+/* Nonzero where the formula must decide. */
+static uint32_t softmax_quick(const struct row *row, float *restrict out, int64_t n) {
+  const double *restrict kept = row->kept;
+  double lanes[LANES] = {0};
+  int64_t whole = n / LANES * LANES;
+  uint32_t open = 0;
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int j = 0; j < LANES; j++) lanes[j] += kept[i + j];
+  for (int64_t i = whole; i < n; i++) lanes[i - whole] += kept[i];
+  double share = 1.0 / total_of(lanes), less = share * (1.0 - sum_margin(n)), more = share * (1.0 + sum_margin(n));
+  for (int64_t i = 0; i < n; i++) open |= settle(&out[i], kept[i] * less, kept[i] * more);
+  return open;
 }
 
 /* out = e^x / sum(e^x), x. Each row's maximum must be finite. NumPy version: probabilities._softmax_formula */
@@ -73,6 +133,7 @@ int softmax(const struct job *job) {
     float *restrict out = (float *)job->arrays[0] + r * n;
     struct row row = open_row(job, r, job->arrays[1], 0, 1);
     if (!(absolute(row.x[row.place]) < INFINITE)) return 1;
+    if (row.kept && !softmax_quick(&row, out, n)) continue;
     double total = tree_sum(powers, &row, n), block[BLOCK];
     for (int64_t start = 0; start < n; start += BLOCK) {
       int64_t count = least(BLOCK, n - start);
@@ -120,6 +181,35 @@ static void weighted(const void *context, int64_t start, int64_t count, double *
   for (int64_t i = 0; i < count; i++) out[i] = ((double)row->g[start + i] - row->change) * (out[i] / row->total);
 }
 
+/* Nonzero where the formula must decide. With A = sum(|d| y), its sum and this one differ by less than 2 sum_margin A. */
+static uint32_t softmax_gradient_quick(const struct row *row, float *restrict out, int64_t n) {
+  const double *restrict kept = row->kept;
+  const float *restrict g = row->g;
+  double lanes[LANES] = {0}, sums[LANES] = {0}, sizes[LANES] = {0}, change = g[row->place];
+  int64_t whole = n / LANES * LANES;
+  uint32_t open = 0;
+  for (int64_t i = 0; i < whole; i += LANES)
+    for (int j = 0; j < LANES; j++) {
+      double product = ((double)g[i + j] - change) * kept[i + j];
+      lanes[j] += kept[i + j];
+      sums[j] += product;
+      sizes[j] += absolute(product);
+    }
+  for (int64_t i = whole; i < n; i++) {
+    double product = ((double)g[i] - change) * kept[i];
+    lanes[i - whole] += kept[i];
+    sums[i - whole] += product;
+    sizes[i - whole] += absolute(product);
+  }
+  double share = 1.0 / total_of(lanes), sum = total_of(sums) * share, size = total_of(sizes) * share;
+  double margin = 4.0 * sum_margin(n);
+  for (int64_t i = 0; i < n; i++) {
+    double d = (double)g[i] - change, y = kept[i] * share, error = (absolute(d) + size) * margin;
+    open |= settle(&out[i], (d - sum - error) * y, (d - sum + error) * y);
+  }
+  return open;
+}
+
 /* out = y (d - sum(d y)), with the softmax y of x and d = g less its value at the first maximum; x, g.
  * NumPy version: probabilities._softmax_gradient */
 int softmax_gradient(const struct job *job) {
@@ -127,6 +217,7 @@ int softmax_gradient(const struct job *job) {
   for (int64_t r = job->start; r < job->stop; r++) {
     float *restrict out = (float *)job->arrays[0] + r * n;
     struct row row = open_row(job, r, job->arrays[1], job->arrays[2], 1);
+    if (row.kept && !softmax_gradient_quick(&row, out, n)) continue;
     row.total = tree_sum(other_powers, &row, n) + row.own;
     row.change = row.g[row.place];
     double sum = tree_sum(weighted, &row, n), block[BLOCK];
@@ -196,7 +287,11 @@ int cross_entropy_gradient(const struct job *job) {
       continue;
     }
     double shift = shifts[r], factor = *share / totals[r], target = x[ids[r]];
-    for (int64_t i = 0; i < n; i++) out[i] = narrow(exp_short((double)x[i] - shift) * factor);
+    float bottom, top = greatest(x, n, &bottom);
+    if (top - shift <= 700.0 && bottom - shift >= -700.0)
+      for (int64_t i = 0; i < n; i++) out[i] = narrow(exp_near((double)x[i] - shift) * factor);
+    else
+      for (int64_t i = 0; i < n; i++) out[i] = narrow(exp_short((double)x[i] - shift) * factor);
     double others = target == shift ? expm1_(logs[r]) : totals[r] - exp_short(target - shift);
     out[ids[r]] = narrow(0.0 - others * factor);
   }
