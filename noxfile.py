@@ -411,17 +411,51 @@ def mutate(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
-def sanitize(session: nox.Session) -> None:
-    """Test the kernels with undefined behavior trapped, and with their arrays between pages that may not be touched; POSIX only."""
+@nox.parametrize("errors", ["undefined", "address"])
+def sanitize(session: nox.Session, errors: str) -> None:
+    """Test the kernels for undefined behavior and under guard pages, and with gcc's AddressSanitizer; POSIX, and Linux with gcc."""
+    if errors == "address" and not shutil.which("gcc"):
+        session.skip("gcc is not installed")
     install(session, f"numpy-{newest_numpy(session)}", "test", "build", "compiler")
     use_sources(session)
     copy = Path(session.create_tmp(), "kernels").resolve()
     shutil.rmtree(copy, ignore_errors=True)
     shutil.copytree(ROOT / "packages/kernels", copy)
-    session.run("python", str(copy / "hatch_build.py"), "--sanitize")
+    session.run("python", str(copy / "hatch_build.py"), "--sanitize", errors)
     session.env["PYTHONPATH"] = os.pathsep.join(map(str, [copy / "src", *SOURCES, ROOT]))
-    arguments = ["-q", "-p", "no:cacheprovider", "-p", "tests.kernels.guarded"]
+    arguments = ["-q", "-p", "no:cacheprovider", "--capture=no"]  # a report on stderr is the last that a process does
+    if errors == "undefined":
+        arguments += ["-p", "tests.kernels.guarded"]
+    else:  # what Python and NumPy still hold at exit is no leak
+        library = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True) or ""
+        session.env.update({"LD_PRELOAD": library.strip(), "ASAN_OPTIONS": "detect_leaks=0"})
     session.run("python", "-m", "pytest", *arguments, "tests/kernels/test_pairs.py", *session.posargs)
+
+
+@nox.session(default=False, requires=["wheels"])
+def emulate(session: nox.Session) -> None:
+    """Test all kernels and golden digests on an ARM processor that QEMU emulates; -- PYTHON is one for Linux on ARM."""
+    if INSTALL_ONLY:
+        return
+    if not session.posargs or not shutil.which("qemu-aarch64"):
+        session.error("requires qemu-aarch64 and a Python for Linux on ARM: ./nox -s emulate -- PYTHON")
+    command = ["qemu-aarch64", session.posargs[0]]
+    ask = "import sys; print('%d.%d' % sys.version_info[:2])"
+    python = (session.run(*command, "-c", ask, external=True, silent=True) or "").strip()
+    folder = Path(session.create_tmp(), "packages").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    to = ["--target", str(folder), "--python-platform", "aarch64-manylinux_2_28", "--python-version", python, "--no-deps"]
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--only-binary", ":all:"]
+    numpy = [series for series, pythons in SUPPORTED.items() if python in pythons][-1]
+    locks = [f"-r=requirements/{name}.txt" for name in (f"numpy-{numpy}", "test", "corpora")]
+    session.run(*uv, *to, "--require-hashes", *locks, external=True)
+    wheels = sorted({"==".join(wheel.name.split("-")[:2]) for wheel in DIST.glob("*.whl")})
+    session.run(*uv, *to, "--no-index", f"--find-links={DIST}", f"--find-links={DIST / 'kernels'}", *wheels, external=True)
+    session.env.update({"PYTHONPATH": str(folder), "SAMEBITS_CELL": f"{python} {numpy}"})
+    # without libraries, the tests of pairs are skipped
+    compiled = "tests/kernels/test_library.py::test_the_wheel_for_this_platform_has_libraries"
+    tests = [compiled, "tests/kernels/test_pairs.py", "tests/test_golden.py", "-m", "not variants"]
+    session.run(*command, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, external=True)
 
 
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])

@@ -4,10 +4,14 @@ The compiler is that of the `ziglang` package, so every machine can build for ev
 it, or for a target that is not in `TARGETS`, the wheel is made without a library, for any platform.
 
     python packages/kernels/hatch_build.py              put the libraries for this machine into the source tree
-    python packages/kernels/hatch_build.py --sanitize   the same, but undefined behavior ends the process
+    python packages/kernels/hatch_build.py --sanitize undefined
+                                                        the same, but undefined behavior ends the process
+    python packages/kernels/hatch_build.py --sanitize address
+                                                        the same by gcc, with its AddressSanitizer, which has to be preloaded
     python packages/kernels/hatch_build.py --targets    list the targets
 """
 
+import argparse
 import hashlib
 import importlib.util
 import json
@@ -30,7 +34,8 @@ STRICT = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 # No C library, and nothing in the file that depends on where it was built.
 FREESTANDING = ("-shared", "-s", "-ffreestanding", "-fno-stack-protector", "-fno-ident")
 UNCHECKED = ("-fno-sanitize=undefined",)
-SANITIZED = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
+UNDEFINED = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
+ADDRESS = ("-O1", "-g", "-shared", "-fPIC", "-fsanitize=address")
 
 LEVELS = {
     "x86_64": {
@@ -78,18 +83,26 @@ def compiler() -> bool:
     return importlib.util.find_spec("ziglang") is not None
 
 
-def build(target: str, folder: Path, checks: tuple[str, ...] = UNCHECKED) -> None:
+def command(target: str, cpu: tuple[str, ...], check: str = "") -> list[str]:
+    """What compiles a library of a target: the locked compiler, but gcc to check addresses, as the other has no AddressSanitizer."""
+    if check == "address":  # gcc writes the CPU levels as x86-64-v3
+        levels = [flag.replace("-mcpu=x86_64", "-march=x86-64").replace("_v", "-v") for flag in cpu]
+        return ["gcc", *levels, *ARITHMETIC, *STRICT, *ADDRESS]
+    chosen, checks = TARGETS[target], UNDEFINED if check == "undefined" else UNCHECKED
+    flags = [*cpu, *ARITHMETIC, *STRICT, *FREESTANDING, *checks, *chosen.flags]
+    return [sys.executable, "-m", "ziglang", "cc", "-target", chosen.triple, *flags]
+
+
+def build(target: str, folder: Path, check: str = "") -> None:
     """Compile the libraries of a target into an empty folder, with a list of them that `samebits.kernels` checks on loading."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    chosen, libraries = TARGETS[target], {}
+    libraries = {}
     sources = sorted(path.name for path in (PACKAGE / "c").glob("*.c"))
     for level, cpu in LEVELS[target.split("-")[1]].items():
-        name = f"{level}.{chosen.suffix}"
-        command = [sys.executable, "-m", "ziglang", "cc", "-target", chosen.triple, *cpu, *ARITHMETIC, *STRICT, *FREESTANDING]
-        subprocess.run(
-            [*command, *checks, *chosen.flags, "-o", str(folder.resolve() / name), *sources], cwd=PACKAGE / "c", check=True
-        )
+        name = f"{level}.{TARGETS[target].suffix}"
+        output = ["-o", str(folder.resolve() / name)]
+        subprocess.run([*command(target, cpu, check), *output, *sources], cwd=PACKAGE / "c", check=True)
         libraries[level] = {"file": name, "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest()}
     for extra in [*folder.glob("*.pdb"), *folder.glob("*.lib")]:
         extra.unlink()
@@ -127,7 +140,11 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--targets"]:
+    parser = argparse.ArgumentParser(description="Put the libraries for this machine into the source tree.")
+    parser.add_argument("--sanitize", choices=("undefined", "address"), default="", help="check for such errors at run time")
+    parser.add_argument("--targets", action="store_true", help="only list the targets")
+    arguments = parser.parse_args()
+    if arguments.targets:
         print(*TARGETS)
     else:
-        build(this_machine(), PACKAGE / "_libraries", SANITIZED if sys.argv[1:] == ["--sanitize"] else UNCHECKED)
+        build(this_machine(), PACKAGE / "_libraries", arguments.sanitize)

@@ -12,7 +12,14 @@ from samebits.drift.drift_map import FORMAT, DriftMap
 
 pytestmark = pytest.mark.once
 
-VARIANTS = {"base": "base", "cpu-v3": "cpu", "cpu-v2": "cpu", "blas-zen": "blas", "base again": "again"}
+VARIANTS = {
+    "base": "base",
+    "cpu-v3": "cpu",
+    "cpu-v2": "cpu",
+    "blas-zen": "blas",
+    "base again": "again",
+    "kernels-none": "kernels",
+}
 
 
 def record(digests: str, counterparts: str = "", *, numpy: str = "2.3", python: str = "3.12", **where: Any) -> dict[str, Any]:
@@ -175,3 +182,12 @@ def test_operations_without_change_share_one_line_a_group() -> None:
     found = DriftMap.of([record("aaaaa")])
     assert "1 without change" in picture.svg(found)
     assert "- **functions**: exp" in picture.markdown(found)
+
+
+def test_the_counterparts_are_compared_with_and_without_compiled_kernels() -> None:
+    found = DriftMap.of([record("aaaaaa", "aaaaab")])
+    assert (found.rows[0].counterpart_results, found.rows[0].drifts) == (2, [])
+    words = "with and without compiled kernels"
+    assert words in picture.markdown(found)
+    assert words in picture.svg(found)
+    assert words not in picture.markdown(DriftMap.of([record("aaaaa ", "aaaaa")]))

@@ -9,7 +9,7 @@ import pytest
 
 from samebits.core import BLAS, describe_machine
 from samebits.drift import variants
-from samebits.drift.variants import BASE, VARIANT_AXES, Variant, available, in_effect, run_variants
+from samebits.drift.variants import BASE, VARIANT_AXES, Variant, available, in_effect, kernels, run_variants
 
 pytestmark = pytest.mark.once
 
@@ -40,6 +40,16 @@ def test_every_variant_takes_effect_in_its_process() -> None:
         simd, threads, _ = one.value
         assert not set(one.variant.environment.get("NPY_DISABLE_CPU_FEATURES", "").split()) & set(simd)
         assert one.variant.environment.get("OPENBLAS_NUM_THREADS", str(threads)) == str(threads)
+
+
+@pytest.mark.variants
+def test_every_variant_of_the_kernels_takes_effect_in_its_process() -> None:
+    describe = "import json; from samebits.core import compiled; print(json.dumps(compiled.describe()))"
+    wanted = {one.name: one.environment["SAMEBITS_KERNELS"] for one in kernels()}
+    found = {one.variant.name: one.value for one in run_variants(["-c", describe], kernels())}
+    assert {name: text.split(" (")[0] for name, text in found.items()} == {
+        name: "NumPy: SAMEBITS_KERNELS=none" if level == "none" else f"compiled, {level}" for name, level in wanted.items()
+    }
 
 
 def test_levels_are_cut_from_the_features_in_use() -> None:

@@ -18,7 +18,7 @@ from samebits.drift.investigation import investigate
 from samebits.drift.picture import write_page
 from samebits.drift.record import measure_cell, write_record
 from samebits.drift.report import Line, map_lines, plain_text, verdict_lines
-from samebits.drift.variants import ProcessResult, available
+from samebits.drift.variants import ProcessResult, available, kernels
 from samebits.drift.verdict import Verdict, join_verdicts
 
 __all__ = ["DESCRIPTION", "HELP", "Options", "PlainOutput", "run_command"]
@@ -129,7 +129,7 @@ def run_command(options: Options, output: PlainOutput | None = None) -> int:
 
 
 def _measured(options: Options, output: PlainOutput) -> DriftMap:
-    with output.progress("NumPy operations", len(available()) + 1) as done:
+    with output.progress("NumPy operations", len(available()) + 1 + len(kernels())) as done:
         record = measure_cell(done=done)
     if options.record:
         write_record(record, options.record)

@@ -129,6 +129,13 @@ class DriftMap:
             groups[row.group].append(row)
         return dict(groups)
 
+    @property
+    def with_kernels(self) -> bool:
+        """Whether the counterparts were measured with compiled kernels and without them."""
+        return any(
+            variant["axis"] == "kernels" and not variant["error"] for record in self.records for variant in record["variants"]
+        )
+
     def measured(self, axis: str) -> bool:
         """Whether any operation was compared along an axis."""
         return any(row.results[axis] for row in self.rows)

@@ -21,7 +21,7 @@ _PANELS, _PANEL, _NAME, _CELL, _LINE, _TOP = 3, 300, 146, 21, 15, 86
 _INK, _PALE, _GREEN, _RED = "#33333b", "#6a6a76", "#17592b", "#8c1d13"
 _MEANING = """\
 An operation drifts with the CPU level, for example, if the digest of its result changes when only the CPU level changes. Its
-samebits counterpart is the function of `samebits.core` that replaces it."""
+samebits counterpart is the function of `samebits.core` that replaces it"""
 _SHADES = ("#f4f4f6", "#efeff3", "#fde3c8", "#f9bd83", "#ea8a3c", "#c2530f")  # for 0, 1, 2, 3, 4 and more results
 
 
@@ -45,12 +45,25 @@ def write_page(found: DriftMap, folder: Path) -> list[Path]:
 
 def markdown(found: DriftMap) -> str:
     """The map as a page: the counts, what drifts with what, what does not change, and where it was measured."""
-    lines = ["# What drifts in NumPy", "", f"{found.summary()}.", "", _MEANING, "", "![The drift map](drift.svg)", ""]
+    lines = [
+        "# What drifts in NumPy",
+        "",
+        f"{found.summary()}.",
+        "",
+        _MEANING + _both(found) + ".",
+        "",
+        "![The drift map](drift.svg)",
+        "",
+    ]
     lines += [*_counts(found), "", "## What drifts", "", *_table(found), "", "## What does not change", ""]
     for group, rows in found.groups.items():
         if unchanged := [row.name for row in rows if row.different == 1]:
             lines.append(f"- **{group}**: {', '.join(_literal(name) for name in unchanged)}")
     return "\n".join([*lines, "", "## Where it was measured", "", *_places(found), ""])
+
+
+def _both(found: DriftMap) -> str:
+    return ", with and without compiled kernels" if found.with_kernels else ""
 
 
 def _counts(found: DriftMap) -> Iterator[str]:
@@ -183,7 +196,7 @@ def _legend(found: DriftMap, height: float) -> Iterator[str]:
             yield _text(x + 24, y + 10, text, _INK)
             x += 48
     yield f'<rect x="{x + 80}" y="{y}" width="19" height="13" rx="2" fill="#d7f0dd"/>'
-    yield _text(x + 104, y + 10, "the samebits.core counterpart, over all runs", _INK)
+    yield _text(x + 104, y + 10, "the samebits.core counterpart, over all runs" + _both(found), _INK)
     yield _text(12, height - 14, f"{found.summary()}.", _PALE)
 
 

@@ -23,6 +23,7 @@ from samebits.drift.variants import (
     ProcessResult,
     Variant,
     available,
+    kernels,
     run_variants,
     this_platform,
 )
@@ -36,7 +37,8 @@ def measure_cell(
     """Measure every operation in this Python × NumPy under every variant of this machine.
 
     Args:
-        variants: The base first; by default all that are available, and the base a second time.
+        variants: The base first; by default all that are available, the base a second time, and the counterparts' other
+            kernels.
         done: Called with the result of every process.
 
     Returns:
@@ -54,7 +56,7 @@ def measure_cell(
         >>> len(record["operations"]["exp float32"]["digests"]["base"])
         16
     """
-    chosen = [*available(), REPEAT] if variants is None else variants
+    chosen = [*available(), REPEAT, *kernels()] if variants is None else variants
     results = run_variants(["-m", "samebits.drift.operations"], chosen, done=done)
     if results[0].error:
         raise RuntimeError(f"measure_cell: the process that measures the base {results[0].error}")

@@ -9,7 +9,8 @@ would get, so that one machine shows the results of many:
     GLIBC_TUNABLES             libc     the variants of the C library's mathematical functions
 
 `available` lists the variants of this machine, `run_variants` starts a process for each. What the processes compute is up
-to the caller: the drift map measures NumPy with them, the golden tests check the digests of samebits.
+to the caller: the drift map measures NumPy with them, the golden tests check the digests of samebits. `kernels` lists how
+samebits itself can compute here: by NumPy, or by compiled kernels of each CPU level.
 """
 
 import json
@@ -27,6 +28,11 @@ from samebits.core import Machine, describe_machine
 from samebits.core.machine import cpu_features
 from samebits.core.records import visible
 
+try:
+    from samebits.kernels import levels
+except ImportError:  # the package is optional
+    levels = tuple  # type: ignore[assignment]
+
 __all__ = [
     "BASE",
     "REPEAT",
@@ -36,6 +42,7 @@ __all__ = [
     "Variant",
     "available",
     "in_effect",
+    "kernels",
     "run_variants",
     "this_platform",
     "untried",
@@ -158,6 +165,19 @@ def _kernels(machine: Machine) -> list[Variant]:
         for name, needed in kernels.items()
         if features.get(needed)
     ]
+
+
+def kernels() -> list[Variant]:
+    """The other ways in which samebits can compute here: without its compiled kernels, and with those of lower CPU levels.
+
+    NumPy's own results do not depend on them. Empty where nothing is compiled.
+
+    >>> {one.axis for one in kernels()} <= {"kernels"}
+    True
+    """
+    compiled = levels()
+    names = ("none", *compiled[:-1]) if compiled else ()
+    return [Variant(f"kernels-{name}", "kernels", {"SAMEBITS_KERNELS": name}) for name in names]
 
 
 def untried(machine: Machine | None = None) -> dict[str, list[str]]:
