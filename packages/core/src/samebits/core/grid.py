@@ -50,9 +50,9 @@ class _Buffers(threading.local):
 BUFFERS = _Buffers()
 
 
-def rounded(values: Float64 | Float32) -> Float32:
+def rounded(values: Float64 | Float32, out: Float32 | None = None) -> Float32:
     """Round to float32, with positive zeros and no NaN but 0x7fc00000. It may overflow: call it under np.errstate."""
-    result = narrow(values, np.empty(np.shape(values), np.float32))
+    result = narrow(values, np.empty(np.shape(values), np.float32) if out is None else out)
     result += _ZERO
     return result
 

@@ -212,7 +212,7 @@ def max(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
         >>> max(np.array([[1, 2], [3, np.nan]], np.float32), axis=1)
         array([ 2., nan], dtype=float32)
     """
-    return _extreme("max", np.maximum, x, axis, keepdims=keepdims)
+    return _extreme("max", _maxima, x, axis, keepdims=keepdims)
 
 
 def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -235,7 +235,7 @@ def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
         >>> min(np.array([[1, 2], [3, np.nan]], np.float32), axis=0)
         array([ 1., nan], dtype=float32)
     """
-    return _extreme("min", np.minimum, x, axis, keepdims=keepdims)
+    return _extreme("min", _minima, x, axis, keepdims=keepdims)
 
 
 def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
@@ -261,8 +261,12 @@ def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
     """
     x = float_array("cumsum", "x", x)
     x, axis = (x.reshape(-1), 0) if axis is None else (x, axis_index("cumsum", axis, x.ndim))
-    with np.errstate(all="ignore"):
-        return rounded(np.add.accumulate(x.astype(np.float64), axis=axis))
+    n, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
+    values, outer = np.empty(x.shape, np.float32), math.prod(x.shape[:axis])
+    lanes = (outer, n, inner)
+    sizes = np.array([n, inner], np.int64)
+    compiled.call(_running_sums, [values.reshape(lanes)], [x.reshape(lanes)], [sizes], (outer, n * inner))
+    return values
 
 
 def _folded(function: Callable[..., None], values: Float32, *centers: Float64) -> Float64:
@@ -313,10 +317,30 @@ def _variance(values: Float32, ddof: int) -> Float64:
     return _folded(_distance_sums, values, _mean(values)) / np.float64(np.maximum(len(values) - ddof, 0))
 
 
-def _extreme(function: str, ufunc: np.ufunc, x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:
+def _extreme(function: str, formula: Callable[..., None], x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:
     lanes = _Lanes(function, x, axis)
+    n, outer, inner = (values := lanes.values).shape
+    out, sizes = np.empty((outer, inner), np.float32), np.array([n, inner], np.int64)
+    compiled.call(formula, [out], [values.swapaxes(0, 1)], [sizes], (outer, n * inner))
+    return lanes.shaped(out, keepdims=keepdims)
+
+
+@pair("maxima", "f f q")
+def _maxima(out: Float32, x: Float32, _: Int64) -> None:
     with np.errstate(all="ignore"):
-        return lanes.rounded(ufunc.reduce(lanes.x, axis=lanes.axes), keepdims=keepdims)
+        rounded(np.maximum.reduce(x, axis=1), out)
+
+
+@pair("minima", "f f q")
+def _minima(out: Float32, x: Float32, _: Int64) -> None:
+    with np.errstate(all="ignore"):
+        rounded(np.minimum.reduce(x, axis=1), out)
+
+
+@pair("running_sums", "f f q")
+def _running_sums(out: Float32, x: Float32, _: Int64) -> None:
+    with np.errstate(all="ignore"):
+        rounded(np.add.accumulate(x.astype(np.float64), axis=1), out)
 
 
 class _Lanes:
@@ -341,7 +365,10 @@ class _Lanes:
         in_rows = bool(axes) and bool(kept) and abs(x.strides[axes[-1]]) < abs(x.strides[kept[-1]])
         return x.transpose(axes + kept).reshape((self.n, lanes, 1) if in_rows else (self.n, 1, lanes))
 
-    def rounded(self, values: Float64 | Float32, *, keepdims: bool) -> Float32:
+    def rounded(self, values: Float64, *, keepdims: bool) -> Float32:
+        return self.shaped(rounded(values), keepdims=keepdims)
+
+    def shaped(self, values: Float32, *, keepdims: bool) -> Float32:
         shape = self.x.shape
         new = [1 if i in self.axes else n for i, n in enumerate(shape)] if keepdims else [shape[i] for i in self.kept]
-        return rounded(values).reshape(new)[()]
+        return values.reshape(new)[()]

@@ -1,4 +1,4 @@
-/* Sums over an axis by the halving tree, and sums of rows with the same id. NumPy versions: core/reductions.py
+/* Sums over an axis by the halving tree, running sums, and sums of rows with the same id. NumPy versions: core/reductions.py
  *
  * Each of the former: sums (outer, inner) float64, x (outer, n, inner) float32, sizes: n, inner, int64; centers (outer, inner) float64 where
  * the terms have a center. A row is one of outer.
@@ -72,6 +72,31 @@ int distance_sums(const struct job *job) { return sums_of(job, distances, job->a
 
 /* The sums of e^(x - center). NumPy version: reductions._power_sums */
 int power_sums(const struct job *job) { return sums_of(job, powers, job->arrays[2], job->arrays[3]); }
+
+/* out (n, width) = the running sums of x (n, width), of which lanes and terms are so far apart. */
+static inline __attribute__((always_inline)) void run(float *restrict out, const float *restrict x, int64_t n, int64_t apart,
+                                                      int64_t lane, int64_t width) {
+  double sums[BLOCK];
+  for (int64_t j = 0; j < width; j++) sums[j] = 0.0;
+  for (int64_t i = 0; i < n; i++)
+    for (int64_t j = 0; j < width; j++) out[i * apart + j * lane] = narrow(sums[j] += x[i * apart + j * lane]) + 0.0f;
+}
+
+/* out (outer, n, inner) float32 = the running sums of x (outer, n, inner) float32, one after the other, with positive zeros; sizes:
+ * n, inner, int64. A row is one of outer. Single lanes are summed four at a time: none waits for the sum of another.
+ * NumPy version: reductions._running_sums */
+int running_sums(const struct job *job) {
+  const int64_t *sizes = job->arrays[2];
+  int64_t n = sizes[0], inner = sizes[1], row = n * inner, outer = job->start;
+  float *out = job->arrays[0];
+  const float *x = job->arrays[1];
+  for (; inner == 1 && outer + 4 <= job->stop; outer += 4) run(out + outer * n, x + outer * n, n, 1, n, 4);
+  for (; inner == 1 && outer < job->stop; outer++) run(out + outer * n, x + outer * n, n, 1, 0, 1);
+  for (; outer < job->stop; outer++)
+    for (int64_t j = 0; j < inner; j += BLOCK)
+      run(out + outer * row + j, x + outer * row + j, n, inner, 1, least(BLOCK, inner - j));
+  return 0;
+}
 
 enum { RUN = 64, DEPTH = 8 }; /* rows added one after the other, part of the definition; RUN^DEPTH is more than there can be */
 
