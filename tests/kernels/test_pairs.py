@@ -272,14 +272,20 @@ def test_products_of_few_rows_and_a_compact_matrix_are_those_of_numpy(level: str
         a = np.where(np.isfinite(a), a, np.float32(0)) if data.draw(st.booleans()) else a
         matrix = linalg.compact(np.ascontiguousarray(b).T)
         assert matrix is not None
+        bias = data.draw(st.none() | arrays((n,)))
 
-        def compute() -> Array:
-            try:
-                return np.asarray(linalg.matmul(a, matrix))
-            except FloatingPointError:
-                return np.zeros(0)
+        def compute() -> tuple[Array, ...]:
+            found = []
+            for right in (matrix, b.T):
+                try:
+                    found.append(np.asarray(linalg.matmul(a, right) if bias is None else linalg.linear(a, right, bias)))
+                except FloatingPointError:
+                    found.append(np.zeros(0))
+            return tuple(found)
 
         same(using, level, compute)
+        few, many = compute()
+        assert few.tobytes() == many.tobytes()
 
     holds()
     long = linalg.compact(np.ones((3, 20_000), np.float32).T)  # longer than a thread's scratch

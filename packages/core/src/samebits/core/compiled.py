@@ -10,6 +10,7 @@ the work. Whoever wrote or called the formula does not know, and no bit tells.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +21,7 @@ try:
 except ImportError:  # the package is optional
     kernels = None  # type: ignore[assignment]
 
-__all__ = ["PAIRS", "Pair", "call", "describe", "pair", "pairs", "run", "use"]
+__all__ = ["PAIRS", "Pair", "call", "describe", "integers", "pair", "pairs", "run", "use"]
 
 Array = npt.NDArray[Any]
 Work = tuple[int, int]
@@ -145,7 +146,21 @@ def call(
         array([-1., -1.])
     """
     if not run(function, outs, xs, shared, work=work):
-        function(*outs, *xs, *shared)
+        with np.errstate(all="ignore"):
+            function(*outs, *xs, *shared)
+
+
+@lru_cache(1024)
+def integers(*numbers: int) -> Array:
+    """Return numbers as an int64 array that is read-only: an argument of a kernel.
+
+    Example:
+        >>> integers(2, 3)
+        array([2, 3])
+    """
+    array = np.array(numbers, np.int64)
+    array.setflags(write=False)
+    return array
 
 
 def pairs() -> list[Pair]:

@@ -47,6 +47,14 @@ def prepare(b: Array) -> Array:
     return b
 
 
+def linear(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """Multiply a (rows, K) and b (K, n), and add the bias (n,)."""
+    result: Array = np.matmul(a, b)
+    if bias is not None:
+        result += bias
+    return result
+
+
 def operand(x: Array, axis: int = -1) -> Array:  # noqa: ARG001 - exact arithmetic has use for the axis
     """Return ``x`` itself, as an operand of `matmul`."""
     return x

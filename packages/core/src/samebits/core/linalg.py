@@ -15,17 +15,17 @@ products are symmetric to the last bit: x x^T is its own transpose, and (a b)^T 
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from samebits.core import blocks, compiled
 from samebits.core.arguments import axis_index, check_out, float_array
-from samebits.core.arithmetic import Float32, Float64, Int64
+from samebits.core.arithmetic import Float32, Float64
 from samebits.core.compiled import pair
 from samebits.core.grid import BUFFERS, LONGEST, Role, grid_vectors
-from samebits.core.nonfinite import refuse_non_finite
+from samebits.core.nonfinite import refuse_non_finite, require_finite
 
 BITS = 26  # of the grids of both operands of a product: 52 together, of the 53 that float64 holds
 _PACKED_ROWS = 256  # with fewer rows at a time, GEMM would spend its time packing `b`
@@ -125,6 +125,26 @@ def matmul(a: ArrayLike, b: ArrayLike | Prepared, /, out: Float32 | None = None)
     return _checked("matmul", a, b, out)
 
 
+def linear(a: Float32, b: Float32 | Prepared, bias: Float32 | None = None, /) -> Float32:
+    """Multiply a (rows, K) and b (K, n), and add the bias (n,): ``matmul(a, b) + bias``, with its two roundings.
+
+    Raises FloatingPointError, without a message, if an argument is not finite; `refuse_non_finite` has the message.
+
+    >>> import numpy as np
+    >>> linear(np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32), np.array([0.5, 1], np.float32))
+    array([[1.5, 2. ]], dtype=float32)
+    """
+    result = np.empty((len(a), (b.values if isinstance(b, Prepared) else b).shape[1]), np.float32)
+    if _multiplied_few(a, b, result, bias):
+        return result
+    with np.errstate(all="ignore"):
+        if bias is not None:
+            require_finite(bias)
+        if result.size:
+            _multiply(a, b, result, bias)
+    return result
+
+
 def dot(a: ArrayLike, b: ArrayLike, /) -> Float32:
     """The sum product over the last axis of a and the second-to-last of b (or its only one), with np.dot's shapes.
 
@@ -204,8 +224,23 @@ def _writable(function: str, out: Float32, shape: tuple[int, ...], operands: dic
     return out
 
 
-def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
+def _multiplied_few(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 | None = None) -> bool:
+    """Fill the C-ordered result, and return True, where `a` has few rows and `b` is compact."""
+    if not isinstance(b, Prepared) or b.values.dtype != np.float32:
+        return False
+    length, columns = b.values.shape
+    if not 0 < a.size <= _FEW_ROWS * length or not b.values.flags.f_contiguous:
+        return False
+    sizes = compiled.integers(a.size // length, length, columns)
+    shared = [sizes] if bias is None else [bias, sizes]
+    compiled.call(_multiply_few, [result], [a, b.values.T], shared, (columns, a.size))
+    return True
+
+
+def _multiply(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 | None = None) -> None:
     """Fill the C-ordered result by groups: as many rows, or whole matrices, as stay in the cache."""
+    if _multiplied_few(a, b, result):
+        return
     a = np.atleast_2d(a)
     if not isinstance(b, Prepared) and math.prod(b.shape[:-2]) == 1:  # one matrix serves every batch
         b = _prepared(b[:, None] if b.ndim == 1 else b.reshape(b.shape[-2:]), "right")
@@ -217,10 +252,6 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
     batches, rows, length = a.shape
     target = result.reshape(batches, rows, columns)
     if isinstance(b, Prepared) and b.values.dtype == np.float32:
-        if batches * rows <= _FEW_ROWS and b.values.flags.f_contiguous:
-            few, sizes = a.reshape(-1, length), np.array([batches * rows, length, columns], np.int64)
-            compiled.call(_multiply_few, [target.reshape(-1, columns)], [few, b.values.T], [sizes], (columns, few.size))
-            return
         b = Prepared(b.values.astype(np.float64))
     most = blocks.PRODUCT_BYTES // 8
     deep = most // (rows * (length + columns) + length * columns) + 1
@@ -231,22 +262,33 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32) -> None:
             block = target[i : i + deep, j : j + tall]
             left = grid_vectors(a[i : i + deep, j : j + tall], -1, BITS, "left")
             product = np.matmul(left, right, out=BUFFERS.take("product", block.shape))
-            compiled.call(_round, [block], [product], [], (block.size, 1))
+            if bias is None:
+                compiled.call(_round, [block], [product], [], (block.size, 1))
+            else:
+                compiled.call(_round, [block], [product], [bias], (block.size // columns, columns))
 
 
 @pair("round_product", "f d")
-def _round(out: Float32, product: Float64) -> None:
-    """Round a product, with positive zeros."""
+@pair("round_product_add", "f d f")
+def _round(out: Float32, product: Float64, bias: Float32 | None = None) -> None:
+    """Round a product, with positive zeros, and add the bias."""
     out[...] = product
     out += _ZERO
+    if bias is not None:
+        out += bias
 
 
 @pair("multiply_few", "f f f q")
-def _multiply_few(target: Float32, a: Float32, b: Float32, _: Int64) -> None:
-    """Fill the target (rows, n) from a few rows (rows, K) and the columns of a compact matrix (n, K).
+@pair("multiply_few_add", "f f f f q")
+def _multiply_few(target: Float32, a: Float32, b: Float32, *more: Any) -> None:
+    """Fill the target (rows, n) from a few rows (rows, K) and the columns of a compact matrix (n, K); add the bias (n,).
 
     Most of the time is spent reading the matrix.
     """
+    *bias, (rows, length, columns) = more
+    target, a = target.reshape(int(rows), int(columns)), a.reshape(int(rows), int(length))
+    for one in bias:
+        require_finite(one)
     step = max(1, blocks.PRODUCT_BYTES // 32 // b.shape[1])
     left = grid_vectors(a[None], -1, BITS, "left")[0]
     for start in range(0, len(b), step):
@@ -255,6 +297,8 @@ def _multiply_few(target: Float32, a: Float32, b: Float32, _: Int64) -> None:
         np.copyto(wide, part)
         target[:, start : start + step] = np.matmul(left, wide.T)
     target += _ZERO
+    for one in bias:
+        target += one
 
 
 def _prepared(b: Float32, role: Role | None = None) -> Prepared:

@@ -136,6 +136,8 @@ class Numerics:
     prepare: Callable[[Array], Any]
     """``matmul(a, prepare(b))`` is ``matmul(a, b)``, and faster where one ``b`` serves many products."""
     matmul: Function
+    linear: Function
+    """``linear(a, b, bias)`` of matrices: ``matmul(a, b) + bias``, or without bias None; its errors have no message."""
     dot: Function
     vecdot: Function
     sum: Function
@@ -282,6 +284,7 @@ EXACT = Numerics(
     mixing=Mixing(context=mixing.context, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix, pull=mixing.pull),
     prepare=linalg.prepare,
     matmul=linalg.matmul,
+    linear=linalg.linear,
     dot=linalg.dot,
     vecdot=linalg.vecdot,
     sum=reductions.sum,
@@ -338,6 +341,7 @@ FAST = Numerics(
     mixing=Mixing(context=fast.context, powers=fast.powers, weigh=fast.weigh, mix=fast.mix, pull=fast.pull),
     prepare=fast.prepare,
     matmul=fast.matmul,
+    linear=fast.linear,
     dot=fast.dot,
     vecdot=fast.vecdot,
     sum=fast.sum,

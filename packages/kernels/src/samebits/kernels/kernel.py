@@ -76,18 +76,18 @@ class Kernel:
         return f"Kernel({self.name!r})"
 
     def __call__(self, rows: int, columns: int, arrays: list[Array], group: int = 1) -> bool:
-        count, call, function = len(arrays), self._call, self._function
-        # `arrays` keeps the objects alive, and where an array's data are does not change
-        pack, places = _PACK[count], [*map(id, arrays)] if _OFFSET >= 0 else [x.ctypes.data for x in arrays]
-        if rows * columns <= BLOCK:
-            found = call(pack(0, rows, columns, _SCRATCH.address, function, _OFFSET, count, *places))
-            if found == _NOT_FINITE:
-                raise FloatingPointError
-            return found == 0
-        problems = []
+        if rows * columns > BLOCK:
+            return self._by_blocks(rows, columns, arrays, group)
+        found = self._call(_job(0, rows, columns, self._function, arrays))
+        if found == _NOT_FINITE:
+            raise FloatingPointError
+        return found == 0
+
+    def _by_blocks(self, rows: int, columns: int, arrays: list[Array], group: int) -> bool:
+        call, function, problems = self._call, self._function, []
 
         def run(start: int, stop: int) -> None:
-            found = call(pack(start, stop, columns, _SCRATCH.address, function, _OFFSET, count, *places))
+            found = call(_job(start, stop, columns, function, arrays))
             if found:
                 problems.append(found)
 
@@ -95,3 +95,10 @@ class Kernel:
         if _NOT_FINITE in problems:
             raise FloatingPointError
         return not problems
+
+
+def _job(start: int, stop: int, columns: int, function: int, arrays: list[Array]) -> bytes:
+    """Pack what a call of the library is given; ``arrays`` must stay alive, and where an array's data are does not change."""
+    places = map(id, arrays) if _OFFSET >= 0 else [x.ctypes.data for x in arrays]
+    count = len(arrays)
+    return _PACK[count](start, stop, columns, _SCRATCH.address, function, _OFFSET, count, *places)

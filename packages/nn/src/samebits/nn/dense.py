@@ -76,11 +76,7 @@ def _linear(x: Any, weight: Any, bias: Any, kept: bool) -> tuple[Array, tuple[An
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"linear: bias must have shape {weight.shape[:1]}, the outputs of weight, got {bias.shape}")
     try:
-        out = numerics.matmul(_rows(x), _right_operand(numerics, weight, transposed=True) if kept else weight.T)
-        if bias is not None:
-            numerics.kernels.require_finite(bias)
-            with np.errstate(all="ignore"):
-                out += bias
+        out = numerics.linear(_rows(x), _right_operand(numerics, weight, transposed=True) if kept else weight.T, bias)
     except FloatingPointError:
         refuse_non_finite("linear", x=x, weight=weight, **({} if bias is None else {"bias": bias}))
     return out.reshape(*x.shape[:-1], len(weight)), (x, weight, bias is not None, kept)

@@ -96,6 +96,18 @@ int round_product(const struct job *job) {
   return 0;
 }
 
+/* out (rows, n) float32 = x (rows, n) float64, rounded, with positive zeros, then + bias (n) float32. NumPy version: linalg._round */
+int round_product_add(const struct job *job) {
+  int64_t n = job->columns;
+  const float *restrict bias = job->arrays[2];
+  for (int64_t r = job->start; r < job->stop; r++) {
+    float *restrict out = (float *)job->arrays[0] + r * n;
+    const double *restrict x = (const double *)job->arrays[1] + r * n;
+    for (int64_t i = 0; i < n; i++) out[i] = ((float)x[i] + 0.0f) + bias[i];
+  }
+  return 0;
+}
+
 /* The product of a row (n) and a column (n) on grids: exact, whatever the order of the sum. */
 static double product(const double *restrict row, const float *restrict column, int64_t n) {
   double lanes[LANES] = {0};
@@ -106,13 +118,9 @@ static double product(const double *restrict row, const float *restrict column, 
   return total(lanes);
 }
 
-/* out (rows, n) float32 = the products of a (rows, K) and b (n, K), rounded, with positive zeros; a and b float32, the rows of b on
- * grids; those of a are put on grids of 26 bits here. sizes: rows, K, n, int64. A row of the job is a row of b.
- * NumPy version: linalg._multiply_few */
-int multiply_few(const struct job *job) {
+static inline __attribute__((always_inline)) int few(const struct job *job, const float *bias, const int64_t *sizes) {
   float *out = job->arrays[0];
   const float *a = job->arrays[1], *b = job->arrays[2];
-  const int64_t *sizes = job->arrays[3];
   int64_t rows = sizes[0], length = sizes[1], n = sizes[2];
   if (length > SCRATCH) return 2;
   for (int64_t first = 0, most = SCRATCH / length; first < rows; first += most) {
@@ -121,9 +129,21 @@ int multiply_few(const struct job *job) {
       int problem = on_grid(job->scratch + r * length, a + (first + r) * length, length, 26, 0);
       if (problem) return problem;
     }
-    for (int64_t column = job->start; column < job->stop; column++)
-      for (int64_t r = 0; r < count; r++)
-        out[(first + r) * n + column] = (float)product(job->scratch + r * length, b + column * length, length) + 0.0f;
+    for (int64_t column = job->start; column < job->stop; column++) {
+      if (bias && !is_finite(bias[column])) return 1;
+      for (int64_t r = 0; r < count; r++) {
+        float sum = (float)product(job->scratch + r * length, b + column * length, length) + 0.0f;
+        out[(first + r) * n + column] = bias ? sum + bias[column] : sum;
+      }
+    }
   }
   return 0;
 }
+
+/* out (rows, n) float32 = the products of a (rows, K) and b (n, K), rounded, with positive zeros; a and b float32, the rows of b on
+ * grids; those of a are put on grids of 26 bits here. sizes: rows, K, n, int64. A row of the job is a row of b.
+ * NumPy version: linalg._multiply_few */
+int multiply_few(const struct job *job) { return few(job, 0, job->arrays[3]); }
+
+/* The same, then + bias (n) float32, which must be finite. NumPy version: linalg._multiply_few */
+int multiply_few_add(const struct job *job) { return few(job, job->arrays[3], job->arrays[4]); }

@@ -58,6 +58,8 @@ static inline float narrow(double x) {
   return y != y ? number32(0x7fc00000) : y;
 }
 
+static inline int is_finite(float x) { return (word32(x) & 0x7f800000) != 0x7f800000; }
+
 /* x within [low, high]; NaN stays. */
 static inline double clip(double x, double low, double high) {
   x = x < low ? low : x;
