@@ -62,7 +62,9 @@ def test_a_context_written_in_pieces_is_that_of_the_whole(numerics: Numerics) ->
     grown = whole[:, :, :1].zeros(50)
     assert grown.shape == (2, 3, 50, 8)
     for start, stop in ((0, 7), (7, 8), (8, 40)):
-        grown.write(slice(None), start, stop, numerics.mixing.context(K[:, :, start:], SPREAD[:, :, start:]))
+        numerics.mixing.append(
+            grown, K[:, :, start:stop], SPREAD[:, :, start:stop], np.full(len(K), start), np.full(len(K), stop)
+        )
     for found, expected in zip(grown[:, :, :40].arrays, whole.arrays, strict=True):
         assert found.tobytes() == expected.tobytes()
 

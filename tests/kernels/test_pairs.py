@@ -15,6 +15,7 @@ from samebits import kernels, nn
 from samebits.autograd import Tensor
 from samebits.core import Stream, blocks, compiled, current, elementary, grid, indexing, linalg, mixing, reductions
 from samebits.core.modes import EXACT
+from samebits.nn.scaled_dot_product import attend
 
 Array = NDArray[Any]
 Using = Callable[[str | None], Any]
@@ -619,6 +620,42 @@ def test_attention_is_that_of_numpy(level: str, using: Using) -> None:
         same(using, level, compute)
 
     holds()
+
+
+def test_attention_with_a_cache_is_that_of_numpy(level: str, using: Using) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.data())
+    def holds(data: st.DataObject) -> None:
+        batch, groups, heads, width = (data.draw(st.sampled_from(some)) for some in ((1, 3), (1, 2), (1, 3), (1, 8, 40)))
+        times = data.draw(st.lists(st.sampled_from([1, 2, 9, 40]), min_size=1, max_size=4))
+        steps = []
+        for time in times:
+            shapes = (batch, groups * heads, time, width), (batch, groups, time, width), (batch, groups, time, width)
+            counts = data.draw(st.none() | st.lists(st.integers(0, time), min_size=batch, max_size=batch).filter(any))
+            steps.append((*(data.draw(arrays(shape, finite=data.draw(st.integers(0, 9)) > 0)) for shape in shapes), counts))
+
+        def compute() -> tuple[Array, ...]:
+            cache = nn.KeyValueCache(batch, groups, 200, width)
+            found = []
+            for q, k, v, counts in steps:
+                try:
+                    offset = cache.append(k, v, counts)
+                    mixed = attend(q, cache.context(), offset, int(cache.lengths.max()))
+                except FloatingPointError as error:
+                    found.append(np.array(len(str(error)), np.int64))
+                    break
+                read = q.shape[2] if counts is None else np.array(counts)[:, None, None, None]
+                rows = np.arange(q.shape[2]).reshape(1, 1, -1, 1)
+                found.append(np.where(rows < read, mixed, np.float32(0)))
+            return tuple(found)
+
+        same(using, level, compute)
+
+    holds()
+    cache = nn.KeyValueCache(1, 1, 20_000, 1)  # more keys than a thread's scratch holds
+    long = np.ones((1, 1, 17_000, 1), np.float32)
+    offset = cache.append(long, long)
+    same(using, level, lambda: attend(long[:, :, -2:], cache.context(), offset + 16_998, 17_000))
 
 
 def test_numpy_computes_with_numpy_scalars() -> None:

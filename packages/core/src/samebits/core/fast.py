@@ -174,6 +174,11 @@ def context(k: Array, v: Array) -> Context:
     return Context(k, v)
 
 
+def append(kept: Context, k: Array, v: Array, before: Array, after: Array) -> None:
+    """Put k and v (B, G, T, D) at the places ``before`` to ``after`` (B,) of a context."""
+    kept.write(before, after, context(k, v))
+
+
 def powers(scores: Array, shifts: Array) -> None:
     """e^(scores - shifts), in place."""
     scores -= shifts

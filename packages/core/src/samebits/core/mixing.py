@@ -76,13 +76,14 @@ class Context:
         """Return a context of the same kind and sizes, with so many places, all of them zeros."""
         return Context(*[np.zeros((*x.shape[:2], places, *x.shape[3:]), x.dtype) for x in self.arrays])
 
-    def write(self, sequences: slice, start: int, stop: int, new: "Context") -> None:
-        """Put the first of ``new`` at the places ``start`` to ``stop`` of some sequences; those before must be written already."""
-        for x, given in zip(self.arrays, new.arrays, strict=True):
-            x[sequences, :, start:stop] = given[:, :, : stop - start]
-        if self.peaks is not None and start:
-            part = self.peaks[sequences, :, start:stop]
-            np.maximum(part, self.peaks[sequences, :, start - 1 : start], out=part)
+    def write(self, before: Int64, after: Int64, new: "Context") -> None:
+        """Put the first of ``new`` at the places ``before`` to ``after`` (B,) of each sequence; those before must be written."""
+        for sequence, (start, stop) in enumerate(zip(before.tolist(), after.tolist(), strict=True)):
+            for x, given in zip(self.arrays, new.arrays, strict=True):
+                x[sequence, :, start:stop] = given[sequence, :, : stop - start]
+            if self.peaks is not None and start:
+                part = self.peaks[sequence, :, start:stop]
+                np.maximum(part, self.peaks[sequence, :, start - 1 : start], out=part)
 
 
 def context(k: Float32, v: Float32) -> Context:
@@ -90,6 +91,23 @@ def context(k: Float32, v: Float32) -> Context:
     values, exponents = np.empty(v.shape), np.empty(v.shape[:-1], np.int64)
     compiled.call(_split, [values, exponents], [v], [], _rows(v))
     return Context(operand(k), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
+
+
+def append(kept: Context, k: Float32, v: Float32, before: Int64, after: Int64) -> None:
+    """Put the context of k and v (B, G, T, D) at the places ``before`` to ``after`` (B,) of a context that is C-contiguous.
+
+    FloatingPointError, without a message, if one is not finite; places from ``before`` on are then undefined.
+    """
+    batch, groups, time, width = k.shape
+    sizes = compiled.integers(groups, time, width, kept.shape[2])
+    compiled.call(_append, kept.arrays, [k, v], [before, after, sizes], (batch * groups, time * width))
+
+
+@compiled.pair("attention_append", "d d d q f f q q q")
+def _append(
+    keys: Float64, values: Float64, sizes: Float64, peaks: Int64, k: Float32, v: Float32, before: Int64, after: Int64, _: Int64
+) -> None:
+    Context(keys, values, sizes, peaks).write(before, after, context(k, v))
 
 
 @compiled.pair("attention_values", "d q f")

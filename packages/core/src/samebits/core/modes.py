@@ -103,6 +103,8 @@ class Mixing:
 
     context: Callable[[Array, Array], mixing.Context]
     """Prepare keys and values."""
+    append: Callable[[mixing.Context, Array, Array, Array, Array], None]
+    """Append keys and values to those of each sequence."""
     powers: Callable[[Array, Array], None]
     """e^(scores - shifts), in place."""
     weigh: Callable[[Array], tuple[Array, Array]]
@@ -281,7 +283,9 @@ EXACT = Numerics(
         require_finite=nonfinite.require_finite,
     ),
     products=Products(operand=linalg.operand, multiply=linalg.multiply, compact=linalg.compact),
-    mixing=Mixing(context=mixing.context, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix, pull=mixing.pull),
+    mixing=Mixing(
+        context=mixing.context, append=mixing.append, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix, pull=mixing.pull
+    ),
     prepare=linalg.prepare,
     matmul=linalg.matmul,
     linear=linalg.linear,
@@ -338,7 +342,7 @@ FAST = Numerics(
         require_finite=fast.accept,
     ),
     products=Products(operand=fast.operand, multiply=fast.matmul, compact=None),
-    mixing=Mixing(context=fast.context, powers=fast.powers, weigh=fast.weigh, mix=fast.mix, pull=fast.pull),
+    mixing=Mixing(context=fast.context, append=fast.append, powers=fast.powers, weigh=fast.weigh, mix=fast.mix, pull=fast.pull),
     prepare=fast.prepare,
     matmul=fast.matmul,
     linear=fast.linear,

@@ -110,20 +110,15 @@ class KeyValueCache:
                 f"{before[worst]} tokens and {after[worst] - before[worst]} new ones, got {self.capacity}"
             )
         try:
-            new = numerics.mixing.context(k, v)
+            numerics.mixing.append(self._kept, k, v, before, after)
         except FloatingPointError:
             refuse_non_finite("KeyValueCache", k=k, v=v)
-        if (before == before[0]).all() and (after == after[0]).all():
-            self._kept.write(slice(None), int(before[0]), int(after[0]), new)
-        else:
-            for i in range(batch):
-                self._kept.write(slice(i, i + 1), int(before[i]), int(after[i]), new[i : i + 1])
         self.lengths = after
         return before
 
     def context(self) -> Context:
-        """The keys and values for attention, up to the length of the longest sequence."""
-        return self._kept[:, :, : int(self.lengths.max())]
+        """The keys and values for attention, (B, heads, capacity, channels), of which ``lengths`` count."""
+        return self._kept
 
 
 def _counted(counts: npt.ArrayLike, batch: int, time: int) -> Lengths:

@@ -132,4 +132,4 @@ def _cached(q: Tensor, k: Tensor, v: Tensor, cache: KeyValueCache, counts: npt.A
     if q.requires_grad or k.requires_grad or v.requires_grad:
         raise GraphError("MultiHeadAttention: a cache has no gradients; use no_grad(), or no cache")
     offset = cache.append(k.data, v.data, counts)
-    return wrap(attend(q.data, cache.context(), offset), None)
+    return wrap(attend(q.data, cache.context(), offset, int(cache.lengths.max())), None)

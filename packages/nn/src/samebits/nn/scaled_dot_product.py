@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.autograd import Tensor, kernel
-from samebits.core import GROUP_ROWS, Context, Numerics, Stream, current, refuse_non_finite, row_blocks
+from samebits.core import GROUP_ROWS, Context, Numerics, Stream, compiled, current, refuse_non_finite, row_blocks
 from samebits.core.mixing import MOST_KEYS
 from samebits.core.random import require_stream
 from samebits.nn.arguments import integers, number_within
@@ -27,7 +27,10 @@ from samebits.nn.arguments import integers, number_within
 __all__ = ["attend", "attention"]
 
 Array = npt.NDArray[Any]
+Int64 = npt.NDArray[np.int64]
 Offset = npt.ArrayLike
+
+_FEW_ROWS = 8  # queries of a head, of more of which BLAS makes up for the calls
 
 
 def attention(
@@ -93,7 +96,7 @@ def check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> 
         raise ValueError(f"attention: k must have at least one key for {q[2]} queries, got none")
 
 
-def checked_offset(offset: Offset, batch: int, keys: int) -> npt.NDArray[np.int64]:
+def checked_offset(offset: Offset, batch: int, keys: int) -> Int64:
     """The offsets of all sequences; ValueError if one is not the position of a key."""
     given = integers("attention", "offset", offset)
     if given.shape not in {(), (1,), (batch,)}:
@@ -111,7 +114,7 @@ def checked_offset(offset: Offset, batch: int, keys: int) -> npt.NDArray[np.int6
 class _View:
     """Which keys rows see: up to ``offset + t`` (all if None), and of their weights those to ``keep``, divided by ``rest``."""
 
-    offset: npt.NDArray[np.int64] | None
+    offset: Int64 | None
     keep: Array | None = None
     rest: float = 1.0
 
@@ -208,12 +211,27 @@ def _flat(x: Array) -> Array:
 # Forward
 
 
-def attend(q: Array, seen: Context, offset: npt.NDArray[np.int64]) -> Array:
-    """Causal `attention` of queries (B, H, T, D) to the context of a cache; nothing is kept for gradients."""
+def attend(q: Array, kept: Context, offset: Int64, keys: int) -> Array:
+    """Causal `attention` of queries (B, H, T, D) to the first keys of the context of a cache; nothing is kept for gradients.
+
+    Few rows are the work of one kernel: each of its steps by itself would take less time than its call.
+    """
+    batch, heads, time, width = q.shape
     try:
-        return _forward(q, seen, _View(offset))[0]
+        if kept.peaks is None or time > _FEW_ROWS:
+            return _forward(q, kept[:, :, :keys], _View(offset))[0]
+        out = np.empty((batch, time, heads, width), q.dtype)
+        sizes = compiled.integers(heads, time, width, *kept.shape[1:3], keys)
+        compiled.call(_attend, [out], [q], [*kept.arrays, offset, sizes], (batch * heads * time, keys * width))
+        return out.transpose(0, 2, 1, 3)
     except FloatingPointError:
         refuse_non_finite("attention", q=q)
+
+
+@compiled.pair("attention_few", "f f d d d q q q")
+def _attend(out: Array, q: Array, keys: Array, values: Array, sizes: Array, peaks: Array, offset: Int64, shape: Int64) -> None:
+    seen = Context(keys, values, sizes, peaks)[:, :, : int(shape[5])]
+    out[...] = _forward(q, seen, _View(offset))[0].transpose(0, 2, 1, 3)
 
 
 def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Array]:
