@@ -77,11 +77,14 @@ def operation(*rules: Rule) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]
             parents: list[Node | None] = []
             mask, traced = 0, False
             for position, argument in enumerate(arguments[:count]):
-                if isinstance(argument, np.ndarray | np.generic):
+                if isinstance(argument, Tensor):
+                    tensor = argument
+                elif isinstance(argument, np.ndarray | np.generic):
                     arrays.append(argument)
                     parents.append(None)
                     continue
-                tensor = argument if isinstance(argument, Tensor) else Tensor(argument)
+                else:
+                    tensor = Tensor(argument)
                 traced = True
                 arrays.append(tensor.data)
                 parents.append(tensor.node)
@@ -178,11 +181,22 @@ def kernel(rule: Rule) -> Callable[[Callable[P, Any]], Callable[P, Tensor]]:
         def apply(*arguments: Any, **keywords: Any) -> Any:
             if keywords:
                 arguments = bind(arguments, keywords)
-            data, saved = compute(*[a.data if isinstance(a, Tensor) else a for a in arguments])
-            parents = tuple([a.node if isinstance(a, Tensor) else None for a in arguments])
-            if not any(parents) or not recording.get():
-                return wrap(data, None) if any(isinstance(a, Tensor) for a in arguments) else data
-            return record(described, parents, tuple(saved), data)
+            arrays: list[Any] = []
+            parents: list[Node | None] = []
+            traced = required = False
+            for argument in arguments:
+                if isinstance(argument, Tensor):
+                    traced = True
+                    required |= argument.node is not None
+                    arrays.append(argument.data)
+                    parents.append(argument.node)
+                else:
+                    arrays.append(argument)
+                    parents.append(None)
+            data, saved = compute(*arrays)
+            if not required or not recording.get():
+                return wrap(data, None) if traced else data
+            return record(described, tuple(parents), tuple(saved), data)
 
         return cast("Callable[P, Tensor]", apply)
 

@@ -31,6 +31,7 @@ PAIRS: dict[Callable[..., Any], list["Pair"]] = {}
 """The pairs by their NumPy versions, of which one may have compiled versions for several dtypes."""
 
 _INTEGERS = {"q": np.int64, "Q": np.uint64}
+_ARRAY = {np.ndarray}
 _COPIED = 2**18  # bytes of an array that is not contiguous, copied at a time
 
 
@@ -44,21 +45,27 @@ class Pair:
     kernel: Any
     """A `samebits.kernels.Kernel`, or None where there is none."""
 
+    def __post_init__(self) -> None:
+        self._layout = 0 if kernels is None else kernels.layout(self.dtypes)
+
     def __call__(
         self, outs: Sequence[Array], xs: Sequence[Array], shared: Sequence[Array], group: int, work: Work | None
     ) -> bool:
         """Fill ``outs`` by the compiled version, and return True; False if it does not take these arrays."""
         arrays = [*outs, *xs, *shared]
-        if len(arrays) != len(self.dtypes):
-            return False
-        contiguous = True
-        for x, dtype in zip(arrays, self.dtypes):  # noqa: B905 - their lengths are equal, and strict=True takes time
-            if not isinstance(x, np.ndarray) or (x.dtype is not dtype and x.dtype != dtype):
-                return False  # a NumPy scalar has no data of its own
-            if not x.flags.c_contiguous:
-                contiguous = False
+        first = len(outs) if xs else 0
+        if len(arrays) != len(self.dtypes) or arrays[first].dtype != self.dtypes[first]:
+            return False  # mostly because another pair of the function takes them
+        if not _ARRAY.issuperset(map(type, arrays)) and not all(isinstance(x, np.ndarray) for x in arrays):
+            return False  # a NumPy scalar has no data of its own
         rows, columns = (len(xs[0]), xs[0].size // (len(xs[0]) or 1)) if work is None else work
-        if contiguous:
+        if self._layout:
+            done = self.kernel(rows, columns, arrays, group, self._layout)
+            if done is not None:
+                return bool(done)
+        if any(x.dtype != dtype for x, dtype in zip(arrays, self.dtypes, strict=True)):
+            return False
+        if all(x.flags.c_contiguous for x in arrays):
             return bool(self.kernel(rows, columns, arrays, group))
         if work is None:
             return self._by_blocks(outs, xs, shared, group)

@@ -8,11 +8,11 @@
 import ctypes
 from functools import cache
 
-from samebits.kernels.kernel import Kernel
+from samebits.kernels.kernel import Kernel, layout
 from samebits.kernels.library import LEVELS, choose, levels, load
 from samebits.kernels.pool import begin_threads, threads
 
-__all__ = ["LEVELS", "Kernel", "describe", "find", "level", "levels", "threads"]
+__all__ = ["LEVELS", "Kernel", "describe", "find", "layout", "level", "levels", "threads"]
 
 _CHOSEN = choose()
 if _CHOSEN.handle is not None:

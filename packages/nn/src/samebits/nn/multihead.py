@@ -110,11 +110,10 @@ class MultiHeadAttention(Module):
         if self.rotary is not None:
             q, k = self.rotary(q, offset), self.rotary(k, offset)
         if cache is not None:
-            mixed = _cached(q, k, v, cache, counts)
-        elif counts is not None:
+            return self.output(_cached(q, k, v, cache, counts))
+        if counts is not None:
             raise ValueError("MultiHeadAttention: counts must be None without a cache")
-        else:
-            mixed = attention(q, k, v, dropout=self.dropout if self.training else 0.0, stream=stream)
+        mixed = attention(q, k, v, dropout=self.dropout if self.training else 0.0, stream=stream)
         return self.output(ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), x.shape))
 
     def cache(self, batch: int, capacity: int) -> KeyValueCache:
@@ -124,12 +123,17 @@ class MultiHeadAttention(Module):
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, H D) as (B, H, T, D), without a copy."""
         width = self.channels // self.heads
-        return ops.transpose(ops.reshape(x, (*x.shape[:2], x.shape[2] // width, width)), (0, 2, 1, 3))
+        shape = (*x.shape[:2], x.shape[2] // width, width)
+        if x.node is None:  # no gradients, so no operations
+            return wrap(x.data.reshape(shape).swapaxes(1, 2), None)
+        return ops.transpose(ops.reshape(x, shape), (0, 2, 1, 3))
 
 
 def _cached(q: Tensor, k: Tensor, v: Tensor, cache: KeyValueCache, counts: npt.ArrayLike | None) -> Tensor:
-    """Attention of the next tokens to those in the cache and themselves."""
+    """Attention of the next tokens to those in the cache and themselves, the heads joined."""
     if q.requires_grad or k.requires_grad or v.requires_grad:
         raise GraphError("MultiHeadAttention: a cache has no gradients; use no_grad(), or no cache")
     offset = cache.append(k.data, v.data, counts)
-    return wrap(attend(q.data, cache.context(), offset, int(cache.lengths.max())), None)
+    mixed = attend(q.data, cache.context(), offset, int(cache.lengths.max()))
+    batch, heads, time, width = q.shape
+    return wrap(mixed.swapaxes(1, 2).reshape(batch, time, heads * width), None)
