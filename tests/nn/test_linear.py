@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from samebits import core
 from samebits.autograd import Tensor, gradient_check, no_grad
 from samebits.core import Stream, numerics
-from samebits.nn.dense import Linear, kept_bytes, linear
+from samebits.nn.dense import Linear, kept_bytes, linear, linears
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -222,3 +222,35 @@ def test_exchanging_x_and_weight_transposes_the_result_and_exchanges_the_gradien
         (out, dx, dw), (turned, dx2, dw2) = found
         assert out.tobytes() == np.ascontiguousarray(turned.T).tobytes()
         assert (dx.tobytes(), dw.tobytes()) == (dx2.tobytes(), dw2.tobytes())
+
+
+@pytest.mark.parametrize("biased", [(True, True), (False, False), (True, False)])
+def test_several_layers_of_one_x_have_the_bits_of_each(biased: tuple[bool, bool]) -> None:
+    layers = [Linear(6, n, bias=bias, stream=Stream(n)) for n, bias in zip((5, 300), biased, strict=True)]
+    for shape in [(1, 6), (2, 3, 6), (40, 6), (0, 6), (6,)] * 3:
+        x = Tensor(normal(*shape))
+        expected = [layer(x) for layer in layers]
+        with no_grad():
+            found = linears(x, layers)
+        assert [y.numpy().tobytes() for y in found] == [y.numpy().tobytes() for y in expected]
+        assert [y.shape for y in found] == [y.shape for y in expected]
+        with layers[0].weight.edit() as array:
+            array *= np.float32(-1) if shape == (40, 6) else np.float32(1)
+    with numerics("fast"):
+        assert [y.shape for y in linears(x, layers)] == [(5,), (300,)]
+
+
+def test_several_layers_of_one_x_have_gradients_and_name_their_argument() -> None:
+    layers = [Linear(6, n, stream=Stream(n)) for n in (5, 7)]
+    x = Tensor(normal(4, 6), requires_grad=True)
+    for _ in range(3):
+        a, b = linears(x, layers)
+        (a.sum() + b.sum()).backward()
+    assert x.grad is not None
+    with no_grad():
+        for _ in range(3):
+            linears(x, layers)
+        with pytest.raises(FloatingPointError, match=r"linear: x\[1, 2\] must be finite, got inf"):
+            linears(Tensor(np.where(np.arange(24).reshape(4, 6) == 8, np.float32(np.inf), normal(4, 6))), layers)
+        with pytest.raises(ValueError, match="linear: x and weight"):
+            linears(Tensor(normal(4, 5)), layers)

@@ -17,7 +17,7 @@ from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.nn.arguments import check_multiple, number_within
 from samebits.nn.cache import KeyValueCache
-from samebits.nn.dense import Linear
+from samebits.nn.dense import Linear, linears
 from samebits.nn.initializer import Initializer
 from samebits.nn.module import Module
 from samebits.nn.positions import Rotary
@@ -105,7 +105,7 @@ class MultiHeadAttention(Module):
         """
         if x.ndim != 3 or x.shape[2] != self.channels:
             raise ValueError(f"MultiHeadAttention: x must have shape (B, T, {self.channels}), got {x.shape}")
-        q, k, v = self._split(self.query(x)), self._split(self.key(x)), self._split(self.value(x))
+        q, k, v = map(self._split, linears(x, [self.query, self.key, self.value]))
         offset: Any = 0 if cache is None else cache.lengths
         if self.rotary is not None:
             q, k = self.rotary(q, offset), self.rotary(k, offset)

@@ -121,7 +121,7 @@ def batch_norm(
 
 
 def _array(x: Any) -> Array:
-    return np.asarray(x.data if isinstance(x, Tensor) else x)
+    return x if isinstance(x, np.ndarray) else np.asarray(x.data if isinstance(x, Tensor) else x)
 
 
 def _check_channels(function: str, x: Array, **vectors: Any) -> Numerics:
@@ -130,13 +130,15 @@ def _check_channels(function: str, x: Array, **vectors: Any) -> Numerics:
         raise ValueError(f"{function}: x must have an axis of channels, got shape ()")
     if not x.shape[-1]:
         raise ValueError(f"{function}: x must have at least one channel, got shape {x.shape}")
-    given = {name: _array(vector) for name, vector in vectors.items() if vector is not None}
-    for name, vector in given.items():
-        if vector.shape != x.shape[-1:]:
-            raise ValueError(
-                f"{function}: {name} must have shape {x.shape[-1:]}, the channels of x {x.shape}, got {vector.shape}"
-            )
-    return current().checked(function, x=x, **given)
+    given, channels = {"x": x}, x.shape[-1:]
+    for name, vector in vectors.items():
+        if vector is not None:
+            given[name] = _array(vector)
+            if vector.shape != channels:
+                raise ValueError(
+                    f"{function}: {name} must have shape {channels}, the channels of x {x.shape}, got {vector.shape}"
+                )
+    return current().checked(function, **given)
 
 
 def _vectors(working: Any, weight: Array | None, bias: Array | None, channels: int) -> tuple[Array, Array]:

@@ -63,24 +63,50 @@ int round_product_add(const struct job *job) {
   return 0;
 }
 
+enum { TOGETHER = 4, PARTS = 8 }; /* columns of `products`, and sums of each: as many as there are registers for */
+
+/* sums (TOGETHER) = the products of a row (n) and as many columns (TOGETHER, n), on grids: exact, whatever the order of the sums. */
+static inline void products(double *restrict sums, const double *restrict row, const float *restrict columns, int64_t n) {
+  double parts[TOGETHER][PARTS] = {{0}};
+  int64_t whole = n / PARTS * PARTS;
+  for (int64_t i = 0; i < whole; i += PARTS)
+    for (int c = 0; c < TOGETHER; c++)
+      for (int j = 0; j < PARTS; j++) parts[c][j] += row[i + j] * (double)columns[c * n + i + j];
+  for (int c = 0; c < TOGETHER; c++) {
+    for (int64_t i = whole; i < n; i++) parts[c][i - whole] += row[i] * (double)columns[c * n + i];
+    for (int half = PARTS / 2; half; half /= 2)
+      for (int j = 0; j < half; j++) parts[c][j] += parts[c][j + half];
+    sums[c] = parts[c][0];
+  }
+}
+
 static inline __attribute__((always_inline)) int few(const struct job *job, const float *bias, const int64_t *sizes) {
   float *out = job->arrays[0];
   const float *a = job->arrays[1], *b = job->arrays[2];
   int64_t rows = sizes[0], length = sizes[1], n = sizes[2];
   if (length > SCRATCH) return 2;
+  for (int64_t i = job->start; bias && i < job->stop; i++)
+    if (!is_finite(bias[i])) return 1;
   for (int64_t first = 0, most = SCRATCH / length; first < rows; first += most) {
     int64_t count = least(most, rows - first);
     for (int64_t r = 0; r < count; r++) {
       int problem = on_grid(job->scratch + r * length, a + (first + r) * length, length, 26, 0);
       if (problem) return problem;
     }
-    for (int64_t column = job->start; column < job->stop; column++) {
-      if (bias && !is_finite(bias[column])) return 1;
+    for (int64_t i = job->start; i < job->stop; i += TOGETHER)
       for (int64_t r = 0; r < count; r++) {
-        float sum = (float)product(job->scratch + r * length, b + column * length, length, 0) + 0.0f;
-        out[(first + r) * n + column] = bias ? sum + bias[column] : sum;
+        const double *row = job->scratch + r * length;
+        int64_t together = least(TOGETHER, job->stop - i);
+        double sums[TOGETHER];
+        if (together == TOGETHER)
+          products(sums, row, b + i * length, length);
+        else
+          for (int64_t c = 0; c < together; c++) sums[c] = product(row, b + (i + c) * length, length, 0);
+        for (int64_t c = 0; c < together; c++) {
+          float sum = (float)sums[c] + 0.0f;
+          out[(first + r) * n + i + c] = bias ? sum + bias[i + c] : sum;
+        }
       }
-    }
   }
   return 0;
 }
