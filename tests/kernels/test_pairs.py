@@ -237,7 +237,20 @@ def test_reductions_are_those_of_numpy(name: str, level: str, using: Using) -> N
     def holds(data: st.DataObject) -> None:
         shape = data.draw(
             st.sampled_from(
-                [(1,), (7,), (255,), (1000,), (70_001,), (3, 5), (300, 7), (7, 300), (2, 3, 4), (5, 257, 3), (2, 600, 300)]
+                [
+                    (1,),
+                    (7,),
+                    (255,),
+                    (1000,),
+                    (70_001,),
+                    (3, 5),
+                    (300, 7),
+                    (70, 33),
+                    (7, 300),
+                    (2, 3, 4),
+                    (5, 257, 3),
+                    (2, 600, 300),
+                ]
             )
         )
         x = data.draw(arrays(shape))

@@ -47,9 +47,7 @@ def sum(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
         >>> sum(np.array([[1, 2], [3, 4]], np.float32), axis=0)
         array([4., 6.], dtype=float32)
     """
-    lanes = _Lanes("sum", x, axis)
-    with np.errstate(all="ignore"):
-        return lanes.rounded(_folded(_sums, lanes.values), keepdims=keepdims)
+    return _reduced("sum", _totals, x, axis, keepdims=keepdims)
 
 
 def mean(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -155,9 +153,7 @@ def norm(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
         >>> print(norm(np.array([3e30, 4e30], np.float32)))
         5e+30
     """
-    lanes = _Lanes("norm", x, axis)
-    with np.errstate(all="ignore"):
-        return lanes.rounded(np.sqrt(_folded(_square_sums, lanes.values)), keepdims=keepdims)
+    return _reduced("norm", _norms, x, axis, keepdims=keepdims)
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -212,7 +208,7 @@ def max(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
         >>> max(np.array([[1, 2], [3, np.nan]], np.float32), axis=1)
         array([ 2., nan], dtype=float32)
     """
-    return _extreme("max", _maxima, x, axis, keepdims=keepdims)
+    return _reduced("max", _maxima, x, axis, keepdims=keepdims)
 
 
 def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
@@ -235,7 +231,7 @@ def min(x: ArrayLike, axis: Axis = None, *, keepdims: bool = False) -> Float32:
         >>> min(np.array([[1, 2], [3, np.nan]], np.float32), axis=0)
         array([ 1., nan], dtype=float32)
     """
-    return _extreme("min", _minima, x, axis, keepdims=keepdims)
+    return _reduced("min", _minima, x, axis, keepdims=keepdims)
 
 
 def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
@@ -270,7 +266,7 @@ def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
 
 
 def _folded(function: Callable[..., None], values: Float32, *centers: Float64) -> Float64:
-    """The sums (outer, inner) of values (n, outer, inner), by one of the functions below."""
+    """The sums (outer, inner) of values (n, outer, inner), by one of the next functions."""
     n, outer, inner = values.shape
     result = np.empty((outer, inner))
     sizes = np.array([n, inner], np.int64)
@@ -281,14 +277,6 @@ def _folded(function: Callable[..., None], values: Float32, *centers: Float64) -
 @pair("sums", "d f q")
 def _sums(sums: Float64, x: Float32, _: Int64) -> None:
     sums[...] = fold(x.swapaxes(0, 1))
-
-
-@pair("square_sums", "d f q")
-def _square_sums(sums: Float64, x: Float32, _: Int64) -> None:
-    def square(values: Float64, _: Part) -> None:
-        values *= values
-
-    sums[...] = fold(x.swapaxes(0, 1), square)
 
 
 @pair("distance_sums", "d f d q")
@@ -317,12 +305,27 @@ def _variance(values: Float32, ddof: int) -> Float64:
     return _folded(_distance_sums, values, _mean(values)) / np.float64(np.maximum(len(values) - ddof, 0))
 
 
-def _extreme(function: str, formula: Callable[..., None], x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:
+def _reduced(function: str, formula: Callable[..., None], x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:
     lanes = _Lanes(function, x, axis)
     n, outer, inner = (values := lanes.values).shape
     out, sizes = np.empty((outer, inner), np.float32), np.array([n, inner], np.int64)
     compiled.call(formula, [out], [values.swapaxes(0, 1)], [sizes], (outer, n * inner))
     return lanes.shaped(out, keepdims=keepdims)
+
+
+@pair("totals", "f f q")
+def _totals(out: Float32, x: Float32, _: Int64) -> None:
+    with np.errstate(all="ignore"):
+        rounded(fold(x.swapaxes(0, 1)), out)
+
+
+@pair("norms", "f f q")
+def _norms(out: Float32, x: Float32, _: Int64) -> None:
+    def square(values: Float64, _: Part) -> None:
+        values *= values
+
+    with np.errstate(all="ignore"):
+        rounded(np.sqrt(fold(x.swapaxes(0, 1), square)), out)
 
 
 @pair("maxima", "f f q")

@@ -1,26 +1,33 @@
 /* Sums over an axis by the halving tree, running sums, and sums of rows with the same id. NumPy versions: core/reductions.py
  *
- * Each of the former: sums (outer, inner) float64, x (outer, n, inner) float32, sizes: n, inner, int64; centers (outer, inner) float64 where
- * the terms have a center. A row is one of outer.
+ * Each of the former: sums (outer, inner), float64 unless the comment says more; x (outer, n, inner) float32; centers (outer, inner)
+ * float64 where the terms have a center; sizes: n, inner, int64. A row is one of outer.
  */
 
 #include "elementary.h"
 #include "sums.h"
 
+enum { SHORT = 32 }; /* terms of lanes that are summed together: a sum of few terms takes less time than its call */
+
+/* Where the terms of so many lanes are: from one term to the next, and from one lane to the next. */
 struct lanes {
   const float *x;
   const double *centers;
-  int64_t inner, width; /* from one term to the next; how many lanes */
+  int64_t apart, lane, width;
 };
 
 static void plain(const void *context, int64_t start, int64_t count, double *restrict out) {
   const struct lanes *lanes = context;
-  if (lanes->inner == 1) {
-    for (int64_t i = 0; i < count; i++) out[i] = lanes->x[start + i];
-    return;
-  }
-  for (int64_t i = 0; i < count; i++)
-    for (int64_t j = 0; j < lanes->width; j++) out[i * lanes->width + j] = lanes->x[(start + i) * lanes->inner + j];
+  const float *restrict x = lanes->x + start * lanes->apart;
+  int64_t width = lanes->width;
+  if (width == 1 && lanes->apart == 1)
+    for (int64_t i = 0; i < count; i++) out[i] = x[i];
+  else if (lanes->lane == 1)
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t j = 0; j < width; j++) out[i * width + j] = x[i * lanes->apart + j];
+  else
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t j = 0; j < width; j++) out[i * width + j] = x[i * lanes->apart + j * lanes->lane];
 }
 
 static void squares(const void *context, int64_t start, int64_t count, double *restrict out) {
@@ -48,30 +55,43 @@ static void powers(const void *context, int64_t start, int64_t count, double *re
   for (int64_t i = 0; i < count * lanes->width; i++) out[i] = exp_wide(out[i]);
 }
 
-static int sums_of(const struct job *job, terms *fill, const double *centers, const int64_t *sizes) {
-  double *sums = job->arrays[0];
+enum result { SUM, ROUNDED, ROOT };
+
+/* Sum the lanes of a row, at most BLOCK at a time, or those of several rows, where each is one short lane. */
+static inline __attribute__((always_inline)) int sums_of(const struct job *job, terms *fill, const double *centers,
+                                                         const int64_t *sizes, enum result result) {
   const float *x = job->arrays[1];
-  int64_t n = sizes[0], inner = sizes[1];
-  for (int64_t outer = job->start; outer < job->stop; outer++)
+  int64_t n = sizes[0], inner = sizes[1], lane = inner == 1 ? n : 1;
+  int64_t rows = inner == 1 && n > 0 && n <= SHORT ? BLOCK / n : 1;
+  for (int64_t outer = job->start; outer < job->stop; outer += rows)
     for (int64_t j = 0; j < inner; j += BLOCK) {
-      int64_t place = outer * inner + j;
-      struct lanes lanes = {x + outer * n * inner + j, centers ? centers + place : 0, inner, least(BLOCK, inner - j)};
-      tree_sums(fill, &lanes, n, lanes.width, sums + place);
+      int64_t place = outer * inner + j, width = inner == 1 ? least(rows, job->stop - outer) : least(BLOCK, inner - j);
+      struct lanes lanes = {x + outer * n * inner + j, centers ? centers + place : 0, inner, lane, width};
+      double sums[BLOCK];
+      tree_sums(fill, &lanes, n, width, sums);
+      for (int64_t i = 0; i < width; i++)
+        if (result == SUM)
+          ((double *)job->arrays[0])[place + i] = sums[i];
+        else
+          ((float *)job->arrays[0])[place + i] = narrow(result == ROOT ? __builtin_sqrt(sums[i]) : sums[i]) + 0.0f;
     }
   return 0;
 }
 
 /* The sums of x. NumPy version: reductions._sums */
-int sums(const struct job *job) { return sums_of(job, plain, 0, job->arrays[2]); }
+int sums(const struct job *job) { return sums_of(job, plain, 0, job->arrays[2], SUM); }
 
-/* The sums of x^2. NumPy version: reductions._square_sums */
-int square_sums(const struct job *job) { return sums_of(job, squares, 0, job->arrays[2]); }
+/* The sums of x, rounded to float32, with positive zeros. NumPy version: reductions._totals */
+int totals(const struct job *job) { return sums_of(job, plain, 0, job->arrays[2], ROUNDED); }
+
+/* The roots of the sums of x^2, rounded like these. NumPy version: reductions._norms */
+int norms(const struct job *job) { return sums_of(job, squares, 0, job->arrays[2], ROOT); }
 
 /* The sums of (x - center)^2. NumPy version: reductions._distance_sums */
-int distance_sums(const struct job *job) { return sums_of(job, distances, job->arrays[2], job->arrays[3]); }
+int distance_sums(const struct job *job) { return sums_of(job, distances, job->arrays[2], job->arrays[3], SUM); }
 
 /* The sums of e^(x - center). NumPy version: reductions._power_sums */
-int power_sums(const struct job *job) { return sums_of(job, powers, job->arrays[2], job->arrays[3]); }
+int power_sums(const struct job *job) { return sums_of(job, powers, job->arrays[2], job->arrays[3], SUM); }
 
 /* out (n, width) = the running sums of x (n, width), of which lanes and terms are so far apart. */
 static inline __attribute__((always_inline)) void run(float *restrict out, const float *restrict x, int64_t n, int64_t apart,
