@@ -174,7 +174,6 @@ static inline double sine(double x, double shift) {
   return half_turn(n, r);
 }
 
-static inline double sqrt_(double x) { return __builtin_sqrt(x); }
 static inline double rsqrt_(double x) { return 1.0 / __builtin_sqrt(x); }
 
 /* 2^k y in two steps, where 2^k itself need not be a float64; one step, where it is. NumPy version: exponential._scale_far */
