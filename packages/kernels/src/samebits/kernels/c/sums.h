@@ -33,14 +33,52 @@ static void tree_terms(terms *fill, const void *context, int64_t n, int64_t lane
   add_terms(values, more, (last - start - left) * lanes);
 }
 
+enum { WIDE = 8 }; /* terms added at a time; not part of the order */
+
+/* The sum of up to 8 terms, behind which come -0.0, which change nothing. */
+static inline double few_terms(const double *u, int64_t n) {
+  if (n > 6) return ((u[0] + u[4]) + (u[2] + u[6])) + ((u[1] + u[5]) + (u[3] + u[7]));
+  if (n > 4) return ((u[0] + u[3]) + (u[2] + u[5])) + (u[1] + u[4]);
+  return (u[0] + u[2]) + (u[1] + u[3]);
+}
+
+/* The sum of n terms, at most BLOCK, which are overwritten. WIDE more may be read. */
+static double fold(double *terms, int64_t n) {
+  double others[BLOCK / 2 + WIDE], last[WIDE], *from = terms, *to = others;
+  while (n > 2 * WIDE) {
+    int64_t half = n / 2;
+    n -= half;
+    to[n - 1] = from[n - 1]; /* the middle term of an odd number; else it is overwritten */
+    for (int64_t i = 0; i < half; i += WIDE) {
+      int64_t start = least(i, half - WIDE);
+      for (int j = 0; j < WIDE; j++) to[start + j] = from[start + j] + from[start + j + n];
+    }
+    double *swapped = from;
+    from = to;
+    to = swapped;
+  }
+  int64_t half = n / 2;
+  n -= half;
+  for (int j = 0; j < WIDE; j++) {
+    double more = from[j + n];
+    last[j] = j < n ? from[j] + (j < half ? more : -0.0) : -0.0;
+  }
+  return few_terms(last, n);
+}
+
 /* sums (lanes) = the sums of n terms of so many lanes, at most BLOCK; 0 of no terms. NumPy version: summation.fold */
 static void tree_sums(terms *fill, const void *context, int64_t n, int64_t lanes, double *restrict sums) {
-  double values[BLOCK];
+  double values[BLOCK + 2 * WIDE];
   int64_t halvings = 0;
   for (int64_t i = 0; i < lanes; i++) sums[i] = 0.0;
   if (n == 0) return;
   while (after(n, halvings) * lanes > BLOCK && after(n, halvings) > 1) halvings++;
   n = (tree_terms(fill, context, n, lanes, halvings, 0, after(n, halvings), values), after(n, halvings));
+  if (lanes == 1) {
+    for (int j = 0; j < 2 * WIDE; j++) values[n + j] = 0.0; /* not used, but read */
+    *sums = fold(values, n);
+    return;
+  }
   while (n > 1) {
     int64_t half = n / 2;
     add_terms(values, values + (n - half) * lanes, half * lanes);
