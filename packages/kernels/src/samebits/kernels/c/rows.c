@@ -31,6 +31,12 @@ static double row_scale(const struct row *row, int64_t n, double eps) {
   return 1.0 / __builtin_sqrt(tree_sum(squares, row, n) / (double)n + eps);
 }
 
+/* out (n) = (x - mean) scale weight + bias of a row. */
+static void put_normalized(float *restrict out, const float *restrict x, const double *restrict weight, const double *restrict bias,
+                           double mean, double scale, int64_t n) {
+  for (int64_t i = 0; i < n; i++) out[i] = narrow(((double)x[i] - mean) * scale * weight[i] + bias[i]);
+}
+
 /* out (rows, columns) float32, scales (rows) float64 = 1 / sqrt(variance + eps), means (rows) float64;
  * x (rows, columns) float32; weight, bias (columns) and eps () float64: out = (x - mean) scale weight + bias.
  * NumPy version: normalization._layer_norm_formula */
@@ -39,13 +45,11 @@ int layer_norm(const struct job *job) {
   double *restrict scales = job->arrays[1], *restrict means = job->arrays[2];
   const double *restrict weight = job->arrays[4], *restrict bias = job->arrays[5], *eps = job->arrays[6];
   for (int64_t r = job->start; r < job->stop; r++) {
-    float *restrict out = (float *)job->arrays[0] + r * n;
     struct row row = {(const float *)job->arrays[3] + r * n, 0.0};
     double mean = tree_sum(plain, &row, n) / (double)n;
     row.shift = mean;
     double scale = row_scale(&row, n, *eps);
-    const float *restrict x = row.x;
-    for (int64_t i = 0; i < n; i++) out[i] = narrow(((double)x[i] - mean) * scale * weight[i] + bias[i]);
+    put_normalized((float *)job->arrays[0] + r * n, row.x, weight, bias, mean, scale, n);
     means[r] = mean;
     scales[r] = scale;
   }
@@ -97,14 +101,13 @@ enum {
 
 struct gradient {
   const float *g, *x;
-  const double *factors, *scales, *means; /* means or 0 */
+  const double *factors, *scales, *means;
   int64_t columns, width;                 /* from one row to the next; how many columns */
 };
 
 /* (x - mean) scale */
 static inline double normalized(const struct gradient *at, int64_t row, int64_t i) {
-  double x = at->x[row * at->columns + i];
-  return (at->means ? x - at->means[row] : x) * at->scales[row];
+  return ((double)at->x[row * at->columns + i] - at->means[row]) * at->scales[row];
 }
 
 static void weighted_products(const void *context, int64_t start, int64_t count, double *restrict out) {
@@ -130,27 +133,32 @@ static void column_gradients(const void *context, int64_t start, int64_t count, 
     for (int64_t i = 0; i < at->width; i++) out[r * at->width + i] = at->g[(start + r) * at->columns + i];
 }
 
-/* The gradients of a normalization, for groups of GROUP_ROWS rows. */
+/* out (n) = (a - h share) scale of a row, with a = g factor - mean and h = (x - shift) scale. */
+static void put_gradient(float *restrict out, const float *restrict g, const float *restrict x, const double *restrict factors,
+                         double shift, double scale, double mean, double share, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    double a = (double)g[i] * factors[i] - mean, h = ((double)x[i] - shift) * scale;
+    out[i] = narrow((a - h * share) * scale);
+  }
+}
+
+/* The gradients of a normalization, for groups of GROUP_ROWS rows; without means, zeros are subtracted, which change nothing. */
 static int normalize_gradient(const struct job *job, const double *means, const double *factors, const int64_t *sizes) {
+  static const double zeros[GROUP_ROWS];
   int64_t rows = sizes[0], n = sizes[1];
   for (int64_t group = job->start; group < job->stop; group++) {
     int64_t first = group * GROUP_ROWS, count = least(GROUP_ROWS, rows - first), place = first * n;
     const float *restrict g = (const float *)job->arrays[3] + place, *restrict x = (const float *)job->arrays[4] + place;
     const double *scales = (const double *)job->arrays[5] + first;
-    if (means) means = (const double *)job->arrays[6] + first;
+    const double *shifts = means ? means + first : zeros;
     for (int64_t r = 0; r < count; r++) {
-      float *restrict out = (float *)job->arrays[0] + place + r * n;
-      struct gradient at = {g + r * n, x + r * n, factors, scales + r, means ? means + r : 0, n, n};
+      struct gradient at = {g + r * n, x + r * n, factors, scales + r, shifts + r, n, n};
       double share = tree_sum(weighted_products, &at, n) / (double)n;
-      double mean = means ? tree_sum(weighted, &at, n) / (double)n : 0.0, scale = scales[r];
-      for (int64_t i = 0; i < n; i++) {
-        double a = (double)at.g[i] * factors[i];
-        if (means) a -= mean;
-        out[i] = narrow((a - normalized(&at, 0, i) * share) * scale);
-      }
+      double mean = means ? tree_sum(weighted, &at, n) / (double)n : 0.0;
+      put_gradient((float *)job->arrays[0] + place + r * n, at.g, at.x, factors, shifts[r], scales[r], mean, share, n);
     }
     for (int64_t i = 0; i < n; i += STRIP) {
-      struct gradient at = {g + i, x + i, factors, scales, means, n, least(STRIP, n - i)};
+      struct gradient at = {g + i, x + i, factors, scales, shifts, n, least(STRIP, n - i)};
       tree_sums(column_products, &at, count, at.width, (double *)job->arrays[1] + group * n + i);
       tree_sums(column_gradients, &at, count, at.width, (double *)job->arrays[2] + group * n + i);
     }

@@ -46,12 +46,22 @@ static inline double few_terms(const double *u, int64_t n) {
 static double fold(double *terms, int64_t n) {
   double others[BLOCK / 2 + WIDE], last[WIDE], *from = terms, *to = others;
   while (n > 2 * WIDE) {
-    int64_t half = n / 2;
-    n -= half;
-    to[n - 1] = from[n - 1]; /* the middle term of an odd number; else it is overwritten */
-    for (int64_t i = 0; i < half; i += WIDE) {
-      int64_t start = least(i, half - WIDE);
-      for (int j = 0; j < WIDE; j++) to[start + j] = from[start + j] + from[start + j + n];
+    int64_t half = n / 2, quarter = n / 4;
+    if (n % 4 == 0 && quarter >= WIDE) { /* two halvings at once */
+      for (int64_t i = 0; i < quarter; i += WIDE) {
+        const double *at = from + least(i, quarter - WIDE);
+        double *sums = to + least(i, quarter - WIDE);
+        for (int j = 0; j < WIDE; j++) sums[j] = (at[j] + at[j + half]) + (at[j + quarter] + at[j + quarter + half]);
+      }
+      n = quarter;
+    } else {
+      n -= half;
+      to[n - 1] = from[n - 1]; /* the middle term of an odd number; else it is overwritten */
+      for (int64_t i = 0; i < half; i += WIDE) {
+        const double *at = from + least(i, half - WIDE);
+        double *sums = to + least(i, half - WIDE);
+        for (int j = 0; j < WIDE; j++) sums[j] = at[j] + at[j + n];
+      }
     }
     double *swapped = from;
     from = to;
