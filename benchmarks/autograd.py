@@ -19,8 +19,8 @@ from types import SimpleNamespace
 from typing import Any
 
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent]  # "autograd" is a peer, not this file
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+for setting in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "SAMEBITS_THREADS"):
+    os.environ.setdefault(setting, "1")
 
 import numpy as np  # noqa: E402 - after the settings that it reads
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 SIZES = {"6x384": (6, 6, 384, 256, 4), "4x128": (4, 4, 128, 64, 12)}  # layers, heads, channels, context, batch
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "SAMEBITS_THREADS")
 SIDES = ("exact", "fast", "torch", "compiled")
 
 
@@ -266,7 +267,7 @@ def table(options: argparse.Namespace) -> None:
     print("| | threads | OPENBLAS_CORETYPE | " + " | ".join(SIDES) + " | exact / torch | fast / torch |")
     print("| --- | --- | --- | " + "---: | " * (len(SIDES) + 2))
     for what, size, threads, kind in itertools.product(("training", "writing"), options.sizes, options.threads, kinds):
-        blas = {"OPENBLAS_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "OPENBLAS_CORETYPE": kind}
+        blas = {**dict.fromkeys(THREADS, str(threads)), "OPENBLAS_CORETYPE": kind}
         found: dict[str, float] = {}
         # memory freed by one side would serve the next, so in training each has its own process, twice, in turns
         for name in [*SIDES, *SIDES[:3]] if what == "training" else ["all"]:
@@ -276,7 +277,7 @@ def table(options: argparse.Namespace) -> None:
     for size in options.sizes:
         found = {}
         for name in SIDES[:3]:
-            found |= child(["--measure", "memory", size, name, "0"], OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+            found |= child(["--measure", "memory", size, name, "0"], **dict.fromkeys(THREADS, "1"))
         print(f"| memory {size}, MB | 1 | | {row(found)} |", flush=True)
 
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
+for setting in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "SAMEBITS_THREADS"):
+    os.environ.setdefault(setting, "1")
 sys.path[:] = [
     path for path in sys.path if Path(path).resolve() != Path(__file__).parent
 ]  # "autograd" is a package, not this file
