@@ -12,12 +12,15 @@ import samebits
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(module.name for module in pkgutil.walk_packages(samebits.__path__, "samebits."))
+NUMBERS = ("samebits.autograd", "samebits.core", "samebits.kernels", "samebits.nn")  # the others do not depend on the NumPy
 CHAPTERS = sorted(
     path for path in [*ROOT.glob("docs/*.md"), *ROOT.glob("packages/*/README.md")] if ">>>" in path.read_text("utf-8")
 )
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name.startswith(NUMBERS) else pytest.mark.once) for name in MODULES]
+)
 def test_examples_of_a_module_run(name: str) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 

@@ -17,6 +17,9 @@ from samebits.core import Stream, blocks, compiled, current, elementary, grid, i
 from samebits.core.modes import EXACT
 from samebits.nn.scaled_dot_product import attend
 
+# what NumPy versions and kernels give with every NumPy, the golden digests show in every cell
+pytestmark = pytest.mark.once
+
 Array = NDArray[Any]
 Using = Callable[[str | None], Any]
 FORMULAS = {pair.name: pair for pair in compiled.pairs() if not pair.name.endswith("_float32")}
