@@ -10,7 +10,11 @@ settings.register_profile("same", derandomize=True, database=None, deadline=None
 settings.load_profile("same")
 
 
-REASONS = {"variants": "runs in the first and the last cell", "once": "runs in one cell of every Python"}
+REASONS = {
+    "variants": "runs in the first and the last cell",
+    "once": "runs in one cell of every Python",
+    "levels": "runs in the last cell",
+}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,8 +30,8 @@ def using() -> Using:
 
 
 HIGHEST = (kernels.levels() or kernels.LEVELS)[-1]
-# no other level computes in a cell, and no bit of theirs depends on its Python or NumPy: one cell of each Python is enough
-LEVELS = [pytest.param(one, marks=[] if one == HIGHEST else pytest.mark.once) for one in kernels.LEVELS]
+# no other level computes in a cell, and no bit of theirs depends on its Python or NumPy: one cell is enough
+LEVELS = [pytest.param(one, marks=[] if one == HIGHEST else pytest.mark.levels) for one in kernels.LEVELS]
 
 
 @pytest.fixture(params=LEVELS)
