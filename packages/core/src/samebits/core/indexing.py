@@ -22,7 +22,7 @@ from samebits.core.arithmetic import Float32, Int64
 from samebits.core.grid import rounded
 
 _RUN = 64
-_SPARE = 1024  # elements that the compiled version of `least` collects before it drops some
+_SPARE = 128  # elements that the compiled version of `least` collects before it drops some
 
 
 def argsort(x: npt.ArrayLike, /, axis: int | None = -1) -> Int64:

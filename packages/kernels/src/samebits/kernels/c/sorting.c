@@ -45,6 +45,13 @@ static void sort(uint64_t *items, uint64_t *other, int64_t *restrict places, int
   }
 }
 
+/* Whether one of x (n) may be at most an item. */
+static int any_below(const float *restrict x, int64_t n, uint64_t item) {
+  uint32_t most = (uint32_t)(item >> 32), any = 0;
+  for (int64_t i = 0; i < n; i++) any |= rank(x[i]) <= most;
+  return any != 0;
+}
+
 /* order (rows, count) int64 = the first indices of the order of x (rows, columns) float32, the least first, equal ones as they
  * come; memory (rows, 2, size) uint64; sizes: count, size, int64, where size is that of a row, or at least count + 1. A row's
  * elements are collected, and where there is no more memory for them, only the first are kept, and no greater ones collected.
@@ -55,16 +62,18 @@ int order_rows(const struct job *job) {
   if (n > UINT32_MAX) return 2;
   for (int64_t r = job->start; r < job->stop; r++) {
     int64_t *order = (int64_t *)job->arrays[0] + r * count, *places = (int64_t *)job->scratch, filled = 0;
-    uint64_t *items = (uint64_t *)job->arrays[1] + r * 2 * size, *other = items + size, below = UINT64_MAX;
+    uint64_t *items = (uint64_t *)job->arrays[1] + r * 2 * size, *other = items + size, last = UINT64_MAX;
     const float *x = (const float *)job->arrays[2] + r * n;
-    for (int64_t i = 0; i < n; i++) {
-      uint64_t item = (uint64_t)rank(x[i]) << 32 | (uint64_t)i;
-      if (item > below) continue;
-      items[filled++] = item;
-      if (filled == size && i + 1 < n) {
+    for (int64_t start = 0, stop; start < n; start = stop) {
+      stop = least(start + SHORT, n);
+      if (size < n && !any_below(x + start, stop - start, last)) continue;
+      for (int64_t i = start; i < stop; i++) {
+        uint64_t item = (uint64_t)rank(x[i]) << 32 | (uint64_t)i;
+        if (item <= last) items[filled++] = item;
+        if (filled < size || size == n) continue;
         sort(items, other, places, filled);
+        last = items[count - 1];
         filled = count;
-        below = items[count - 1];
       }
     }
     sort(items, other, places, filled);
