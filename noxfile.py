@@ -54,7 +54,8 @@ SCHEMAS = {
     "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
     "citation-file-format": "CITATION.cff",
 }
-ARITHMETIC = ("tests/test_golden.py", "tests/core", "tests/autograd", "tests/nn")  # the tests of what has compiled kernels
+PUBLISHED = ("tests/test_golden.py", "tests/lm/test_presets.py")  # the digests that every machine must give
+ARITHMETIC = (*PUBLISHED, "tests/core", "tests/autograd", "tests/nn")  # the tests of what has compiled kernels
 NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
 
 DIST = ROOT / "dist"
@@ -276,9 +277,11 @@ def tests(session: nox.Session, numpy: str) -> None:
     last, ends = (python, numpy) == CELLS[-1], (python, numpy) in {CELLS[0], CELLS[-1]}
     left = {"once": newest, "levels": last, "variants": ends}
     session.env["SAMEBITS_SKIP"] = " ".join(marker for marker, here in left.items() if not here)
-    if whole and newest:  # one cell of each Python also without compiled kernels
-        settings = {"SAMEBITS_KERNELS": "none", "SAMEBITS_SKIP": "variants" if last else "once variants"}
-        session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *ARITHMETIC, env=settings)
+    if (
+        whole and newest
+    ):  # also without compiled kernels: the digests in one cell of each Python, all of the arithmetic in the last
+        numpy_alone, settings = ARITHMETIC if last else PUBLISHED, {"SAMEBITS_KERNELS": "none", "SAMEBITS_SKIP": "variants"}
+        session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *numpy_alone, env=settings)
     try:
         session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
     finally:
@@ -345,7 +348,7 @@ def coverage(session: nox.Session) -> None:
             "-p",
             "no:cacheprovider",
         ]
-        if f"tests/{name}" in ARITHMETIC:  # the NumPy versions, which define the bits
+        if f"tests/{name}" in ARITHMETIC:  # twice, as its lines are NumPy versions of kernels, and what calls the kernels
             session.run(*command, "-m", "not variants", description.tests_of(name), env={"SAMEBITS_KERNELS": "none"})
             command.insert(2, "--append")
         session.run(*command, "-m", "not variants", description.tests_of(name))

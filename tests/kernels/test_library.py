@@ -60,6 +60,7 @@ def test_every_level_can_be_forced(copy: Path) -> None:
         assert library.choose({"SAMEBITS_KERNELS": level}, copy).level == level
 
 
+@pytest.mark.once
 def test_numpy_can_be_forced_and_gives_the_same_digest() -> None:
     here, numpy = probe(SAMEBITS_KERNELS=""), probe(SAMEBITS_KERNELS="none")
     assert numpy[0] == "NumPy: SAMEBITS_KERNELS=none"
@@ -114,12 +115,14 @@ def test_a_damaged_list_of_libraries_is_named(copy: Path, text: str) -> None:
     assert library.choose({}, copy).reason.startswith(f"{copy / 'libraries.json'} is damaged: ")
 
 
+@pytest.mark.once
 def test_core_works_where_the_package_is_not_installed(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['samebits.kernels'] = None\n")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     assert probe(PYTHONPATH=path) == ["NumPy: samebits-kernels is not installed", probe()[1]]
 
 
+@pytest.mark.once
 def test_threads_come_from_the_environment() -> None:
     if kernels.level() is None:
         pytest.skip(kernels.describe())

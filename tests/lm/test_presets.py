@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from samebits.drift import variants
 from samebits.lm import ConfigError, ModelConfig, TrainConfig, parameter_count, presets
 from samebits.lm.metrics import read_metrics
 from samebits.lm.run import open_run, start
@@ -114,6 +115,16 @@ def test_a_run_that_was_killed_gives_the_published_bits(tmp_path: Path) -> None:
     text = presets.sample(run.trainer.model, run.data.tokenizer)
     assert presets.digests(run.trainer.model, text) == presets.published(config)
     assert [record["step"] for record in read_metrics(tmp_path)] == list(range(config.steps + 1))
+
+
+@needs_corpora
+@pytest.mark.variants
+def test_every_level_of_the_kernels_and_numpy_alone_give_the_published_bits(tmp_path: Path) -> None:
+    show = f"import json; {TRAIN}; found = open_run(sys.argv[1]); text = presets.sample(found[0], found[2])"
+    program = show.replace("import start", "import open_run, start") + "; print(json.dumps(presets.digests(found[0], text)))"
+    runs = variants.run_variants(lambda one: ["-c", program, str(tmp_path / one.name)], variants.kernels())
+    expected = presets.published(presets.preset("micro"))
+    assert {one.variant.name: one.value or one.error for one in runs} == {one.name: expected for one in variants.kernels()}
 
 
 def test_the_digest_of_a_text_is_sha_256_of_its_utf_8() -> None:
