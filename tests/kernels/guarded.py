@@ -40,10 +40,10 @@ class Guarded:
         return copy
 
 
-def _guarded(self: kernel.Kernel, rows: int, columns: int, arrays: list[Any], group: int = 1, dtypes: int = 0) -> bool | None:
+def _guarded(self: kernel.Kernel, rows: int, columns: int, arrays: list[Any], *others: int) -> bool | None:
     for at_the_end in (True, False):
         copies = {id(x): Guarded(x.nbytes).array(x, at_the_end=at_the_end) for x in arrays}  # a result may be an argument
-        found = _call(self, rows, columns, [copies[id(x)] for x in arrays], group, dtypes)
+        found = _call(self, rows, columns, [copies[id(x)] for x in arrays], *others)
     for x in arrays:
         if x.flags.writeable:
             x[...] = copies[id(x)]

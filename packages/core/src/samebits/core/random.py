@@ -290,7 +290,7 @@ class Stream:
             return x.take(self.permutation(len(x)), axis=0)
         count = integer("permutation", "x", x, least=0)
         bits = max(1, count.bit_length() - 1)  # the compiled version sorts by them first
-        order, memory = np.empty(count, np.int64), np.empty(count + 2**bits, np.uint64)
+        order, memory = np.empty(count, np.int64), np.empty(count + (1 << bits), np.uint64)
         if compiled.run(_order, [order, memory], [], [self._position(), np.array(bits, np.int64)], work=(1, count)):
             self._words.advance(count)
         else:
