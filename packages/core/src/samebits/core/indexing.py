@@ -21,6 +21,8 @@ from samebits.core.arguments import axis_index, float_array, integer, integer_ar
 from samebits.core.arithmetic import Float32, Int64
 from samebits.core.grid import rounded
 
+__all__ = ["argsort", "bincount", "embedding_gradient", "least", "scatter_add", "segment_sum", "totals"]
+
 _RUN = 64
 _SPARE = 128  # elements that the compiled version of `least` collects before it drops some
 
