@@ -29,6 +29,7 @@ from samebits.core.nonfinite import refuse_non_finite, require_finite
 
 BITS = 26  # of the grids of both operands of a product: 52 together, of the 53 that float64 holds
 _PACKED_ROWS = 256  # with fewer rows at a time, GEMM would spend its time packing `b`
+_BATCH_BYTES = 2**20  # of matrices that are worked on together: they stay in a core's second-level cache
 _FEW_ROWS = 16  # up to so many, a compact `b` is widened part by part, each part while it is in the cache
 _ZERO = np.array(0, np.float32)
 
@@ -254,7 +255,7 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 
     if isinstance(b, Prepared) and b.values.dtype == np.float32:
         b = Prepared(b.values.astype(np.float64))
     most = blocks.PRODUCT_BYTES // 8
-    deep = most // (rows * (length + columns) + length * columns) + 1
+    deep = _BATCH_BYTES // 8 // (rows * (length + columns) + length * columns) + 1
     tall = max(_PACKED_ROWS, most // (length + columns))
     for i in range(0, batches, deep):
         right = b.values if isinstance(b, Prepared) else grid_vectors(b[i : i + deep], -2, BITS, "right")
