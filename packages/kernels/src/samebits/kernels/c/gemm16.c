@@ -1,0 +1,264 @@
+/* Products of float32 matrices on grids of 15 bits, summed as integers.
+ *
+ * K is cut into chunks of 256. In each, a row of a and a column of b are integers times a scale (gemm16.h), whose products have exact
+ * sums in int32. The results of the chunks are added in their order, in float64, and rounded once.
+ *
+ * b is packed first, in panels of 16 columns: panels (P, (K + 1) / 2, 16, 2) int16, [p][k / 2][j][k % 2] being column 16 p + j at k,
+ * and scales (chunks, 16 P) float64. The layout is that of all CPU levels. a is packed by the kernel that multiplies, a block of rows
+ * at a time. A tile of TALL rows and WIDE panels has its sums in registers (dot16.h).
+ */
+
+#include "dot16.h"
+#include "gemm16.h"
+
+enum {
+  GROUP = 48,                   /* rows packed together: whole tiles of every level, and whole panels */
+  ROWS = 96,                    /* at most so many, as their float64 sums have to stay in the first-level cache */
+  PAIRS = CHUNK / 2,
+  STRIP = CHUNK * PANEL / 4     /* elements of scratch for a chunk of 16 vectors in int16 */
+};
+
+static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+/* What `grid16` gives for zeros, of which there are as many as a chunk has. */
+static int no_row(int16_t *q, double *scale) {
+  for (int64_t i = 0; i < CHUNK; i++) q[i] = 0;
+  *scale = scale_of(-511);
+  return 0;
+}
+
+/* panels, scales = b (n, K) float32, of which a row is a column of the product; sizes: K, n, int64. A row of the job is a panel. */
+int pack16(const struct job *job) {
+  const int64_t *sizes = job->arrays[3];
+  int64_t length = sizes[0], n = sizes[1], pairs_each = parts_of(length, 2), panels = parts_of(n, PANEL);
+  int16_t *strip = (int16_t *)job->scratch;
+  for (int64_t p = job->start; p < job->stop; p++)
+    for (int64_t c = 0; c * CHUNK < length; c++) {
+      int64_t deep = least(CHUNK, length - c * CHUNK);
+      double *scales = (double *)job->arrays[1] + (c * panels + p) * PANEL;
+      for (int64_t j = 0; j < PANEL; j++) {
+        const float *x = (const float *)job->arrays[2] + (p * PANEL + j) * length + c * CHUNK;
+        int problem = p * PANEL + j < n ? grid16(strip + j * CHUNK, &scales[j], x, deep) : no_row(strip + j * CHUNK, &scales[j]);
+        if (problem) return problem;
+      }
+      int16_t *out = (int16_t *)job->arrays[0] + (p * pairs_each + c * PAIRS) * 2 * PANEL;
+      transpose_pairs(out, PANEL, strip, PAIRS, PANEL, parts_of(deep, 2));
+    }
+  return 0;
+}
+
+/* The same from b (K, n) float32. */
+int pack16_columns(const struct job *job) {
+  const int64_t *sizes = job->arrays[3];
+  int64_t length = sizes[0], n = sizes[1], pairs_each = parts_of(length, 2), panels = parts_of(n, PANEL);
+  for (int64_t c = 0; c * CHUNK < length; c++)
+    for (int64_t p = job->start; p < job->stop; p++) {
+      int16_t *out = (int16_t *)job->arrays[0] + (p * pairs_each + c * PAIRS) * 2 * PANEL;
+      const float *x = (const float *)job->arrays[2] + c * CHUNK * n + p * PANEL;
+      double *scales = (double *)job->arrays[1] + (c * panels + p) * PANEL;
+      int problem = grid16_columns(out, scales, x, least(CHUNK, length - c * CHUNK), n, n - p * PANEL);
+      if (problem) return problem;
+    }
+  return 0;
+}
+
+/* A block of packed rows, and what it is multiplied by. */
+struct block {
+  int64_t rows, capacity, length, n; /* capacity: rows there is memory for */
+  int64_t width;                     /* panels worked on together */
+  int16_t *a;                        /* (chunks, capacity, CHUNK) */
+  double *scales;                    /* (chunks, capacity) */
+  double *before;                    /* (rows, width * PANEL): the sums of earlier chunks */
+  const int16_t *panels;
+  const double *panel_scales;
+  const float *bias; /* (n) or null */
+  float *out;        /* (rows, n) */
+};
+
+/* sums (tall, wide * PANEL) int32 of rows that are CHUNK apart and panels that are `apart` pairs apart. */
+static inline __attribute__((always_inline)) void tile(int32_t *restrict out, const int16_t *restrict a, const int16_t *restrict b,
+                                                       int64_t apart, int64_t count, int tall, int wide, int fused) {
+  sums sum[TALL][FEW * PARTS];
+#pragma GCC unroll 16
+  for (int r = 0; r < tall; r++)
+#pragma GCC unroll 16
+    for (int v = 0; v < wide * PARTS; v++) sum[r][v] = no_sums();
+  for (int64_t k = 0; k < count; k++) {
+    pairs column[FEW * PARTS];
+#pragma GCC unroll 16
+    for (int v = 0; v < wide * PARTS; v++)
+      column[v] = load_pairs(b + (v / PARTS * apart + k) * 2 * PANEL + v % PARTS * (2 * PANEL / PARTS));
+#pragma GCC unroll 16
+    for (int r = 0; r < tall; r++) {
+      int32_t pair;
+      __builtin_memcpy(&pair, a + r * CHUNK + 2 * k, sizeof pair);
+      pairs row = spread(pair);
+#pragma GCC unroll 16
+      for (int v = 0; v < wide * PARTS; v++) sum[r][v] = dot(sum[r][v], row, column[v], fused);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < tall; r++)
+#pragma GCC unroll 16
+    for (int v = 0; v < wide * PARTS; v++) store_sums(out + (r * wide * PARTS + v) * (PANEL / PARTS), sum[r][v]);
+}
+
+typedef void tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide);
+
+/* `tile` for each height and width that there is: wide is 1, WIDE, or that of `width`. */
+static inline __attribute__((always_inline)) void any_tile(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart,
+                                                           int64_t count, int tall, int wide, int fused) {
+  if (wide == WIDE) {
+    if (tall == TALL) return tile(out, a, b, apart, count, TALL, WIDE, fused);
+    if (tall == 4 && TALL > 4) return tile(out, a, b, apart, count, TALL > 4 ? 4 : 1, WIDE, fused);
+    if (tall == 2) return tile(out, a, b, apart, count, 2, WIDE, fused);
+    return tile(out, a, b, apart, count, 1, WIDE, fused);
+  }
+  if (wide == FEW) return tile(out, a, b, apart, count, 1, FEW, fused);
+  if (wide == FEW / 2) return tile(out, a, b, apart, count, 2, FEW / 2, fused);
+  if (WIDE == 1) return;
+  if (tall == TALL) return tile(out, a, b, apart, count, TALL, 1, fused);
+  if (tall == 4 && TALL > 4) return tile(out, a, b, apart, count, TALL > 4 ? 4 : 1, 1, fused);
+  if (tall == 2) return tile(out, a, b, apart, count, 2, 1, fused);
+  return tile(out, a, b, apart, count, 1, 1, fused);
+}
+
+static void separate_tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide) {
+  any_tile(out, a, b, apart, count, tall, wide, 0);
+}
+
+static void fused_tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide) {
+  any_tile(out, a, b, apart, count, tall, wide, 1);
+}
+
+/* Whether products and their sum are one instruction: -1 not asked yet, as asking takes a microsecond and more in virtual machines. */
+static int is_fused = -1;
+
+/* Return whether this library fuses, from now on only if it is allowed. For tests. */
+int64_t fuse16(int64_t allowed) {
+  int found = allowed && has_fused();
+  __atomic_store_n(&is_fused, found, __ATOMIC_RELAXED);
+  return found;
+}
+
+static tiles *chosen_tiles(void) {
+  int found = __atomic_load_n(&is_fused, __ATOMIC_RELAXED);
+  return (found < 0 ? fuse16(1) : found) ? fused_tiles : separate_tiles;
+}
+
+/* Add the sums of chunk c, for one row and panel, to those before; of the last chunk, round. */
+static inline void settle(const struct block *block, const int32_t *sums_, int64_t row, int64_t panel, int64_t place, int64_t c) {
+  int64_t width = parts_of(block->n, PANEL) * PANEL, column = panel * PANEL;
+  doubles scale, before;
+  ints sum;
+  __builtin_memcpy(&sum, sums_, sizeof sum);
+  __builtin_memcpy(&scale, block->panel_scales + c * width + column, sizeof scale);
+  scale = __builtin_convertvector(sum, doubles) * (scale * block->scales[c * block->capacity + row]);
+  double *kept = block->before + (row * block->width + place) * PANEL;
+  if (c) {
+    __builtin_memcpy(&before, kept, sizeof before);
+    scale = before + scale;
+  }
+  if ((c + 1) * CHUNK < block->length) {
+    __builtin_memcpy(kept, &scale, sizeof scale);
+    return;
+  }
+  floats result = __builtin_convertvector(scale, floats) + 0.0f, bias;
+  float *out = block->out + row * block->n + column;
+  if (column + PANEL <= block->n) {
+    if (block->bias) {
+      __builtin_memcpy(&bias, block->bias + column, sizeof bias);
+      result += bias;
+    }
+    __builtin_memcpy(out, &result, sizeof result);
+  } else
+    for (int64_t j = 0; j < block->n - column; j++) out[j] = block->bias ? result[j] + block->bias[column + j] : result[j];
+}
+
+/* The rows of a tile, of which so many are left. */
+static inline int height(int64_t left) { return left >= TALL ? TALL : left == 1 ? 1 : left == 2 ? 2 : left <= 4 && TALL > 4 ? 4 : TALL; }
+
+/* The product of the block's rows and some panels. */
+static void multiply_block(const struct block *block, int64_t first, int64_t last) {
+  int32_t sum[(TALL * WIDE > FEW ? TALL * WIDE : FEW) * PANEL];
+  int64_t pairs_each = parts_of(block->length, 2), wide;
+  tiles *compute = chosen_tiles();
+  for (int64_t p = first; p < last; p += wide) {
+    wide = last - p >= block->width ? block->width : last - p >= WIDE ? WIDE : 1;
+    for (int64_t c = 0; c * CHUNK < block->length; c++) {
+      const int16_t *b = block->panels + (p * pairs_each + c * PAIRS) * 2 * PANEL;
+      int64_t count = least(PAIRS, pairs_each - c * PAIRS), tall;
+      for (int64_t row = 0; row < block->rows; row += tall) {
+        tall = height(block->rows - row);
+        compute(sum, block->a + (c * block->capacity + row) * CHUNK, b, pairs_each, count, (int)tall, (int)wide);
+        for (int64_t r = 0; r < least(tall, block->rows - row); r++)
+          for (int64_t v = 0; v < wide; v++) settle(block, sum + (r * wide + v) * PANEL, row + r, p + v, v, c);
+      }
+    }
+  }
+}
+
+/* Put the rows of the block, from the given one on, on grids; of a (K, m) if by columns, or else (m, K). */
+static int pack_block(const struct block *block, const float *a, int64_t first, int64_t m, int by_columns, int16_t *strip) {
+  for (int64_t c = 0; c * CHUNK < block->length; c++) {
+    int64_t deep = least(CHUNK, block->length - c * CHUNK);
+    int16_t *out = block->a + c * block->capacity * CHUNK;
+    double *scales = block->scales + c * block->capacity, some[PANEL];
+    for (int64_t r = 0; !by_columns && r < block->rows; r++) {
+      int problem = grid16(out + r * CHUNK, &scales[r], a + (first + r) * block->length + c * CHUNK, deep);
+      if (problem) return problem;
+    }
+    for (int64_t r = 0; by_columns && r < block->rows; r += PANEL) {
+      int64_t count = least(PANEL, block->rows - r);
+      int problem = grid16_columns(strip, some, a + c * CHUNK * m + first + r, deep, m, count);
+      if (problem) return problem;
+      for (int64_t j = 0; j < count; j++) scales[r + j] = some[j];
+      transpose_pairs(out + r * CHUNK, PAIRS, strip, PANEL, parts_of(deep, 8) * 4, count);
+    }
+  }
+  return 0;
+}
+
+/* The most rows of that length that scratch has memory for, in whole groups or tiles if it can be. */
+static int64_t capacity_of(int64_t length) {
+  int64_t each = parts_of(length, CHUNK) * (CHUNK / 4 + 1) + WIDE * PANEL, most = least((SCRATCH - STRIP - FEW * PANEL - 8) / each, ROWS);
+  int64_t whole = most >= GROUP ? GROUP : most >= TALL ? TALL : most >= 4 && TALL > 4 ? 4 : most >= 2 ? 2 : 1;
+  return most / whole * whole;
+}
+
+/* Rows start to stop of the product, panels first to last. */
+static inline __attribute__((always_inline)) int multiply(const struct job *job, const int64_t *sizes, const float *bias,
+                                                          int by_columns, int is_few) {
+  int64_t m = sizes[0], length = sizes[1], n = sizes[2], panels = parts_of(n, PANEL), chunks = parts_of(length, CHUNK);
+  int64_t first = is_few ? 0 : job->start, last = is_few ? m : job->stop, capacity = capacity_of(length);
+  if (!capacity) return 2;
+  for (int64_t j = 0; bias && j < n; j++)
+    if (!is_finite(bias[j])) return 1;
+  double *scratch = job->scratch + (-(uintptr_t)job->scratch / 8 & 7); /* whole cache lines */
+  int16_t *strip = (int16_t *)scratch, *a = strip + CHUNK * PANEL;
+  double *scales = (double *)(a + chunks * capacity * CHUNK), *before = scales + chunks * capacity;
+  struct block block = {0, capacity, length, n, 0, a, scales, before, job->arrays[bias ? 3 : 2], job->arrays[bias ? 4 : 3], bias, 0};
+  for (int64_t row = first; row < last; row += block.rows) {
+    block.rows = least(capacity, last - row);
+    block.width = block.rows == 1 ? FEW : block.rows == 2 ? FEW / 2 : WIDE;
+    block.out = (float *)job->arrays[0] + row * n;
+    int problem = pack_block(&block, job->arrays[1], row, m, by_columns, strip);
+    if (problem) return problem;
+    multiply_block(&block, is_few ? job->start : 0, is_few ? job->stop : panels);
+  }
+  return 0;
+}
+
+/* out (m, n) float32 = a (m, K) float32 times b, packed as panels and scales; sizes: m, K, n, int64. A row of the job is one of out;
+ * blocks of rows are best whole GROUPs. */
+int multiply16(const struct job *job) { return multiply(job, job->arrays[4], 0, 0, 0); }
+
+/* The same, then + bias (n) float32, which must be finite. */
+int multiply16_add(const struct job *job) { return multiply(job, job->arrays[5], job->arrays[2], 0, 0); }
+
+/* The same as multiply16, of a (K, m). */
+int multiply16_columns(const struct job *job) { return multiply(job, job->arrays[4], 0, 1, 0); }
+
+/* The same as multiply16 and multiply16_add, but a row of the job is a panel: for few rows of a, which every call packs. */
+int multiply16_few(const struct job *job) { return multiply(job, job->arrays[4], 0, 0, 1); }
+int multiply16_few_add(const struct job *job) { return multiply(job, job->arrays[5], job->arrays[2], 0, 1); }

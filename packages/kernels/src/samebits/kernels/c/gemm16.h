@@ -1,0 +1,163 @@
+/* Vectors on grids of 15 bits, as int16: one chunk of K at a time.
+ *
+ * A vector of at most CHUNK elements with the sum of squares S has e, the least integer with S (1 + 2^-11) < 4^e (all zeros: -511), the
+ * integers q = round-half-even(x 2^(15-e)), and the scale 2^(e-15). NumPy version: grid.grid_vectors, whose results are q 2^(e-15).
+ */
+#ifndef SAMEBITS_GEMM16_H
+#define SAMEBITS_GEMM16_H
+
+#include "grid.h"
+
+enum {
+  CHUNK = 256, /* part of the definition */
+  PANEL = 16,  /* columns that lie together */
+  BITS = 15
+};
+
+typedef float floats __attribute__((vector_size(4 * PANEL)));
+typedef int32_t ints __attribute__((vector_size(4 * PANEL)));
+typedef uint32_t words __attribute__((vector_size(4 * PANEL)));
+typedef double doubles __attribute__((vector_size(8 * PANEL)));
+typedef int32_t quad __attribute__((vector_size(16)));
+
+/* e of x (n), its elements so far apart; returns what a kernel returns. The sum of squares, which are exact, is summed to 2^-90 of
+ * itself, so that 2 is almost never. */
+static int exponent(const float *x, int64_t n, int64_t apart, int64_t *e) {
+  double sum = 0.0, rest = 0.0;
+  uint32_t any = 0;
+  for (int64_t i = 0; i < n; i++) any |= word32(x[i * apart]) << 1;
+  *e = -511;
+  if (!any) return 0;
+  for (int64_t i = 0; i < n; i++) {
+    double square = (double)x[i * apart] * (double)x[i * apart], next = sum + square, added = next - sum;
+    rest += (sum - (next - added)) + (square - added);
+    sum = next;
+  }
+  if (!(sum - sum == 0.0)) return 1;
+  int64_t bits = word(sum + rest), least_e = half_exponent(word(number(bits - 1) * (1.0 + 0x1p-11)));
+  *e = half_exponent(word(number(bits) * (1.0 + 0x1p-11)));
+  return least_e == *e && half_exponent(word(number(bits + 1) * (1.0 + 0x1p-11))) == *e ? 0 : 2;
+}
+
+/* Find e from a sum of at most CHUNK squares in float32, which is less than 2^-15 of itself off; 0 where that cannot decide. */
+static inline int estimate(float squares, int64_t *e) {
+  double v = (double)squares * (1.0 + 0x1p-11);
+  *e = half_exponent(word(v * (1.0 - 0x1p-15)));
+  return squares > 0x1p-120f && squares < 0x1p120f && *e == half_exponent(word(v * (1.0 + 0x1p-15)));
+}
+
+static inline double scale_of(int64_t e) { return number((e + 1023 - BITS) << 52); }
+
+/* Whether 2^(15-e) is no float32, as for numbers near the least. */
+static inline int is_tiny(int64_t e) { return e < BITS - 127; }
+static inline float factor_of(int64_t e) { return is_tiny(e) ? 0.0f : number32((uint32_t)(BITS - e + 127) << 23); }
+static inline int16_t tiny(float x, int64_t e) { return (int16_t)word((double)x * number((BITS - e + 1023) << 52) + 0x1.8p52); }
+
+/* 1.5 * 2^23: added to a number below 2^22, it rounds it to an integer, which is then in the low bits. */
+static const float ROUND = 12582912.0f;
+
+/* q (n), then 0 if n is odd, and scale, of x (n), contiguous; returns what a kernel returns. */
+static inline int grid16(int16_t *restrict q, double *restrict scale, const float *restrict x, int64_t n) {
+  floats lanes[2] = {{0}, {0}}, part[2];
+  int64_t whole = n / (2 * PANEL) * (2 * PANEL), e;
+  for (int64_t i = 0; i < whole; i += 2 * PANEL) {
+    __builtin_memcpy(part, x + i, sizeof part);
+    lanes[0] += part[0] * part[0];
+    lanes[1] += part[1] * part[1];
+  }
+  for (int64_t i = whole; i < n; i++) lanes[0][i % PANEL] += x[i] * x[i];
+  float last[PANEL];
+  lanes[0] += lanes[1];
+  __builtin_memcpy(last, lanes, sizeof last);
+  for (int half = PANEL / 2; half; half /= 2)
+    for (int j = 0; j < half; j++) last[j] += last[j + half];
+  if (!estimate(last[0], &e)) {
+    int problem = exponent(x, n, 1, &e);
+    if (problem) return problem;
+  }
+  float factor = factor_of(e);
+  *scale = scale_of(e);
+  for (int64_t i = 0; i < n; i++) q[i] = (int16_t)word32(x[i] * factor + ROUND);
+  for (int64_t i = 0; is_tiny(e) && i < n; i++) q[i] = tiny(x[i], e);
+  if (n % 2) q[n] = 0;
+  return 0;
+}
+
+/* Columns of x, of which there are so many, the others being zeros. */
+static inline __attribute__((always_inline)) floats row_of(const float *x, int64_t columns) {
+  floats row = {0};
+  if (columns == PANEL)
+    __builtin_memcpy(&row, x, sizeof row);
+  else
+    for (int64_t j = 0; j < columns; j++) row[j] = x[j];
+  return row;
+}
+
+/* The same of the columns of x (n, columns), at most PANEL, its rows so far apart: q ((n + 1) / 2, PANEL, 2) int16, scales (PANEL). */
+static inline __attribute__((always_inline)) int grid16_some(int16_t *restrict q, double *restrict scales, const float *restrict x,
+                                                             int64_t n, int64_t apart, int64_t columns) {
+  floats sum = {0};
+  int64_t e[PANEL];
+  float factor[PANEL];
+  for (int64_t i = 0; i < n; i++) {
+    floats row = row_of(x + i * apart, columns);
+    sum += row * row;
+  }
+  int is_any_tiny = 0;
+  for (int64_t j = 0; j < PANEL; j++) {
+    if (!estimate(sum[j], &e[j])) {
+      int problem = exponent(x + (j < columns ? j : 0), j < columns ? n : 0, apart, &e[j]);
+      if (problem) return problem;
+    }
+    factor[j] = factor_of(e[j]);
+    scales[j] = scale_of(e[j]);
+    is_any_tiny |= is_tiny(e[j]) && j < columns;
+  }
+  floats factors;
+  __builtin_memcpy(&factors, factor, sizeof factors);
+  for (int64_t i = 0; i < n; i += 2) {
+    words low = (words)(row_of(x + i * apart, columns) * factors + ROUND), high = {0};
+    if (i + 1 < n) high = (words)(row_of(x + (i + 1) * apart, columns) * factors + ROUND);
+    low = (low & 0xffff) | (high << 16);
+    __builtin_memcpy(q + i * PANEL, &low, sizeof low);
+  }
+  for (int64_t j = 0; is_any_tiny && j < columns; j++)
+    for (int64_t i = 0; is_tiny(e[j]) && i < n; i++) q[i / 2 * 2 * PANEL + 2 * j + i % 2] = tiny(x[i * apart + j], e[j]);
+  return 0;
+}
+
+static int grid16_columns(int16_t *restrict q, double *restrict scales, const float *restrict x, int64_t n, int64_t apart,
+                          int64_t columns) {
+  return columns >= PANEL ? grid16_some(q, scales, x, n, apart, PANEL) : grid16_some(q, scales, x, n, apart, columns);
+}
+
+/* out (n, m) = x (m, n)^T of pairs of int16; m is a multiple of 4; the rows of x and out are so many pairs apart. */
+static void transpose_pairs(int16_t *restrict out, int64_t out_apart, const int16_t *restrict x, int64_t x_apart, int64_t m,
+                            int64_t n) {
+  for (int64_t i = 0; i < m; i += 4) {
+    int64_t j = 0;
+    for (; j + 4 <= n; j += 4) {
+      quad a, b, c, d;
+      const int16_t *from = x + 2 * (i * x_apart + j);
+      int16_t *to = out + 2 * (j * out_apart + i);
+      __builtin_memcpy(&a, from, 16);
+      __builtin_memcpy(&b, from + 2 * x_apart, 16);
+      __builtin_memcpy(&c, from + 4 * x_apart, 16);
+      __builtin_memcpy(&d, from + 6 * x_apart, 16);
+      quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+      quad ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      a = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+      b = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+      c = __builtin_shufflevector(ef, gh, 0, 1, 4, 5);
+      d = __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
+      __builtin_memcpy(to, &a, 16);
+      __builtin_memcpy(to + 2 * out_apart, &b, 16);
+      __builtin_memcpy(to + 4 * out_apart, &c, 16);
+      __builtin_memcpy(to + 6 * out_apart, &d, 16);
+    }
+    for (; j < n; j++)
+      for (int64_t r = i; r < i + 4; r++) __builtin_memcpy(out + 2 * (j * out_apart + r), x + 2 * (r * x_apart + j), 4);
+  }
+}
+
+#endif
