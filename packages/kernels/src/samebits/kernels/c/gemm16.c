@@ -146,37 +146,62 @@ static tiles *chosen_tiles(void) {
   return (found < 0 ? fuse16(1) : found) ? fused_tiles : separate_tiles;
 }
 
-/* Add the sums of chunk c, for one row and panel, to those before; of the last chunk, round. */
-static inline void settle(const struct block *block, const int32_t *sums_, int64_t row, int64_t panel, int64_t place, int64_t c) {
-  int64_t width = parts_of(block->n, PANEL) * PANEL, column = panel * PANEL;
-  doubles scale, before;
-  ints sum;
-  __builtin_memcpy(&sum, sums_, sizeof sum);
-  __builtin_memcpy(&scale, block->panel_scales + c * width + column, sizeof scale);
-  scale = __builtin_convertvector(sum, doubles) * (scale * block->scales[c * block->capacity + row]);
-  double *kept = block->before + (row * block->width + place) * PANEL;
-  if (c) {
-    __builtin_memcpy(&before, kept, sizeof before);
-    scale = before + scale;
-  }
-  if ((c + 1) * CHUNK < block->length) {
-    __builtin_memcpy(kept, &scale, sizeof scale);
-    return;
-  }
-  floats result = __builtin_convertvector(scale, floats) + 0.0f, bias;
-  float *out = block->out + row * block->n + column;
-  if (column + PANEL <= block->n) {
-    if (block->bias) {
-      __builtin_memcpy(&bias, block->bias + column, sizeof bias);
-      result += bias;
+/* out = x, then + bias where there is one, for as many columns as there are. */
+static inline __attribute__((always_inline)) void write_out(float *restrict out, const floats *result, const float *bias,
+                                                            int64_t columns) {
+  floats x = *result, more;
+  if (columns >= PANEL) {
+    if (bias) {
+      __builtin_memcpy(&more, bias, sizeof more);
+      x += more;
     }
-    __builtin_memcpy(out, &result, sizeof result);
+    __builtin_memcpy(out, &x, sizeof x);
   } else
-    for (int64_t j = 0; j < block->n - column; j++) out[j] = block->bias ? result[j] + block->bias[column + j] : result[j];
+    for (int64_t j = 0; j < columns; j++) out[j] = bias ? x[j] + bias[j] : x[j];
+}
+
+/* Add a tile's sums, of chunk c, to those before; round those of the last chunk. The first row and panel; how many of each. */
+static inline __attribute__((always_inline)) void settle(const struct block *block, const int32_t *restrict sum, int64_t row,
+                                                         int64_t rows, int64_t p, int64_t wide, int64_t c, int is_first,
+                                                         int is_last) {
+  const double *restrict row_scales = block->scales + c * block->capacity + row;
+  const double *restrict scales = block->panel_scales + (c * parts_of(block->n, PANEL) + p) * PANEL;
+  double *restrict before = block->before + row * block->width * PANEL;
+  for (int64_t v = 0; v < wide; v++) {
+    int64_t column = (p + v) * PANEL;
+    doubles scale;
+    __builtin_memcpy(&scale, scales + v * PANEL, sizeof scale);
+    for (int64_t r = 0; r < rows; r++) {
+      double *kept = before + (r * block->width + v) * PANEL;
+      ints exact;
+      __builtin_memcpy(&exact, sum + (r * wide + v) * PANEL, sizeof exact);
+      doubles x = __builtin_convertvector(exact, doubles) * (scale * row_scales[r]), y;
+      if (!is_first) {
+        __builtin_memcpy(&y, kept, sizeof y);
+        x = y + x;
+      }
+      if (is_last) {
+        floats result = __builtin_convertvector(x, floats) + 0.0f;
+        write_out(block->out + (row + r) * block->n + column, &result, block->bias ? block->bias + column : 0, block->n - column);
+      } else
+        __builtin_memcpy(kept, &x, sizeof x);
+    }
+  }
+}
+
+static void settle_some(const struct block *block, const int32_t *sum, int64_t row, int64_t rows, int64_t p, int64_t wide,
+                        int64_t c) {
+  int is_last = (c + 1) * CHUNK >= block->length;
+  if (c)
+    is_last ? settle(block, sum, row, rows, p, wide, c, 0, 1) : settle(block, sum, row, rows, p, wide, c, 0, 0);
+  else
+    is_last ? settle(block, sum, row, rows, p, wide, c, 1, 1) : settle(block, sum, row, rows, p, wide, c, 1, 0);
 }
 
 /* The rows of a tile, of which so many are left. */
-static inline int height(int64_t left) { return left >= TALL ? TALL : left == 1 ? 1 : left == 2 ? 2 : left <= 4 && TALL > 4 ? 4 : TALL; }
+static inline int height(int64_t left) {
+  return left >= TALL ? TALL : left == 1 ? 1 : left == 2 ? 2 : left <= 4 && TALL > 4 ? 4 : TALL;
+}
 
 /* The product of the block's rows and some panels. */
 static void multiply_block(const struct block *block, int64_t first, int64_t last) {
@@ -191,29 +216,34 @@ static void multiply_block(const struct block *block, int64_t first, int64_t las
       for (int64_t row = 0; row < block->rows; row += tall) {
         tall = height(block->rows - row);
         compute(sum, block->a + (c * block->capacity + row) * CHUNK, b, pairs_each, count, (int)tall, (int)wide);
-        for (int64_t r = 0; r < least(tall, block->rows - row); r++)
-          for (int64_t v = 0; v < wide; v++) settle(block, sum + (r * wide + v) * PANEL, row + r, p + v, v, c);
+        settle_some(block, sum, row, least(tall, block->rows - row), p, wide, c);
       }
     }
   }
 }
 
-/* Put the rows of the block, from the given one on, on grids; of a (K, m) if by columns, or else (m, K). */
-static int pack_block(const struct block *block, const float *a, int64_t first, int64_t m, int by_columns, int16_t *strip) {
-  for (int64_t c = 0; c * CHUNK < block->length; c++) {
-    int64_t deep = least(CHUNK, block->length - c * CHUNK);
-    int16_t *out = block->a + c * block->capacity * CHUNK;
-    double *scales = block->scales + c * block->capacity, some[PANEL];
-    for (int64_t r = 0; !by_columns && r < block->rows; r++) {
-      int problem = grid16(out + r * CHUNK, &scales[r], a + (first + r) * block->length + c * CHUNK, deep);
+/* Put the rows of the block on grids; a is (rows, K). */
+static int pack_rows(const struct block *block, const float *a) {
+  for (int64_t r = 0; r < block->rows; r++)
+    for (int64_t c = 0; c * CHUNK < block->length; c++) {
+      int64_t place = c * block->capacity + r, deep = least(CHUNK, block->length - c * CHUNK);
+      int problem = grid16(block->a + place * CHUNK, &block->scales[place], a + r * block->length + c * CHUNK, deep);
       if (problem) return problem;
     }
-    for (int64_t r = 0; by_columns && r < block->rows; r += PANEL) {
-      int64_t count = least(PANEL, block->rows - r);
-      int problem = grid16_columns(strip, some, a + c * CHUNK * m + first + r, deep, m, count);
+  return 0;
+}
+
+/* The same of a (K, rows), whose rows are so far apart. */
+static int pack_columns(const struct block *block, const float *a, int64_t apart, int16_t *strip) {
+  for (int64_t c = 0; c * CHUNK < block->length; c++) {
+    int64_t deep = least(CHUNK, block->length - c * CHUNK);
+    for (int64_t r = 0; r < block->rows; r += PANEL) {
+      int64_t place = c * block->capacity + r, count = least(PANEL, block->rows - r);
+      double scales[PANEL];
+      int problem = grid16_columns(strip, scales, a + c * CHUNK * apart + r, deep, apart, count);
       if (problem) return problem;
-      for (int64_t j = 0; j < count; j++) scales[r + j] = some[j];
-      transpose_pairs(out + r * CHUNK, PAIRS, strip, PANEL, parts_of(deep, 8) * 4, count);
+      for (int64_t j = 0; j < count; j++) block->scales[place + j] = scales[j];
+      transpose_pairs(block->a + place * CHUNK, PAIRS, strip, PANEL, parts_of(deep, 8) * 4, count);
     }
   }
   return 0;
@@ -221,7 +251,8 @@ static int pack_block(const struct block *block, const float *a, int64_t first, 
 
 /* The most rows of that length that scratch has memory for, in whole groups or tiles if it can be. */
 static int64_t capacity_of(int64_t length) {
-  int64_t each = parts_of(length, CHUNK) * (CHUNK / 4 + 1) + WIDE * PANEL, most = least((SCRATCH - STRIP - FEW * PANEL - 8) / each, ROWS);
+  int64_t each = parts_of(length, CHUNK) * (CHUNK / 4 + 1) + WIDE * PANEL,
+          most = least((SCRATCH - STRIP - FEW * PANEL - 8) / each, ROWS);
   int64_t whole = most >= GROUP ? GROUP : most >= TALL ? TALL : most >= 4 && TALL > 4 ? 4 : most >= 2 ? 2 : 1;
   return most / whole * whole;
 }
@@ -237,12 +268,14 @@ static inline __attribute__((always_inline)) int multiply(const struct job *job,
   double *scratch = job->scratch + (-(uintptr_t)job->scratch / 8 & 7); /* whole cache lines */
   int16_t *strip = (int16_t *)scratch, *a = strip + CHUNK * PANEL;
   double *scales = (double *)(a + chunks * capacity * CHUNK), *before = scales + chunks * capacity;
-  struct block block = {0, capacity, length, n, 0, a, scales, before, job->arrays[bias ? 3 : 2], job->arrays[bias ? 4 : 3], bias, 0};
+  struct block block = {0,    capacity, length, n, 0, a, scales, before, job->arrays[bias ? 3 : 2], job->arrays[bias ? 4 : 3],
+                        bias, 0};
   for (int64_t row = first; row < last; row += block.rows) {
     block.rows = least(capacity, last - row);
     block.width = block.rows == 1 ? FEW : block.rows == 2 ? FEW / 2 : WIDE;
     block.out = (float *)job->arrays[0] + row * n;
-    int problem = pack_block(&block, job->arrays[1], row, m, by_columns, strip);
+    const float *x = job->arrays[1];
+    int problem = by_columns ? pack_columns(&block, x + row, m, strip) : pack_rows(&block, x + row * length);
     if (problem) return problem;
     multiply_block(&block, is_few ? job->start : 0, is_few ? job->stop : panels);
   }

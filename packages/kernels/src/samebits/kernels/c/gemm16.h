@@ -61,6 +61,8 @@ static inline int grid16(int16_t *restrict q, double *restrict scale, const floa
   floats lanes[2] = {{0}, {0}}, part[2];
   int64_t whole = n / (2 * PANEL) * (2 * PANEL), e;
   for (int64_t i = 0; i < whole; i += 2 * PANEL) {
+    __builtin_prefetch(x + i + CHUNK);
+    __builtin_prefetch(x + i + CHUNK + PANEL);
     __builtin_memcpy(part, x + i, sizeof part);
     lanes[0] += part[0] * part[0];
     lanes[1] += part[1] * part[1];
@@ -83,24 +85,24 @@ static inline int grid16(int16_t *restrict q, double *restrict scale, const floa
   return 0;
 }
 
-/* Columns of x, of which there are so many, the others being zeros. */
-static inline __attribute__((always_inline)) floats row_of(const float *x, int64_t columns) {
-  floats row = {0};
-  if (columns == PANEL)
-    __builtin_memcpy(&row, x, sizeof row);
-  else
-    for (int64_t j = 0; j < columns; j++) row[j] = x[j];
-  return row;
+/* row = x (columns), then zeros. */
+static inline __attribute__((always_inline)) void read_row(floats *row, const float *x, int64_t columns) {
+  if (columns == PANEL) {
+    __builtin_memcpy(row, x, sizeof *row);
+    return;
+  }
+  *row = (floats){0};
+  for (int64_t j = 0; j < columns; j++) (*row)[j] = x[j];
 }
 
 /* The same of the columns of x (n, columns), at most PANEL, its rows so far apart: q ((n + 1) / 2, PANEL, 2) int16, scales (PANEL). */
 static inline __attribute__((always_inline)) int grid16_some(int16_t *restrict q, double *restrict scales, const float *restrict x,
                                                              int64_t n, int64_t apart, int64_t columns) {
-  floats sum = {0};
+  floats sum = {0}, row, next;
   int64_t e[PANEL];
   float factor[PANEL];
   for (int64_t i = 0; i < n; i++) {
-    floats row = row_of(x + i * apart, columns);
+    read_row(&row, x + i * apart, columns);
     sum += row * row;
   }
   int is_any_tiny = 0;
@@ -116,8 +118,14 @@ static inline __attribute__((always_inline)) int grid16_some(int16_t *restrict q
   floats factors;
   __builtin_memcpy(&factors, factor, sizeof factors);
   for (int64_t i = 0; i < n; i += 2) {
-    words low = (words)(row_of(x + i * apart, columns) * factors + ROUND), high = {0};
-    if (i + 1 < n) high = (words)(row_of(x + (i + 1) * apart, columns) * factors + ROUND);
+    __builtin_prefetch(x + i * apart + PANEL);
+    __builtin_prefetch(x + (i + 1) * apart + PANEL);
+    read_row(&row, x + i * apart, columns);
+    words low = (words)(row * factors + ROUND), high = {0};
+    if (i + 1 < n) {
+      read_row(&next, x + (i + 1) * apart, columns);
+      high = (words)(next * factors + ROUND);
+    }
     low = (low & 0xffff) | (high << 16);
     __builtin_memcpy(q + i * PANEL, &low, sizeof low);
   }
