@@ -239,8 +239,8 @@ def test_threads_share_rows(name: str, level: str) -> None:
 
 
 def test_a_vector_too_long_for_scratch_is_for_numpy(level: str) -> None:
-    a, b = normal(3, 2**18), normal(1, 2**18, seed=1)
-    arrays = [np.empty((3, 1), F32), a, *pack(b, level), ints(3, 2**18, 1)]
+    a, b = normal(3, 2**19), normal(1, 2**19, seed=1)
+    arrays = [np.empty((3, 1), F32), a, *pack(b, level), ints(3, 2**19, 1)]
     assert not kernel("multiply16", level)(3, 1, arrays)
-    a, b = a[:, : 3 * 2**16], np.ascontiguousarray(b[:, : 3 * 2**16])
+    a, b = a[:, : 3 * 2**17], np.ascontiguousarray(b[:, : 3 * 2**17])
     assert same(multiply(a, b, level), product(a, b))

@@ -668,10 +668,10 @@ def test_attention_with_a_cache_is_that_of_numpy(level: str, using: Using) -> No
         same(using, level, compute)
 
     holds()
-    cache = nn.KeyValueCache(1, 1, 70_000, 1)  # more keys than a thread's scratch holds
-    long = np.ones((1, 1, 66_000, 1), np.float32)
+    cache = nn.KeyValueCache(1, 1, 140_000, 1)  # more keys than a thread's scratch holds
+    long = np.ones((1, 1, 132_000, 1), np.float32)
     offset = cache.append(long, long)
-    same(using, level, lambda: attend(long[:, :, -2:], cache.context(), offset + 65_998, 66_000))
+    same(using, level, lambda: attend(long[:, :, -2:], cache.context(), offset + 131_998, 132_000))
 
 
 def test_numpy_computes_with_numpy_scalars() -> None:

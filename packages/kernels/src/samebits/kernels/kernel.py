@@ -18,7 +18,7 @@ from samebits.kernels.pool import BLOCK, each_block
 
 __all__ = ["Kernel", "layout"]
 
-SCRATCH = 2**16
+SCRATCH = 2**17
 """Elements of a thread's scratch, as in c/kernels.h."""
 
 Array = npt.NDArray[Any]

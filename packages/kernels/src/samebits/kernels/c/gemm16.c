@@ -56,7 +56,9 @@ int pack16_columns(const struct job *job) {
       int16_t *out = (int16_t *)job->arrays[0] + (p * pairs_each + c * PAIRS) * 2 * PANEL;
       const float *x = (const float *)job->arrays[2] + c * CHUNK * n + p * PANEL;
       double *scales = (double *)job->arrays[1] + (c * panels + p) * PANEL;
-      int problem = grid16_columns(out, scales, x, least(CHUNK, length - c * CHUNK), n, n - p * PANEL);
+      int64_t deep = least(CHUNK, length - c * CHUNK), columns = n - p * PANEL;
+      if ((p - job->start) % 4 == 0) fetch(x, deep, n, least(columns, 4 * PANEL));
+      int problem = grid16_columns(out, scales, x, deep, n, columns);
       if (problem) return problem;
     }
   return 0;
@@ -237,6 +239,7 @@ static int pack_rows(const struct block *block, const float *a) {
 static int pack_columns(const struct block *block, const float *a, int64_t apart, int16_t *strip) {
   for (int64_t c = 0; c * CHUNK < block->length; c++) {
     int64_t deep = least(CHUNK, block->length - c * CHUNK);
+    fetch(a + c * CHUNK * apart, deep, apart, block->rows);
     for (int64_t r = 0; r < block->rows; r += PANEL) {
       int64_t place = c * block->capacity + r, count = least(PANEL, block->rows - r);
       double scales[PANEL];

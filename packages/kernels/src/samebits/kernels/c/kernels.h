@@ -19,7 +19,7 @@ struct job {
 
 enum {
   BLOCK = 256,    /* elements worked on together: they stay in the first-level cache */
-  SCRATCH = 1 << 16 /* kernel.py has the same number */
+  SCRATCH = 1 << 17 /* kernel.py has the same number */
 };
 
 static inline int64_t word(double x) {
