@@ -48,9 +48,6 @@ EXACT: dict[str, dict[str, str]] = {
     "core/linalg.py:multiply": {
         "np.matmul(a, b)": "operands on grids of 26 bits, or as the docstring of mixing says",
     },
-    "core/linalg.py:vecdot": {
-        "np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))": "operands on grids of 26 bits",
-    },
     "core/machine.py:check_arithmetic": {
         "left @ right": "integers",
         "left.astype(np.float64) @ right.astype(np.float64)": "the probe of exact products",

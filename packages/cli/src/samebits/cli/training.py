@@ -87,7 +87,7 @@ def _conclude(run: Run, seconds: float) -> int:
         for line in curve.sketch(list(zip([step for step, _ in training], smooth, strict=True))):
             console.print(escape(line), soft_wrap=True)
     drawn = _draw_curve(run, training, validation)
-    with numerics("exact" if run.config.numerics == "exact" else "fast"):
+    with numerics(run.config.numerics):
         text = presets.sample(run.trainer.model.eval(), run.data.tokenizer)
     console.print("\n[bold]sample[/bold]\n")
     write_text(text)

@@ -30,7 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PAIRS: dict[Callable[..., Any], list["Pair"]] = {}
 """The pairs by their NumPy versions, of which one may have compiled versions for several dtypes."""
 
-_INTEGERS = {"q": np.int64, "Q": np.uint64}
+_INTEGERS = {"h": np.int16, "q": np.int64, "Q": np.uint64}
 _ARRAY = {np.ndarray}
 _COPIED = 2**18  # bytes of an array that is not contiguous, copied at a time
 
@@ -59,19 +59,15 @@ class Pair:
         if not _ARRAY.issuperset(map(type, arrays)) and not all(isinstance(x, np.ndarray) for x in arrays):
             return False  # a NumPy scalar has no data of its own
         rows, columns = (len(xs[0]), xs[0].size // (len(xs[0]) or 1)) if work is None else work
-        if self._layout:
-            done = self.kernel(rows, columns, arrays, group, self._layout)
-            if done is not None:
-                return bool(done)
-        if any(x.dtype != dtype for x, dtype in zip(arrays, self.dtypes, strict=True)):
-            return False
-        if all(x.flags.c_contiguous for x in arrays):
-            return bool(self.kernel(rows, columns, arrays, group))
-        if work is None:
-            return self._by_blocks(outs, xs, shared, group)
-        if not all(out.flags.c_contiguous for out in outs):
-            return False
-        return bool(self.kernel(rows, columns, [*outs, *map(np.ascontiguousarray, [*xs, *shared])], group))
+        done = self.kernel(rows, columns, arrays, group, self._layout) if self._layout else None
+        if done is None and all(x.dtype == dtype for x, dtype in zip(arrays, self.dtypes, strict=True)):
+            if all(x.flags.c_contiguous for x in arrays):
+                done = self.kernel(rows, columns, arrays, group)
+            elif work is None:
+                done = self._by_blocks(outs, xs, shared, group)
+            elif all(out.flags.c_contiguous for out in outs):
+                done = self.kernel(rows, columns, [*outs, *map(np.ascontiguousarray, [*xs, *shared])], group)
+        return bool(done)
 
     def _by_blocks(self, outs: Sequence[Array], xs: Sequence[Array], shared: Sequence[Array], group: int) -> bool:
         """Copy arrays that are not C-contiguous, a block of their rows at a time."""
@@ -94,8 +90,8 @@ def pair(name: str, dtypes: str) -> Callable[[Function], Function]:
 
     Args:
         name: The name of the compiled function.
-        dtypes: The dtypes of results, arguments and shared arrays, by NumPy's characters: f float32, d float64, q int64,
-            Q uint64, ? bool.
+        dtypes: The dtypes of results, arguments and shared arrays, by NumPy's characters: f float32, d float64, h int16,
+            q int64, Q uint64, ? bool.
 
     Example:
         >>> @pair("no such kernel", "f f")
@@ -143,7 +139,13 @@ def run(
 
 
 def call(
-    function: Callable[..., Any], outs: Sequence[Array], xs: Sequence[Array], shared: Sequence[Array], work: Work | None = None
+    function: Callable[..., Any],
+    outs: Sequence[Array],
+    xs: Sequence[Array],
+    shared: Sequence[Array],
+    work: Work | None = None,
+    *,
+    group: int = 1,
 ) -> None:
     """Fill ``outs`` by the compiled version of a function, or by ``function(*outs, *xs, *shared)`` where `run` has none.
 
@@ -153,7 +155,7 @@ def call(
         array([-1., -1.])
     """
     for found in PAIRS.get(function, ()):
-        if found.kernel is not None and found(outs, xs, shared, 1, work):
+        if found.kernel is not None and found(outs, xs, shared, group, work):
             return
     with np.errstate(all="ignore"):
         function(*outs, *xs, *shared)

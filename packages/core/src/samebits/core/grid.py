@@ -104,13 +104,17 @@ def _grid_columns(values: Float64, x: Float32 | Float64, sizes: Int64) -> None:
     _put_on_grids(values, -2, int(sizes[2]))
 
 
+def exponents(matrices: Float64, axis: Literal[-2, -1]) -> Int64:
+    """Find the e of `grid_vectors` for each vector along ``axis`` of (batches, rows, columns); it keeps length 1."""
+    parts = _parts(matrices.shape)
+    return _checked_exponents(matrices, axis, parts, BUFFERS.take("part", matrices[parts[0]].shape))
+
+
 def _put_on_grids(matrices: Float64, axis: Literal[-2, -1], bits: int) -> None:
     """Put the rows or the columns of (batches, rows, columns) on grids, in place."""
     parts = _parts(matrices.shape)
     scratch = BUFFERS.take("part", matrices[parts[0]].shape)  # no later part is larger
-    squares = _squared_norms(matrices, axis, parts, scratch)
-    require_finite(squares)
-    constants = grid_constants(_exponents(squares, matrices, axis), bits)
+    constants = grid_constants(_checked_exponents(matrices, axis, parts, scratch), bits)
     for batch, row in parts:
         block = matrices[batch, row]
         # NumPy adds a block filled with the constants twice as fast as it broadcasts them
@@ -118,6 +122,13 @@ def _put_on_grids(matrices: Float64, axis: Literal[-2, -1], bits: int) -> None:
         np.copyto(filled, constants[batch, row] if axis == -1 else constants[batch])
         block += filled
         block -= filled
+
+
+def _checked_exponents(x: Float64, axis: int, parts: list[tuple[slice, slice]], scratch: Float64) -> Int64:
+    """Find the exponents of vectors; FloatingPointError if one is not finite."""
+    squares = _squared_norms(x, axis, parts, scratch)
+    require_finite(squares)
+    return _exponents(squares, x, axis)
 
 
 def _parts(shape: tuple[int, ...]) -> list[tuple[slice, slice]]:

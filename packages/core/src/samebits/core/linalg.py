@@ -14,6 +14,7 @@ products are symmetric to the last bit: x x^T is its own transpose, and (a b)^T 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -43,6 +44,19 @@ class Prepared:
     """
 
     values: Float64 | Float32  # (K, n)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(K, n)."""
+        return self.values.shape
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        return int(self.values.nbytes)
+
+
+Fill = Callable[[Float32, "Float32 | Prepared", Float32, "Float32 | None"], None]
 
 
 def prepare(b: ArrayLike, /) -> Prepared:
@@ -121,9 +135,7 @@ def matmul(a: ArrayLike, b: ArrayLike | Prepared, /, out: Float32 | None = None)
     array([[ 7., 10.],
            [15., 22.]], dtype=float32)
     """
-    a = float_array("matmul", "a", a)
-    b = b if isinstance(b, Prepared) else float_array("matmul", "b", b)
-    return _checked("matmul", a, b, out)
+    return matmul_by(_multiply, a, b, out)
 
 
 def linear(a: Float32, b: Float32 | Prepared, bias: Float32 | None = None, /) -> Float32:
@@ -135,14 +147,9 @@ def linear(a: Float32, b: Float32 | Prepared, bias: Float32 | None = None, /) ->
     >>> linear(np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32), np.array([0.5, 1], np.float32))
     array([[1.5, 2. ]], dtype=float32)
     """
-    result = np.empty((len(a), (b.values if isinstance(b, Prepared) else b).shape[1]), np.float32)
-    if _multiplied_few(a, b, result, bias):
-        return result
-    with np.errstate(all="ignore"):
-        if bias is not None:
-            require_finite(bias)
-        if result.size:
-            _multiply(a, b, result, bias)
+    result = np.empty((len(a), b.shape[1]), np.float32)
+    if not _multiplied_few(a, b, result, bias):
+        linear_by(_multiply, a, b, bias, result)
     return result
 
 
@@ -156,16 +163,7 @@ def dot(a: ArrayLike, b: ArrayLike, /) -> Float32:
     >>> dot(np.ones((2, 3), np.float32), np.ones((4, 3, 5), np.float32)).shape
     (2, 4, 5)
     """
-    a, b = float_array("dot", "a", a), float_array("dot", "b", b)
-    if b.ndim <= 2:
-        return _checked("dot", a, b, None)
-    _check_alignment("dot", a.shape, -1, b.shape, -2)
-    others = b.shape[:-2] + b.shape[-1:]
-    try:
-        product = _checked("dot", a, np.moveaxis(b, -2, 0).reshape(b.shape[-2], math.prod(others)), None)
-    except FloatingPointError:
-        refuse_non_finite("dot", a=a, b=b)
-    return product.reshape(a.shape[:-1] + others)
+    return dot_by(_multiply, a, b)
 
 
 def vecdot(a: ArrayLike, b: ArrayLike, /, axis: int = -1) -> Float32:
@@ -177,27 +175,66 @@ def vecdot(a: ArrayLike, b: ArrayLike, /, axis: int = -1) -> Float32:
     >>> vecdot(np.array([[1, 2], [3, 4]], np.float32), np.array([1, 10], np.float32))
     array([21., 43.], dtype=float32)
     """
+    return vecdot_by(operand, multiply, a, b, axis)
+
+
+# The same for any way to fill a result: fill(a, b, result, bias)
+
+
+def matmul_by(fill: Fill, a: ArrayLike, b: ArrayLike | Prepared, out: Float32 | None = None) -> Float32:
+    """`matmul`, computed by ``fill``."""
+    a = float_array("matmul", "a", a)
+    b = b if isinstance(b, Prepared) else float_array("matmul", "b", b)
+    return _checked("matmul", a, b, out, fill)
+
+
+def linear_by(fill: Fill, a: Float32, b: Float32 | Prepared, bias: Float32 | None, result: Float32) -> None:
+    """`linear` into a C-ordered result, computed by ``fill``."""
+    with np.errstate(all="ignore"):
+        if bias is not None:
+            require_finite(bias)
+        if result.size:
+            fill(a, b, result, bias)
+
+
+def dot_by(fill: Fill, a: ArrayLike, b: ArrayLike) -> Float32:
+    """`dot`, computed by ``fill``."""
+    a, b = float_array("dot", "a", a), float_array("dot", "b", b)
+    if b.ndim <= 2:
+        return _checked("dot", a, b, None, fill)
+    _check_alignment("dot", a.shape, -1, b.shape, -2)
+    others = b.shape[:-2] + b.shape[-1:]
+    try:
+        product = _checked("dot", a, np.moveaxis(b, -2, 0).reshape(b.shape[-2], math.prod(others)), None, fill)
+    except FloatingPointError:
+        refuse_non_finite("dot", a=a, b=b)
+    return product.reshape(a.shape[:-1] + others)
+
+
+def vecdot_by(
+    operand: Callable[[Float32], Float64], multiply: Callable[[Float64, Float64], Float64], a: ArrayLike, b: ArrayLike, axis: int
+) -> Float32:
+    """`vecdot`, computed by the two functions."""
     a, b = float_array("vecdot", "a", a), float_array("vecdot", "b", b)
     for name, x in (("a", a), ("b", b)):
         axis_index("vecdot", axis, x.ndim, name)
-    rows, columns = np.moveaxis(a, axis, -1)[..., None, :], np.moveaxis(b, axis, -1)[..., None]
+    rows, columns = np.moveaxis(a, axis, -1)[..., None, :], np.moveaxis(b, axis, -1)[..., None, :]
     _check_alignment("vecdot", a.shape, axis, b.shape, axis)
     result = np.zeros(_broadcast("vecdot", rows.shape[:-2], columns.shape[:-2]), np.float32)
     if result.size and rows.size:
         with np.errstate(all="ignore"):
             try:
-                left = grid_vectors(rows.reshape(1, -1, rows.shape[-1]), -1, BITS, "left")
-                right = grid_vectors(columns.reshape(1, -1, rows.shape[-1]), -1, BITS, "right")
+                left, right = operand(rows), operand(columns)
             except FloatingPointError:
                 refuse_non_finite("vecdot", a=a, b=b)
-            result[...] = np.matmul(left.reshape(rows.shape), right.reshape(columns.shape))[..., 0, 0]
+            result[...] = multiply(left, right.swapaxes(-1, -2))[..., 0, 0]
         result += _ZERO
     return result[()]
 
 
-def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | None) -> Float32:
+def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | None, fill: Fill) -> Float32:
     """Multiply float32 operands if their shapes match."""
-    shape_b = b.values.shape if isinstance(b, Prepared) else b.shape
+    shape_b = b.shape
     _check_alignment(function, a.shape, -1, shape_b, -2 if len(shape_b) > 1 else -1)
     shape = _broadcast(function, a.shape[:-2], shape_b[:-2]) + a.shape[-2:-1] + shape_b[1:][-1:]
     operands = {"a": a} if isinstance(b, Prepared) else {"a": a, "b": b}
@@ -207,7 +244,7 @@ def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | No
     elif result.size:
         with np.errstate(all="ignore"):
             try:
-                _multiply(a, b, result)
+                fill(a, b, result, None)
             except FloatingPointError:
                 refuse_non_finite(function, **operands)
     if out is None:
@@ -240,6 +277,8 @@ def _multiplied_few(a: Float32, b: Float32 | Prepared, result: Float32, bias: Fl
 
 def _multiply(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 | None = None) -> None:
     """Fill the C-ordered result by groups: as many rows, or whole matrices, as stay in the cache."""
+    if isinstance(b, Prepared) and b.values.dtype.kind != "f":
+        raise TypeError(f"matmul: b must be prepared in exact arithmetic, as it is active, got {b.values.dtype} values")
     if _multiplied_few(a, b, result):
         return
     a = np.atleast_2d(a)

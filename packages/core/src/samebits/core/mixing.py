@@ -11,6 +11,8 @@ How key j and value j are rounded depends on key j and value j alone, so a cache
 do not influence each other, and keys that a row does not see change nothing.
 """
 
+# ruff: noqa: PLR0917 - the arguments of kernels are positional
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +92,7 @@ def context(k: Float32, v: Float32) -> Context:
     """Make the context of k and v (B, G, S, D). FloatingPointError, without a message, if one is not finite."""
     values, exponents = np.empty(v.shape), np.empty(v.shape[:-1], np.int64)
     compiled.call(_split, [values, exponents], [v], [], _rows(v))
-    return Context(operand(k), values, _power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
+    return Context(operand(k), values, power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
 
 
 def append(kept: Context, k: Float32, v: Float32, before: Int64, after: Int64) -> None:
@@ -115,8 +117,8 @@ def _split(values: Float64, exponents: Int64, v: Float32) -> None:
     """v = 2^e u, with u on multiples of 2^-24 and |u| < 1."""
     top = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(np.float64)
     require_finite(top)
-    np.maximum((top.view(np.int64) >> np.int64(52)) - np.int64(1022), _LEAST_EXPONENT, out=exponents)  # |v| < 2^e
-    np.multiply(v, _power_of_two(-exponents)[..., None], out=values)
+    exponents[...] = exponents_above(top)
+    np.multiply(v, power_of_two(-exponents)[..., None], out=values)
     values += _VALUE_STEP
     values -= _VALUE_STEP
 
@@ -228,5 +230,12 @@ def exp_sums(x: Float64) -> tuple[Float64, Float64, Float64]:
     return shifts, rests + own, logs
 
 
-def _power_of_two(exponents: Int64) -> Float64:
+def exponents_above(sizes: Float64) -> Int64:
+    """Return the least e with size < 2^e, at least -150, for each size."""
+    exponents: Int64 = np.maximum((sizes.view(np.int64) >> np.int64(52)) - np.int64(1022), _LEAST_EXPONENT)
+    return exponents
+
+
+def power_of_two(exponents: Int64) -> Float64:
+    """Return 2^e for each e, from its bits."""
     return ((exponents + np.int64(1023)) << np.int64(52)).view(np.float64)

@@ -1,8 +1,9 @@
-"""Numerics: one interface to two arithmetics.
+"""Numerics: one interface to three arithmetics.
 
 A formula is written once, against the functions of `Numerics`, and runs in the active arithmetic:
 
 - ``exact`` (the default): float32 in and out, float64 inside kernels, the same bits everywhere;
+- ``int16``: the same, but products are exact sums of 16-bit integers (`int16`), quicker and rounded more coarsely;
 - ``fast``: plain NumPy and BLAS in float32 or float64, for speed and for gradient checks, without reproducible bits.
 
     with numerics("fast"):
@@ -15,7 +16,7 @@ else: packages above `core` call what `current` returns, and do not ask for its 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,6 +28,7 @@ from samebits.core import (
     exponential,
     fast,
     indexing,
+    int16,
     linalg,
     logarithm,
     mixing,
@@ -126,7 +128,7 @@ class Numerics:
         3.0
     """
 
-    name: Literal["exact", "fast"]
+    name: Literal["exact", "int16", "fast"]
     dtypes: tuple[type[np.floating[Any]], ...]
     """The dtypes of arrays this arithmetic takes."""
     working: Callable[[npt.DTypeLike], np.dtype[Any]]
@@ -321,6 +323,18 @@ EXACT = Numerics(
     rsqrt=elementary.rsqrt,
 )
 
+INT16 = replace(
+    EXACT,
+    name="int16",
+    products=Products(operand=int16.operand, multiply=int16.multiply, compact=int16.compact),
+    mixing=replace(EXACT.mixing, context=int16.context, append=int16.append, mix=int16.mix),
+    prepare=int16.prepare,
+    matmul=int16.matmul,
+    linear=int16.linear,
+    dot=int16.dot,
+    vecdot=int16.vecdot,
+)
+
 FAST = Numerics(
     name="fast",
     dtypes=(np.float32, np.float64),
@@ -378,7 +392,7 @@ FAST = Numerics(
     rsqrt=fast.rsqrt,
 )
 
-_ARITHMETICS = {"exact": EXACT, "fast": FAST}
+_ARITHMETICS = {"exact": EXACT, "int16": INT16, "fast": FAST}
 _CURRENT = Setting("numerics", EXACT)
 
 
@@ -393,20 +407,20 @@ def current() -> Numerics:
 
 
 @contextmanager
-def numerics(mode: Literal["exact", "fast"]) -> Iterator[Numerics]:
+def numerics(mode: Literal["exact", "int16", "fast"]) -> Iterator[Numerics]:
     """Make one arithmetic the active one in a ``with`` block, in this thread or task.
 
     A generator that yields inside the block suspends it, and does not end it: the caller computes in that arithmetic too,
     until the generator goes on. Put the block around the computation, not around the ``yield``.
 
     Args:
-        mode: ``"exact"`` or ``"fast"``.
+        mode: ``"exact"``, ``"int16"`` or ``"fast"``.
 
     Yields:
         The functions of that arithmetic.
 
     Raises:
-        ValueError: ``mode`` is neither.
+        ValueError: ``mode`` is none of these.
 
     Example:
         >>> import numpy as np
@@ -415,7 +429,7 @@ def numerics(mode: Literal["exact", "fast"]) -> Iterator[Numerics]:
         array([1., 1.])
     """
     if mode not in _ARITHMETICS:
-        raise ValueError(f"numerics: mode must be 'exact' or 'fast', got {mode!r}")
+        raise ValueError(f"numerics: mode must be 'exact', 'int16' or 'fast', got {mode!r}")
     choice = _CURRENT.set(_ARITHMETICS[mode])
     try:
         yield choice.value

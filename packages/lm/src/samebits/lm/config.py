@@ -14,7 +14,7 @@ What a setting is, and how its limits are checked, is in `schema`.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from samebits.core.files import require_file
 from samebits.core.records import RecordError, parse_toml, shown
@@ -196,7 +196,11 @@ class TrainConfig:
     checkpoint_every: Annotated[int, Setting("Steps between checkpoints; the last step always has one.", least=1)] = 250
     seed: Annotated[int, Setting("Seed of all random numbers.", least=0, below=2**63)] = 0
     numerics: Annotated[
-        str, Setting('"exact": the same bits on every machine; "fast": plain NumPy.', choices=("exact", "fast"))
+        Literal["exact", "int16", "fast"],
+        Setting(
+            '"exact": the same bits on every machine; "int16": likewise, with products of 16-bit integers; "fast": plain NumPy.',
+            choices=("exact", "int16", "fast"),
+        ),
     ] = "exact"
     model: ModelConfig = field(default_factory=ModelConfig)
 

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -86,7 +86,10 @@ def settings(config: type[Any]) -> dict[str, tuple[type, Any, Setting]]:
     """
     hints = get_type_hints(config, include_extras=True)
     annotated = {f.name: (get_args(hints[f.name]), f.default) for f in dataclasses.fields(config) if _is_setting(hints[f.name])}
-    return {name: (parts[0], default, parts[1]) for name, (parts, default) in annotated.items()}
+    return {
+        name: (str if get_origin(parts[0]) is Literal else parts[0], default, parts[1])
+        for name, (parts, default) in annotated.items()
+    }
 
 
 def table(config: type[Any]) -> str:

@@ -208,7 +208,7 @@ class Trainer:
         self.model.train()
         if self._metrics is not None:
             cut_metrics(self._metrics, self.step)
-        with numerics("exact" if config.numerics == "exact" else "fast"), deferred_interrupt() as interrupted:
+        with numerics(config.numerics), deferred_interrupt() as interrupted:
             if self.step == 0 and self.windows:
                 self._record({"step": 0, **self._evaluate()})
             while self.step < config.steps and not interrupted():

@@ -131,7 +131,7 @@ class _Weight:
     prepared: Prepared | None = None
 
 
-_weights: dict[tuple[int, ...], _Weight] = {}
+_weights: dict[tuple[int | str, ...], _Weight] = {}
 
 
 def _prepared(numerics: Numerics, weights: Sequence[Array], *, transposed: bool) -> Prepared | None:
@@ -142,9 +142,9 @@ def _prepared(numerics: Numerics, weights: Sequence[Array], *, transposed: bool)
     compact = numerics.products.compact
     if compact is None:
         return None
-    key = (*map(id, weights), int(transposed))
+    key = (*map(id, weights), numerics.name, transposed)
     entry, stamps = _weights.get(key), [edits.stamp_of(weight) for weight in weights]
-    if entry is None or entry.stamps != stamps or any([a() is not b for a, b in zip(entry.arrays, weights, strict=True)]):
+    if entry is None or entry.stamps != stamps or any(a() is not b for a, b in zip(entry.arrays, weights, strict=True)):
         references = tuple([weakref.ref(weight, lambda gone: _forget(key, gone)) for weight in weights])
         _weights[key] = _Weight(references, stamps)
         return None
@@ -163,7 +163,7 @@ def _right_operand(numerics: Numerics, weight: Array, *, transposed: bool) -> Ar
     return found or (weight.T if transposed else weight)
 
 
-def _forget(key: tuple[int, ...], gone: weakref.ref[Array]) -> None:
+def _forget(key: tuple[int | str, ...], gone: weakref.ref[Array]) -> None:
     """Remove the entry of a deleted array, unless other arrays have replaced its own."""
     entry = _weights.get(key)
     if entry is not None and any(array is gone for array in entry.arrays):
@@ -172,7 +172,7 @@ def _forget(key: tuple[int, ...], gone: weakref.ref[Array]) -> None:
 
 def kept_bytes() -> int:
     """Return the size of the cache in bytes."""
-    return sum([entry.prepared.values.nbytes for entry in list(_weights.values()) if entry.prepared is not None])
+    return sum([entry.prepared.nbytes for entry in list(_weights.values()) if entry.prepared is not None])
 
 
 class Linear(Module):

@@ -9,6 +9,8 @@ many keys come later, nor on other rows or sequences. So a prompt has the same b
 by token. `samebits.core.mixing` explains the exact weighted sums.
 """
 
+# ruff: noqa: PLR0917 - the arguments of kernels are positional
+
 import itertools
 import math
 from collections.abc import Iterator
