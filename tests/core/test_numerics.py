@@ -54,7 +54,7 @@ def test_other_threads_are_not_touched() -> None:
 
 
 def test_an_unknown_arithmetic_is_refused() -> None:
-    with pytest.raises(ValueError, match="numerics: mode must be 'exact' or 'fast', got 'quick'"), numerics("quick"):
+    with pytest.raises(ValueError, match="numerics: mode must be 'exact', 'int16' or 'fast', got 'quick'"), numerics("quick"):
         pass
 
 

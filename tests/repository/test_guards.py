@@ -14,7 +14,7 @@ from tools.tree import Description
 ROOT = Path(__file__).parents[2]
 PACKAGES = Description.read(ROOT / "tools/tree/technologies.toml", ROOT).packages
 FAST = "core/fast.py"  # the one module that computes as plain NumPy does
-OURS = {"core", "reductions", "linalg", "fast", "indexing", "ops", "kernels", "numerics", "current()"}
+OURS = {"core", "reductions", "linalg", "int16", "fast", "indexing", "ops", "kernels", "numerics", "current()"}
 REDUCTIONS = {"sum", "mean", "var", "std", "prod", "cumsum", "cumprod", "dot", "trace"}
 UFUNC_METHODS = {"reduce", "reduceat", "accumulate", "at"}
 ORDERLESS = {"np.maximum", "np.minimum", "np.logical_and", "np.logical_or"}  # the result is the same in any order
@@ -38,6 +38,17 @@ EXACT: dict[str, dict[str, str]] = {
     "core/indexing.py:_sums": {
         "np.add.accumulate(runs)": "integers",
         "runs.sum()": "integers",
+    },
+    "core/int16.py:_multiply_panels": {
+        "np.matmul(left[:, chunk], right[chunk])": "integers of 15 bits, sums below 2^31",
+    },
+    "core/int16.py:mix": {
+        "np.matmul(part, np.ones((part.shape[-1], 1)))": "multiples of 2^-36 with a sum below 2^17",
+        "np.matmul(part, seen.values[..., chunk, :])": "integers of 15 bits, sums below 2^31",
+    },
+    "core/int16.py:multiply": {
+        "np.matmul(a[..., first], b[..., first, :])": "operands on grids of 15 bits",
+        "np.matmul(a[..., chunk], b[..., chunk, :])": "operands on grids of 15 bits",
     },
     "core/linalg.py:_multiply": {
         "np.matmul(left, right, out=BUFFERS.take('product', block.shape))": "operands on grids of 26 bits",

@@ -42,6 +42,7 @@ WIDTH = 16
 
 _HALF = np.array(1.5 * 2.0**52)  # adding and subtracting it rounds to integers
 _MARGIN = np.array(1 + 2.0**-11)
+_UNITS = np.array(2.0**15)  # of values and weights
 _ZERO = np.array(0, np.float32)
 _GROUP = 12  # rows that the compiled version multiplies together
 
@@ -273,11 +274,11 @@ def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float6
         peaks = np.take_along_axis(peaks, place[:, None], axis=-1)  # (b, g, rows); where a row sees none, its weights are 0
         bounds = mixing.power_of_two(mixing.exponents_above(sums * _MARGIN))
         bounds.reshape(*peaks.shape[:2], -1, peaks.shape[2])[...] *= peaks[:, :, None]
-        part = part * (size * np.float64(2.0**BITS))[..., None, :]
+        part = part * (size * _UNITS)[..., None, :]
         part /= bounds
         part += _HALF
         part -= _HALF
         product = np.matmul(part, seen.values[..., chunk, :])
-        product *= bounds * np.float64(2.0 ** (-2 * BITS))
+        product *= bounds / (_UNITS * _UNITS)
         result += product
     return result
