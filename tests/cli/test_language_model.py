@@ -94,7 +94,7 @@ def test_resume_continues_the_newest_run_and_ends_with_the_same_bits() -> None:
     assert done.exit_code == 0 and "runs/small-2" in done.output
     assert (cut / "checkpoint.safetensors").read_bytes() == whole
     assert "resuming after step 8" in run("train", "--resume", "--out", "runs/small").output
-    done = run("train", "small.toml", "--resume", "--fast")
+    done = run("train", "small.toml", "--resume", "--numerics", "fast")
     assert done.exit_code == 2 and "numerics is 'exact', this run's is 'fast'" in done.output
 
 
@@ -123,7 +123,7 @@ def test_train_notes_the_files_left_out_of_the_data() -> None:
 
 
 def test_a_run_keeps_its_fast_arithmetic() -> None:
-    assert "fast arithmetic" in run("train", "small.toml", "--fast").output
+    assert "fast arithmetic" in run("train", "small.toml", "--numerics", "fast").output
     assert 'numerics = "fast"' in run("info", "runs/small").output
 
 
@@ -137,7 +137,9 @@ def test_generate_gives_the_same_text_for_the_same_seed() -> None:
     )
     stopped = run("generate", "runs/small", "--prompt", "the ", "--tokens", "40", "--seed", "1", "--stop", first.output[20:22])
     assert stopped.output.rstrip("\n") == first.output[: 4 + first.output[4:].index(first.output[20:22])].rstrip("\n")
-    assert run("generate", "runs/small", "--tokens", "5", "--fast", "--temperature", "0", "--top-k", "3").exit_code == 0
+    assert (
+        run("generate", "runs/small", "--tokens", "5", "--numerics", "fast", "--temperature", "0", "--top-k", "3").exit_code == 0
+    )
 
 
 def test_eval_measures_the_validation_text_or_another() -> None:

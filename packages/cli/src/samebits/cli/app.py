@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from samebits.cli.drift_output import RichOutput
 from samebits.cli.terminal import console, reported_errors
-from samebits.core import check_arithmetic, describe_machine, restore_arithmetic
+from samebits.core import Mode, check_arithmetic, describe_machine, restore_arithmetic
 from samebits.core.compiled import describe as describe_kernels
 from samebits.core.selftest import run_selftest
 from samebits.drift.command import DESCRIPTION, HELP, Options, run_command
@@ -25,7 +25,14 @@ app = typer.Typer(
 PRESETS = "A configuration that comes with samebits: tiny (the default), micro, nanogpt-cpu, shakespeare or python."
 
 SPECIAL = Literal["refuse", "allow", "text"]
-FAST = Annotated[bool, typer.Option("--fast", help="Use plain NumPy arithmetic: faster, with other bits on every machine.")]
+NUMERICS = Annotated[
+    Mode | None,
+    typer.Option(
+        "--numerics",
+        help="The arithmetic: exact; int16, with coarser products; or fast, plain NumPy, with other bits on every machine. "
+        "By default that of the configuration or of the run; exact to generate and evaluate with a fast run.",
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
 RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint file.")]
 
@@ -102,7 +109,7 @@ def train(
     config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="A TOML file of settings; see docs/lm.md.")] = None,
     *,
     preset: Annotated[str | None, typer.Option(help=PRESETS)] = None,
-    fast: FAST = False,
+    arithmetic: NUMERICS = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
     init_from: Annotated[
         Path | None,
@@ -121,7 +128,7 @@ def train(
     with reported_errors():
         from samebits.cli.training import train_model
 
-        raise typer.Exit(train_model(config, preset=preset, fast=fast, resume=resume, init_from=init_from, out=out))
+        raise typer.Exit(train_model(config, preset=preset, arithmetic=arithmetic, resume=resume, init_from=init_from, out=out))
 
 
 @app.command()
@@ -144,7 +151,7 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be repeated.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")] = 0,
     special: Annotated[SPECIAL, typer.Option(help="How to read names of special tokens in the prompt.")] = "refuse",
-    fast: FAST = False,
+    arithmetic: NUMERICS = None,
 ) -> None:
     """Continue a prompt with a trained model. The same seed gives the same text on every machine."""
     with reported_errors():
@@ -153,7 +160,7 @@ def generate(
 
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
         status = print_continuation(
-            run, prompt, tokens=tokens, sampling=sampling, stop=stop or [], seed=seed, fast=fast, special=special
+            run, prompt, tokens=tokens, sampling=sampling, stop=stop or [], seed=seed, arithmetic=arithmetic, special=special
         )
         raise typer.Exit(status)
 
@@ -169,13 +176,13 @@ def evaluate(
     special: Annotated[
         SPECIAL | None, typer.Option(help="How to read names of special tokens in --data, by default as the run does.")
     ] = None,
-    fast: FAST = False,
+    arithmetic: NUMERICS = None,
 ) -> None:
     """Print how well a trained model predicts its validation text: loss, perplexity, bits per byte."""
     with reported_errors():
         from samebits.cli.evaluation import print_evaluation
 
-        raise typer.Exit(print_evaluation(run, data=data, windows=windows, fast=fast, special=special))
+        raise typer.Exit(print_evaluation(run, data=data, windows=windows, arithmetic=arithmetic, special=special))
 
 
 @app.command()

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from rich.markup import escape
 
+from samebits.cli.run_folders import reproducible
 from samebits.cli.terminal import console, noted_warnings
-from samebits.core import numerics
+from samebits.core import Mode, numerics
 from samebits.lm import byte_lengths, checkpoint, evaluate, flops_per_token, load_model, open_run
 from samebits.lm.data import Data, collect, encoded
 from samebits.lm.data import windows as spread
@@ -17,7 +18,7 @@ from samebits.lm.training import saved_step
 __all__ = ["print_checkpoint", "print_evaluation"]
 
 
-def print_evaluation(source: Path, *, data: str | None, windows: int, fast: bool, special: str | None) -> int:
+def print_evaluation(source: Path, *, data: str | None, windows: int, arithmetic: Mode | None, special: str | None) -> int:
     """Print loss, perplexity and bits per byte on the validation text or another; returns the exit status."""
     with noted_warnings():
         model, config, tokenizer = open_run(source)
@@ -27,7 +28,7 @@ def print_evaluation(source: Path, *, data: str | None, windows: int, fast: bool
     else:
         with noted_warnings():
             ids = np.concatenate(list(encoded(tokenizer, collect(data, config.undecodable), config)))
-    with numerics("fast" if fast else "exact"):
+    with numerics(arithmetic or reproducible(config)):
         found = evaluate(model, spread(ids, config), byte_lengths(tokenizer))
     console.print(f"loss           {found.loss:.6f} nats per token\nperplexity     {found.perplexity:.4f}")
     if found.bits_per_byte is not None:

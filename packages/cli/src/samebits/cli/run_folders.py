@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from samebits.core import Mode
 from samebits.lm import TrainConfig, presets
 from samebits.lm.run import CONFIG
 from samebits.lm.training import CHECKPOINT
 
-__all__ = ["choose_run"]
+__all__ = ["choose_run", "reproducible"]
 
 RUNS = Path("runs")
 
 
 def choose_run(
-    config: Path | None, preset: str | None, *, fast: bool, resume: bool, out: Path | None
+    config: Path | None, preset: str | None, *, arithmetic: Mode | None, resume: bool, out: Path | None
 ) -> tuple[Path, TrainConfig]:
     """The folder and the configuration that the options of ``samebits train`` select.
 
@@ -39,7 +40,12 @@ def choose_run(
         chosen = TrainConfig.read(folder / CONFIG)
     else:
         chosen = _read(config) if config else presets.preset(preset or presets.DEFAULT)
-    return folder, replace(chosen, numerics="fast") if fast else chosen
+    return folder, replace(chosen, numerics=arithmetic) if arithmetic else chosen
+
+
+def reproducible(config: TrainConfig) -> Mode:
+    """The arithmetic of a run, or exact arithmetic where that has other bits on every machine."""
+    return "exact" if config.numerics == "fast" else config.numerics
 
 
 def _read(config: Path) -> TrainConfig:

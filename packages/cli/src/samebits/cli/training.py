@@ -14,7 +14,7 @@ from samebits.cli.memory import keep_freed_pages
 from samebits.cli.run_folders import choose_run
 from samebits.cli.terminal import console, noted_warnings, write_text
 from samebits.cli.training_progress import shown_progress
-from samebits.core import numerics
+from samebits.core import Mode, numerics
 from samebits.lm import Interrupted, TrainConfig, presets, start
 from samebits.lm.metrics import read_metrics
 from samebits.lm.run import INITIAL, Run
@@ -24,13 +24,13 @@ __all__ = ["train_model"]
 
 
 def train_model(
-    config: Path | None, *, preset: str | None, fast: bool, resume: bool, init_from: Path | None, out: Path | None
+    config: Path | None, *, preset: str | None, arithmetic: Mode | None, resume: bool, init_from: Path | None, out: Path | None
 ) -> int:
     """Train a model, print its loss curve and a sample, and compare its bits with the published ones; returns the exit status."""
     keep_freed_pages()
     if resume and init_from:
         raise ValueError("train: --init-from starts a new run, --resume continues one; leave out either")
-    folder, chosen = choose_run(config, preset, fast=fast, resume=resume, out=out)
+    folder, chosen = choose_run(config, preset, arithmetic=arithmetic, resume=resume, out=out)
     with locked(folder):
         return _train(folder, chosen, init_from)
 

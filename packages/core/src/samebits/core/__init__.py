@@ -28,7 +28,7 @@ from samebits.core.machine import (
     restore_arithmetic,
 )
 from samebits.core.mixing import Context
-from samebits.core.modes import ColumnSums, Kernels, Numerics, current, numerics
+from samebits.core.modes import ColumnSums, Kernels, Mode, Numerics, current, numerics
 from samebits.core.nonfinite import refuse_non_finite, refuse_rows
 from samebits.core.random import Stream, require_stream
 from samebits.core.reductions import cumsum, logsumexp, max, mean, min, norm, std, sum, var  # noqa: A004
@@ -41,6 +41,7 @@ __all__ = [
     "Kernels",
     "Machine",
     "MachineError",
+    "Mode",
     "Numerics",
     "Prepared",
     "Stream",

@@ -39,12 +39,16 @@ from samebits.core import (
 )
 from samebits.core.settings import Setting
 
-__all__ = ["ColumnSums", "Kernels", "Mixing", "Numerics", "Products", "current", "numerics"]
+__all__ = ["ColumnSums", "Kernels", "Mixing", "Mode", "Numerics", "Products", "current", "numerics"]
 
 Array = npt.NDArray[Any]
 Function = Callable[..., Array]
 Formula = Callable[..., object]
 Kernel = Callable[[Array, Array], object]
+
+
+Mode = Literal["exact", "int16", "fast"]
+"""The name of an arithmetic."""
 
 
 def _float64(_: npt.DTypeLike) -> np.dtype[Any]:
@@ -128,7 +132,7 @@ class Numerics:
         3.0
     """
 
-    name: Literal["exact", "int16", "fast"]
+    name: Mode
     dtypes: tuple[type[np.floating[Any]], ...]
     """The dtypes of arrays this arithmetic takes."""
     working: Callable[[npt.DTypeLike], np.dtype[Any]]
@@ -407,7 +411,7 @@ def current() -> Numerics:
 
 
 @contextmanager
-def numerics(mode: Literal["exact", "int16", "fast"]) -> Iterator[Numerics]:
+def numerics(mode: Mode) -> Iterator[Numerics]:
     """Make one arithmetic the active one in a ``with`` block, in this thread or task.
 
     A generator that yields inside the block suspends it, and does not end it: the caller computes in that arithmetic too,

@@ -14,8 +14,9 @@ What a setting is, and how its limits are checked, is in `schema`.
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
+from samebits.core import Mode
 from samebits.core.files import require_file
 from samebits.core.records import RecordError, parse_toml, shown
 from samebits.lm.schema import ConfigError, Setting, check, from_values, toml_lines
@@ -196,7 +197,7 @@ class TrainConfig:
     checkpoint_every: Annotated[int, Setting("Steps between checkpoints; the last step always has one.", least=1)] = 250
     seed: Annotated[int, Setting("Seed of all random numbers.", least=0, below=2**63)] = 0
     numerics: Annotated[
-        Literal["exact", "int16", "fast"],
+        Mode,
         Setting(
             '"exact": the same bits on every machine; "int16": likewise, with products of 16-bit integers; "fast": plain NumPy.',
             choices=("exact", "int16", "fast"),
