@@ -56,7 +56,7 @@ def elementary() -> Iterator[Case]:
             yield f"{name}: {size} elements", lambda f=function, n=size: f(normal(n))  # type: ignore[misc]
 
 
-def linalg() -> Iterator[Case]:
+def products(core: Any) -> Iterator[Case]:
     for m, k, n in itertools.product((1, 3, 33), (0, 1, 2, 17, 384), (1, 5, 64)):
         yield f"matmul: ({m}, {k}) by ({k}, {n})", lambda m=m, k=k, n=n: core.matmul(normal(m, k), normal(k, n, name="b"))  # type: ignore[misc]
     yield "matmul: large", lambda: core.matmul(normal(300, 1000), normal(1000, 200, name="b"))
@@ -82,6 +82,19 @@ def linalg() -> Iterator[Case]:
     yield "dot: many axes", lambda: core.dot(normal(3, 20), normal(4, 20, 5))
     yield "vecdot", lambda: core.vecdot(normal(30, 100), normal(30, 100, name="b"))
     yield "vecdot: along the first axis", lambda: core.vecdot(normal(100, 3), normal(100, 3, name="b"), axis=0)
+
+
+def linalg() -> Iterator[Case]:
+    yield from products(core)
+
+
+def int16() -> Iterator[Case]:
+    with core.numerics("int16") as arithmetic:
+        for name, make in products(arithmetic):
+            yield f"int16 {name}", make
+        few, b, bias = normal(3, 600), normal(600, 20, name="b"), normal(20, name="bias")
+        yield "int16 linear: few rows", lambda: arithmetic.linear(few, arithmetic.prepare(b), bias)
+        yield "int16 linear: many rows", lambda: arithmetic.linear(normal(70, 600), b, bias)
 
 
 def reductions() -> Iterator[Case]:
@@ -135,7 +148,7 @@ def random() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    for group in (elementary, linalg, reductions, indexing, random):
+    for group in (elementary, linalg, int16, reductions, indexing, random):
         yield from group()
 
 

@@ -42,11 +42,19 @@ def cut(trainer: Trainer, _: Mapping[str, float]) -> None:
         raise CutError
 
 
-def trained(architecture: str, folder: Path, *callbacks: Any) -> dict[str, Any]:
+def trained(architecture: str, folder: Path, *callbacks: Any, **options: Any) -> dict[str, Any]:
     """The weights and the last metrics of ten steps with every feature of training."""
     one = model(architecture, dropout=0.1, tied=architecture == "gpt2")
     config = TrainConfig(
-        steps=10, warmup=2, batch=4, micro_batches=2, evaluate_every=5, checkpoint_every=3, learning_rate=0.01, model=one.config
+        steps=10,
+        warmup=2,
+        batch=4,
+        micro_batches=2,
+        evaluate_every=5,
+        checkpoint_every=3,
+        learning_rate=0.01,
+        model=one.config,
+        **options,
     )
     batches = Batches(TOKENS, batch=4, time=16, stream=Stream(2))
     windows = list(evaluation_windows(TOKENS[:81], time=16, batch=2))
@@ -70,6 +78,8 @@ def digests() -> dict[str, str]:
                 trained(architecture, Path(folder, "cut"), cut)
             except CutError:
                 resumed = trained(architecture, Path(folder, "cut"))
+            int16 = trained(architecture, Path(folder, "int16"), numerics="int16")
+            found[f"{architecture}: ten steps, int16"] = checkpoint.digest(int16)
             found[f"{architecture}: ten steps"] = checkpoint.digest(whole)
             found[f"{architecture}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
     return found

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from samebits import nn
 from samebits.autograd import Tensor, gradients, no_grad, tanh
-from samebits.core import Stream, digest
+from samebits.core import Stream, digest, numerics
 from samebits.nn import (
     MLP,
     SGD,
@@ -123,6 +123,14 @@ def all_at_once(block: TransformerBlock, x: Array) -> Callable[[], Array]:
     return lambda: block(Tensor(x)).numpy().copy()
 
 
+def in_int16(make: Callable[[], Array]) -> Callable[[], Array]:
+    def run() -> Array:
+        with numerics("int16"):
+            return make()
+
+    return run
+
+
 def attention_and_blocks() -> Iterator[Case]:
     yield "linear", together(linear, normal(3, 40, 33), normal(50, 33, name="w"), normal(50, name="b"))
     for q, k, causal in (
@@ -141,6 +149,10 @@ def attention_and_blocks() -> Iterator[Case]:
         name = f"attention: {q} to {k}{'' if causal else ', all keys'}"
         yield name, together(attend, *arrays)
         yield f"{name}, dropout", together(dropped, *arrays)
+    yield "attention, int16", in_int16(together(attention, *[normal(2, 4, 300, 16, name=name) for name in "qkv"]))
+    x, block = normal(2, 50, 48), TransformerBlock.llama(48, 6, key_value_heads=2, stream=Stream(1))
+    yield "block, int16", in_int16(together(block, x, parameters=list(block.parameters())))
+    yield "block, int16, token by token", in_int16(token_by_token(block, x))
     yield "rotary", together(Rotary(16), normal(2, 3, 200, 16))
     yield "rotary at places", together(lambda x: Rotary(16)(x, np.array([5, 700])), normal(2, 3, 20, 16))
     yield "sinusoidal positions", together(SinusoidalPositions(16), normal(2, 300, 16))

@@ -44,6 +44,7 @@ _HALF = np.array(1.5 * 2.0**52)  # adding and subtracting it rounds to integers
 _MARGIN = np.array(1 + 2.0**-11)
 _UNITS = np.array(2.0**15)  # of values and weights
 _ZERO = np.array(0, np.float32)
+_FEW_ROWS = 4
 _GROUP = 12  # rows that the compiled version multiplies together
 
 
@@ -213,10 +214,13 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 
 
 def _multiply_matrix(a: Float32, b: Panels, result: Float32, bias: Float32 | None) -> None:
     rows, length = a.shape
-    by_columns = abs(a.strides[0]) < abs(a.strides[1]) and rows > 1
     shared = [b.values, b.scales, compiled.integers(rows, *b.shape)]
     if bias is not None:
         shared.insert(0, bias)
+    if rows <= _FEW_ROWS:  # the panels are shared among threads
+        compiled.call(_multiply_few, [result], [a], shared, (len(b.values), rows * length * WIDTH))
+        return
+    by_columns = abs(a.strides[0]) < abs(a.strides[1])
     function = _multiply_panels_columns if by_columns else _multiply_panels
     compiled.call(function, [result], [a.T if by_columns else a], shared, (rows, length * b.shape[1]), group=_GROUP)
 
@@ -235,6 +239,12 @@ def _multiply_panels(result: Float32, a: Float32, *shared: Any) -> None:
     result += _ZERO
     for one in bias:
         result += one
+
+
+@pair("multiply16_few", "f f h d q")
+@pair("multiply16_few_add", "f f f h d q")
+def _multiply_few(result: Float32, a: Float32, *shared: Any) -> None:
+    _multiply_panels(result, a, *shared)
 
 
 @pair("multiply16_columns", "f f h d q")
