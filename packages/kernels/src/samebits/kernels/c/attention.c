@@ -80,6 +80,8 @@ int attention_append(const struct job *job) {
       sizes[at] = number((peaks[at] + 1023) << 52);
       if (at && peaks[at - 1] > peaks[at]) peaks[at] = peaks[at - 1];
     }
+    for (int64_t i = (r * time + last - first) * width; i < (r + 1) * time * width; i++) /* padding must be finite too */
+      if (!is_finite(((const float *)job->arrays[4])[i]) || !is_finite(((const float *)job->arrays[5])[i])) return 1;
   }
   return 0;
 }
