@@ -220,7 +220,7 @@ def _multiply_matrix(a: Float32, b: Panels, result: Float32, bias: Float32 | Non
     if rows <= _FEW_ROWS:  # the panels are shared among threads
         compiled.call(_multiply_few, [result], [a], shared, (len(b.values), rows * length * WIDTH))
         return
-    by_columns = abs(a.strides[0]) < abs(a.strides[1])
+    by_columns = bias is None and abs(a.strides[0]) < abs(a.strides[1])
     function = _multiply_panels_columns if by_columns else _multiply_panels
     compiled.call(function, [result], [a.T if by_columns else a], shared, (rows, length * b.shape[1]), group=_GROUP)
 
@@ -248,7 +248,6 @@ def _multiply_few(result: Float32, a: Float32, *shared: Any) -> None:
 
 
 @pair("multiply16_columns", "f f h d q")
-@pair("multiply16_columns_add", "f f f h d q")
 def _multiply_panels_columns(result: Float32, a: Float32, *shared: Any) -> None:
     _multiply_panels(result, a.T, *shared)
 
