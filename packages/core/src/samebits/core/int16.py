@@ -45,7 +45,7 @@ _MARGIN = np.array(1 + 2.0**-11)
 _UNITS = np.array(2.0**15)  # of values and weights
 _ZERO = np.array(0, np.float32)
 _FEW_ROWS = 4
-_GROUP = 12  # rows that the compiled version multiplies together
+_GROUP = 48  # rows that the compiled version multiplies together
 
 
 def chunks(length: int) -> list[slice]:
