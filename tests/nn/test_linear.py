@@ -13,6 +13,7 @@ from samebits import core
 from samebits.autograd import Tensor, gradient_check, no_grad
 from samebits.core import Stream, numerics
 from samebits.nn.dense import Linear, kept_bytes, linear, linears
+from samebits.nn.module import parameter
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -254,3 +255,34 @@ def test_several_layers_of_one_x_have_gradients_and_name_their_argument() -> Non
             linears(Tensor(np.where(np.arange(24).reshape(4, 6) == 8, np.float32(np.inf), normal(4, 6))), layers)
         with pytest.raises(ValueError, match="linear: x and weight"):
             linears(Tensor(normal(4, 5)), layers)
+
+
+@pytest.mark.parametrize("mode", ["exact", "int16"])
+def test_a_weight_that_is_not_finite_is_named_at_every_use(mode: core.Mode) -> None:
+    layers = [Linear(6, n, stream=Stream(n)) for n in (5, 7)]
+    with layers[1].weight.edit() as array:
+        array[2, 3] = np.nan
+    with numerics(mode), no_grad():
+        for _ in range(3):
+            assert layers[1](Tensor(normal(0, 6))).shape == (0, 7)
+            for use in (lambda x: linears(x, layers), layers[1]):
+                with pytest.raises(FloatingPointError, match=r"^linear: weight\[2, 3\] must be finite, got nan$"):
+                    use(Tensor(normal(1, 6)))
+
+
+def test_several_layers_have_the_results_and_errors_of_each_at_every_use() -> None:
+    x, layers = Tensor(normal(2, 6)), [Linear(6, n, stream=Stream(n)) for n in (5, 7)]
+    layers[0].weight = parameter(normal(3, 6))
+    layers[0].bias = None
+    other = Linear(4, 5, stream=Stream(0))
+    with numerics("fast"):
+        wide_x, wide = Tensor(normal(2, 6).astype(np.float64)), [Linear(6, 5, stream=Stream(0)) for _ in range(2)]
+        for layer in wide:
+            layer.weight, layer.bias = parameter(normal(5, 6).astype(np.float64)), None
+    with no_grad():
+        for _ in range(3):
+            assert [y.numpy().tobytes() for y in linears(x, layers)] == [layer(x).numpy().tobytes() for layer in layers]
+            with pytest.raises(ValueError, match=r"^linear: x and weight must have shapes"):
+                linears(x, [layers[1], other])
+            with pytest.raises(TypeError, match=r"^linear: x must be float32, got float64"):
+                linears(wide_x, wide)

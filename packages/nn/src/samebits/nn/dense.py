@@ -68,20 +68,20 @@ def linears(x: Tensor, layers: Sequence["Linear"]) -> list[Tensor]:
     """
     numerics, weights = current(), [layer.weight.data for layer in layers]
     right = None
-    if not recording.get() and x.ndim and x.dtype == weights[0].dtype and x.shape[-1] == layers[0].inputs:
+    if not recording.get() and x.ndim and x.dtype == weights[0].dtype and x.shape[-1:] == weights[0].shape[-1:]:
         right = _prepared(numerics, weights, transposed=True)
     if right is None:
         return [layer(x) for layer in layers]
-    biases = [layer.bias.data if layer.bias is not None else np.zeros(layer.outputs, x.dtype) for layer in layers]
+    biases = [np.zeros(layer.weight.shape[0], x.dtype) if layer.bias is None else layer.bias.data for layer in layers]
     try:
         out = numerics.linear(_rows(x.data), right, np.concatenate(biases))
     except FloatingPointError:
         return [layer(x) for layer in layers]  # which name the argument
     found, start = [], 0
-    for layer in layers:
-        part = out[:, start : start + layer.outputs]
-        found.append(wrap(part.reshape(*x.shape[:-1], layer.outputs), None))
-        start += layer.outputs
+    for weight in weights:
+        part = out[:, start : start + len(weight)]
+        found.append(wrap(part.reshape(*x.shape[:-1], len(weight)), None))
+        start += len(weight)
     return found
 
 
@@ -149,8 +149,11 @@ def _prepared(numerics: Numerics, weights: Sequence[Array], *, transposed: bool)
         _weights[key] = _Weight(references, stamps)
         return None
     if entry.prepared is None and sum([weight.nbytes for weight in weights]) + kept_bytes() <= MOST_KEPT:
-        whole = weights[0] if len(weights) == 1 else np.concatenate(weights)
-        entry.prepared = compact(whole.T if transposed else whole)
+        try:
+            whole = weights[0] if len(weights) == 1 else np.concatenate(weights)
+            entry.prepared = compact(whole.T if transposed else whole)
+        except (FloatingPointError, TypeError, ValueError):
+            return None  # a product with each weight itself names what is wrong
         if entry.prepared is not None:
             for weight in weights:
                 edits.freeze(weight)  # a write to `data` itself would go unnoticed
