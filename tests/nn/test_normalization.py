@@ -151,3 +151,16 @@ def test_a_numpy_momentum_has_the_bits_of_a_python_float() -> None:
         batch_norm(Tensor(normal(4, 500)), running_mean=running, momentum=one)
         found.append(running.numpy().tobytes())
     assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", FULL)
+@pytest.mark.parametrize("size", [3e38, 1e-45, np.inf])
+def test_no_warning_escapes(name: str, size: float) -> None:
+    x, *vectors = arguments(name, 40, 3)
+    x[7] = size
+    with np.errstate(all="raise"):
+        tensors = [Tensor(array, requires_grad=True) for array in (x, *vectors)]
+        FULL[name][0](*tensors).backward(np.full(x.shape, 3e38, np.float32))
+        BatchNorm(3)(Tensor(x))
+    assert all(tensor.grad is not None for tensor in tensors)

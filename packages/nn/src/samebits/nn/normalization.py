@@ -115,7 +115,7 @@ def batch_norm(
     unbiased = variance * working.type(count / (count - 1))
     for tensor, found in ((running_mean, mean), (running_var, unbiased)):
         if tensor is not None:
-            with tensor.edit() as array:
+            with tensor.edit() as array, np.errstate(all="ignore"):
                 store(array.astype(working) * working.type(1 - momentum) + found * working.type(momentum), array)
     return _batch_norm(x, weight, bias, mean, variance, eps, training)
 
@@ -149,8 +149,9 @@ def _vectors(working: Any, weight: Array | None, bias: Array | None, channels: i
 
 def _narrowed(sums: Array, x: Array) -> Array:
     """The sums in the dtype of x, zeros positive."""
-    out = store(sums, np.empty(x.shape[-1], x.dtype))
-    out += x.dtype.type(0)
+    with np.errstate(all="ignore"):
+        out = store(sums, np.empty(x.shape[-1], x.dtype))
+        out += x.dtype.type(0)
     return out
 
 
@@ -176,7 +177,8 @@ def _normalize_gradient(
 def _total(groups: Array) -> Array:
     """The sum of the sums of groups of rows."""
     kernels = current().kernels
-    return kernels.sum(np.concatenate([np.zeros((1, groups.shape[1]), groups.dtype), groups]), 0)
+    with np.errstate(all="ignore"):
+        return kernels.sum(np.concatenate([np.zeros((1, groups.shape[1]), groups.dtype), groups]), 0)
 
 
 @pair("layer_norm_gradient", "f d d f f d d d q")
