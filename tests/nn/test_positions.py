@@ -10,7 +10,7 @@ import pytest
 
 from samebits.autograd import Tensor, gradient_check
 from samebits.core import Stream, numerics
-from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
+from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, rotate
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -124,3 +124,21 @@ def test_errors_name_the_argument() -> None:
         SinusoidalPositions(4, base=1)
     with pytest.raises(ValueError, match="LearnedPositions: entries must be at least 1, got 0"):
         LearnedPositions(0, 4, stream=Stream(0))
+
+
+def test_tables_that_are_too_small_are_refused() -> None:
+    x, table = Tensor(normal(2, 1, 5, 4)), np.ones((9, 2))
+    assert rotate(x, table, table, [4, 0]).shape == x.shape
+    for cosine, sine, starts in [
+        (table, table, [5, 0]),
+        (table, table, [-1, 0]),
+        (table, table, [0, 0, 0]),
+        (table, table, []),
+        (table[:4], table, [0]),
+        (table, table[:4], [0]),
+        (table[:, :1], table[:, :1], [0]),
+    ]:
+        with pytest.raises(ValueError, match="rotate: "):
+            rotate(x, cosine, sine, starts)
+    with pytest.raises(ValueError, match="rotate: "):
+        rotate(Tensor(normal(2, 1, 5, 3)), table, table, [0])

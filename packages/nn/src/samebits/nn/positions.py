@@ -156,7 +156,19 @@ def rotate(x: Any, cosine: Any, sine: Any, starts: list[int]) -> tuple[Array, tu
     """(a cos - b sin, b cos + a sin) for the halves a and b of the last axis of x (B, H, T, D).
 
     Tables (positions, D / 2) are of the working dtype; ``starts`` has the first row of each sequence, or one for all.
+    ValueError if the shapes do not fit, or a position is not in the tables.
     """
+    if x.ndim != 4 or x.shape[3] % 2 or not cosine.shape == sine.shape == (len(cosine), x.shape[3] // 2):
+        raise ValueError(
+            "rotate: x, cosine and sine must have shapes (B, H, T, D), (positions, D / 2) and (positions, D / 2), "
+            f"got {x.shape}, {cosine.shape} and {sine.shape}"
+        )
+    fits = len(starts) in {1, len(x)} and min(starts, default=0) >= 0 and max(starts, default=0) + x.shape[2] <= len(cosine)
+    if not fits:
+        raise ValueError(
+            f"rotate: starts must be one for all of {len(x)} sequences or one for each, each from 0 to "
+            f"{len(cosine) - x.shape[2]}, got {starts}"
+        )
     return _rotated(x, cosine, sine, starts), (cosine, sine, starts)
 
 
