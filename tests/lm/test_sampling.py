@@ -1,5 +1,8 @@
 """Sampling: each option keeps the tokens of its definition, and draws follow the distribution of those."""
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -118,3 +121,11 @@ def test_masked_tokens_are_never_drawn() -> None:
 def test_a_field_out_of_its_range_is_named(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"Sampling: {field} must be .*, got {value!r}"):
         Sampling(**{field: value})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+@pytest.mark.parametrize("options", [{}, {"top_k": 2}, {"top_p": 0.5}, {"temperature": 0.0}, {"repetition_penalty": 2.0}])
+def test_logits_that_are_nan_or_infinite_are_refused_whatever_is_kept(bad: float, options: Any) -> None:
+    logits = np.array([1, 3, bad, 2], np.float32)
+    with pytest.raises(FloatingPointError, match=r"Sampling\.choose: a logit is NaN or positive infinity"):
+        Sampling(**options).choose(logits, Stream(1), seen=[1])

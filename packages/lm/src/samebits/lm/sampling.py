@@ -82,11 +82,11 @@ class Sampling:
         Raises:
             FloatingPointError: A logit is NaN or positive infinity.
         """
+        if not np.max(logits, initial=-np.inf) < np.inf:  # NaN too
+            raise FloatingPointError("Sampling.choose: a logit is NaN or positive infinity: the model has diverged")
         if self.repetition_penalty != 1 and seen:
             logits = self._penalized(logits, np.array(sorted(set(seen)), np.int64))
         if self.temperature == 0:
-            if np.isnan(logits).any():
-                raise FloatingPointError("Sampling.choose: a logit is NaN: the model has diverged")
             return int(np.argmax(logits))
         ids, probabilities = self.distribution(logits)
         return int(stream.choice(ids, p=probabilities))
