@@ -130,3 +130,8 @@ def test_messages_name_function_argument_value_and_requirement(
 ) -> None:
     with pytest.raises(error, match=re.escape(message)):
         call(arguments)
+
+
+def test_a_masked_out_is_refused() -> None:
+    with pytest.raises(TypeError, match="f: out must not be a masked array"):
+        arguments.check_out("f", np.ma.masked_array(np.zeros(3, np.float32)), (3,))

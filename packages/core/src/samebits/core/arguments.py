@@ -70,11 +70,13 @@ def check_out(function: str, out: object, shape: tuple[int, ...]) -> None:
     """Check that ``out`` can hold a float32 result of ``shape``.
 
     Raises:
-        TypeError: ``out`` is not a float32 array.
+        TypeError: ``out`` is not a float32 array, or is a masked array.
         ValueError: ``out`` has another shape, or is read-only.
     """
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{function}: out must be a float32 array, got {type(out).__name__}")
+    if isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"{function}: out must not be a masked array; pass out.data")
     if out.dtype != np.float32:
         raise TypeError(f"{function}: out must be float32, got {out.dtype}")
     if out.shape != shape:
