@@ -1,6 +1,9 @@
 """Calls: the address of an array, and what a kernel's answers mean."""
 
+import gc
 import struct
+import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -44,3 +47,37 @@ def test_an_answer_says_whether_numpy_must_compute_or_an_argument_is_not_finite(
 def test_a_kernel_says_its_name() -> None:
     assert repr(answers(0)) == "Kernel('double')"
     assert kernels.find("no such kernel", "baseline") is None
+
+
+def test_arrays_live_as_long_as_a_thread_works_on_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    caller, begun, go_on, done = threading.get_ident(), threading.Event(), threading.Event(), threading.Event()
+
+    def function(_: bytes) -> int:
+        if threading.get_ident() == caller:
+            begun.wait(30)
+        else:
+            begun.set()
+            go_on.wait(30)
+            done.set()
+        return 0
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = kernels.threads()
+    try:
+        kernels.threads(2)
+        x = np.empty(10 * BLOCK)
+        alive = weakref.ref(x)
+        with monkeypatch.context() as patch:
+            patch.setattr("concurrent.futures.Future.result", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                Kernel("double", function)(x.size, 1, [x])
+        del x
+        gc.collect()
+        assert alive() is not None
+        go_on.set()
+        assert done.wait(30)
+    finally:
+        go_on.set()
+        kernels.threads(before)

@@ -88,3 +88,37 @@ def test_a_forked_process_starts_its_own_threads() -> None:
         pool.each_block(lambda start, stop: seen.append(stop - start), 10**6, 1)
         os._exit(0 if sum(seen) == 10**6 else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def rows_seen(rows: int) -> int:
+    seen: list[int] = []
+    pool.each_block(lambda start, stop: seen.append(stop - start), rows, 1)
+    return sum(seen)
+
+
+def test_the_number_of_threads_may_change_while_they_work() -> None:
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set() and not errors:
+            try:
+                assert rows_seen(10**6) == 10**6
+            except BaseException as error:  # noqa: BLE001 - shown below
+                errors.append(error)
+
+    callers, interval = [threading.Thread(target=compute) for _ in range(4)], sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for caller in callers:
+            caller.start()
+        for i in range(300):
+            kernels.threads(1 + i % 3)
+            time.sleep(0.0005)
+    finally:
+        sys.setswitchinterval(interval)
+        stop.set()
+        for caller in callers:
+            caller.join()
+    assert errors == []
+    assert pool._HELPERS.paused >= 0

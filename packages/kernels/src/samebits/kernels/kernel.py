@@ -106,15 +106,15 @@ class Kernel:
             job = _PACK[count](0, rows, columns, _SCRATCH.address, self._function, dtypes, _OFFSET, count, *places)
             found = self._call(job)
         else:
-            found = self._by_blocks(rows, columns, group, [dtypes, _OFFSET, count, *places])
+            found = self._by_blocks(rows, columns, group, [dtypes, _OFFSET, count, *places], arrays)
         if found == _NOT_FINITE:
             raise FloatingPointError
         return None if found == _UNFIT else found == 0
 
-    def _by_blocks(self, rows: int, columns: int, group: int, rest: list[int]) -> int:
+    def _by_blocks(self, rows: int, columns: int, group: int, rest: list[int], arrays: list[Array]) -> int:
         call, function, pack, problems = self._call, self._function, _PACK[rest[2]], []
 
-        def run(start: int, stop: int) -> None:
+        def run(start: int, stop: int, _: list[Array] = arrays) -> None:  # they must outlive a caller who is interrupted
             found = call(pack(start, stop, columns, _SCRATCH.address, function, *rest))
             if found:
                 problems.append(found)

@@ -46,12 +46,13 @@ class _Helpers:
         self.count = count
         self.forget()
 
-    def share(self, work: Callable[[], None]) -> None:
-        """Run ``work`` in this thread and in helpers, until it returns in each that began."""
-        if self.executor is None:
+    def share(self, work: Callable[[], None], count: int) -> None:
+        """Run ``work`` in this thread and in helpers, ``count`` in all, until it returns in each that began."""
+        executor = self.executor  # another thread may change it at any time
+        if executor is None:
             from concurrent.futures import ThreadPoolExecutor  # slow to import
 
-            self.executor = ThreadPoolExecutor(self.count - 1, "samebits", self.begin)
+            executor = self.executor = ThreadPoolExecutor(count - 1, "samebits", self.begin)
         errors: list[BaseException] = []
 
         def guarded() -> None:
@@ -61,7 +62,7 @@ class _Helpers:
                 errors.append(error)
 
         try:
-            others = [self.executor.submit(guarded) for _ in range(self.count - 1)]
+            others = [executor.submit(guarded) for _ in range(count - 1)]
         except RuntimeError:  # Python is about to end, and begins no more threads
             others = []
         start = time.perf_counter()
@@ -117,15 +118,15 @@ def each_block(run: Callable[[int, int], None], rows: int, columns: int, group: 
     >>> each_block(lambda start, stop: print(start, stop), 10, 1)
     0 10
     """
-    elements = rows * max(1, columns)
-    if _HELPERS.count == 1 or elements <= SMALL or rows <= group:
+    elements, count = rows * max(1, columns), _HELPERS.count
+    if count == 1 or elements <= SMALL or rows <= group:
         run(0, rows)
         return
-    if _HELPERS.paused:
+    if _HELPERS.paused > 0:
         _HELPERS.paused -= 1
         run(0, rows)
         return
-    size = max(BLOCK, elements // (8 * _HELPERS.count))
+    size = max(BLOCK, elements // (8 * count))
     step = -(-size // (max(1, columns) * group)) * group
     blocks = deque(range(0, rows, step))
 
@@ -137,4 +138,4 @@ def each_block(run: Callable[[int, int], None], rows: int, columns: int, group: 
                 return
             run(start, min(start + step, rows))
 
-    _HELPERS.share(work)
+    _HELPERS.share(work, count)
