@@ -277,9 +277,8 @@ def tests(session: nox.Session, numpy: str) -> None:
     last, ends = (python, numpy) == CELLS[-1], (python, numpy) in {CELLS[0], CELLS[-1]}
     left = {"once": newest, "levels": last, "variants": ends}
     session.env["SAMEBITS_SKIP"] = " ".join(marker for marker, here in left.items() if not here)
-    if (
-        whole and newest
-    ):  # also without compiled kernels: the digests in one cell of each Python, all of the arithmetic in the last
+    # also without compiled kernels: the digests in one cell of each Python, all of the arithmetic in the last
+    if whole and newest:
         numpy_alone, settings = ARITHMETIC if last else PUBLISHED, {"SAMEBITS_KERNELS": "none", "SAMEBITS_SKIP": "variants"}
         session.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *numpy_alone, env=settings)
     try:
