@@ -118,7 +118,7 @@ def test_near_the_edge_a_sum_in_float64_would_choose_by_its_order():
         x = near_the_edge(64, seed).astype(np.float64)
         for shift in range(64):
             s = np.add.accumulate(np.roll(x * x, shift))[-1:]
-            bits = (s * grid._MARGIN).view(np.int64)
+            bits = (s * grid.MARGIN).view(np.int64)
             unsure += grid._half_exponents(bits - 2**30)[0] != grid._half_exponents(bits + 2**30)[0]
             sides.add((seed, int(grid._half_exponents(bits)[0])))
     assert unsure == 20 * 64

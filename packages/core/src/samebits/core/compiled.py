@@ -154,11 +154,9 @@ def call(
         >>> out
         array([-1., -1.])
     """
-    for found in PAIRS.get(function, ()):
-        if found.kernel is not None and found(outs, xs, shared, group, work):
-            return
-    with np.errstate(all="ignore"):
-        function(*outs, *xs, *shared)
+    if not run(function, outs, xs, shared, group=group, work=work):
+        with np.errstate(all="ignore"):
+            function(*outs, *xs, *shared)
 
 
 @lru_cache(1024)

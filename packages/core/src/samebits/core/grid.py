@@ -27,7 +27,7 @@ LONGEST = 2**28  # elements of a vector that `grid_vectors` takes
 
 _ZERO = np.array(0, np.float32)
 _STRIP = 256  # columns that threads take together
-_MARGIN = np.float64(1 + 2**-11)
+MARGIN = np.float64(1 + 2**-11)
 _UNSURE = np.int64(2**30)  # units in the last place: between 2**-23 and 2**-22 of the value
 
 
@@ -83,10 +83,10 @@ def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: R
     values = BUFFERS.take(role, x.shape) if role else np.empty(x.shape)
     batches, rows, columns = x.shape
     if values.size and axis == -1:
-        compiled.call(_grid_rows, [values], [x], [np.array(bits, np.int64)], (batches * rows, columns))
+        compiled.call(_grid_rows, [values], [x], [compiled.integers(bits)], (batches * rows, columns))
     elif values.size:
         strips = batches * -(-columns // _STRIP)
-        compiled.call(_grid_columns, [values], [x], [np.array([rows, columns, bits], np.int64)], (strips, rows * _STRIP))
+        compiled.call(_grid_columns, [values], [x], [compiled.integers(rows, columns, bits)], (strips, rows * _STRIP))
     return values
 
 
@@ -94,7 +94,7 @@ def grid_vectors(x: Float32 | Float64, axis: Literal[-2, -1], bits: int, role: R
 @pair("grid_rows_float64", "d d q")
 def _grid_rows(values: Float64, x: Float32 | Float64, bits: Int64) -> None:
     np.copyto(values, x)
-    _put_on_grids(values.reshape(1, -1, values.shape[-1]), -1, int(bits))
+    _put_on_grids(values.reshape(1, -1, values.shape[-1]), -1, int(bits[0]))
 
 
 @pair("grid_columns", "d f q")
@@ -158,13 +158,13 @@ def _squared_norms(x: Float64, axis: int, parts: list[tuple[slice, slice]], scra
 
 def _exponents(squares: Float64, x: Float64, axis: int) -> Int64:
     """Find the e of `grid_vectors` for each vector, -511 if it is all zeros."""
-    bits = (squares * _MARGIN).view(np.int64)
+    bits = (squares * MARGIN).view(np.int64)
     exponents = _half_exponents(bits - _UNSURE)
     unsure = exponents != _half_exponents(bits + _UNSURE)
     if unsure.any():
         vectors = np.moveaxis(x, axis, -1)[np.moveaxis(unsure, axis, -1)[..., 0]]
         sums = np.array([math.fsum(v.tolist()) for v in vectors * vectors])
-        exponents[unsure] = _half_exponents((sums * _MARGIN).view(np.int64))
+        exponents[unsure] = _half_exponents((sums * MARGIN).view(np.int64))
     return exponents
 
 

@@ -71,7 +71,7 @@ def least(x: npt.NDArray[Any], count: int) -> Int64:
     length, lead = x.shape[-1], x.shape[:-1]
     count = min(count, length)
     order, size = np.empty((*lead, count), np.int64), min(length, 2 * count + _SPARE)
-    memory, sizes = np.empty((*lead, 2 * size), np.uint64), np.array([count, size], np.int64)
+    memory, sizes = np.empty((*lead, 2 * size), np.uint64), compiled.integers(count, size)
     compiled.call(_order, [order, memory], [x], [sizes], (math.prod(lead), length))
     return order
 

@@ -23,13 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import compiled, grid, linalg, mixing
-from samebits.core.arguments import float_array
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.blocks import store
 from samebits.core.compiled import pair
 from samebits.core.linalg import Prepared
 from samebits.core.mixing import Context
-from samebits.core.nonfinite import refuse_non_finite, require_finite
 
 Array = npt.NDArray[Any]
 Int16 = npt.NDArray[np.int16]
@@ -41,7 +39,6 @@ WIDTH = 16
 """The columns of a panel."""
 
 _HALF = np.array(1.5 * 2.0**52)  # adding and subtracting it rounds to integers
-_MARGIN = np.array(1 + 2.0**-11)
 _UNITS = np.array(2.0**15)  # of values and weights
 _ZERO = np.array(0, np.float32)
 _FEW_ROWS = 4
@@ -122,15 +119,9 @@ def multiply(a: Float64, b: Float64) -> Float64:
     return result
 
 
-def prepare(b: Float32, /) -> Panels:
+def prepare(b: npt.ArrayLike, /) -> Panels:
     """Round a right operand (K, n) once, for many products; see `linalg.prepare`."""
-    b = float_array("prepare", "b", b)
-    if b.ndim != 2:
-        raise ValueError(f"prepare: b must have 2 axes, got shape {b.shape}")
-    try:
-        return compact(b)
-    except FloatingPointError:
-        refuse_non_finite("prepare", b=b)
+    return linalg.prepare_by(compact, b)
 
 
 def compact(b: Float32, /) -> Panels:
@@ -257,9 +248,7 @@ def _multiply_panels_columns(result: Float32, a: Float32, *shared: Any) -> None:
 
 def context(k: Float32, v: Float32) -> Context:
     """Make the context of k and v (B, G, S, D): keys with 15 bits, values v = 2^(e - 15) q as q, and sizes 2^e."""
-    top = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(np.float64)
-    require_finite(top)
-    exponents = mixing.exponents_above(top * _MARGIN)
+    exponents = mixing.exponents_above(mixing.largest(v) * grid.MARGIN)
     values = v * mixing.power_of_two(np.int64(BITS) - exponents)[..., None]
     values += _HALF
     values -= _HALF
@@ -281,7 +270,7 @@ def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float6
         peaks = np.maximum.accumulate(size, axis=-1)
         place = np.clip(last, np.int64(chunk.start), np.int64(chunk.stop - 1)) - np.int64(chunk.start)
         peaks = np.take_along_axis(peaks, place[:, None], axis=-1)  # (b, g, rows); where a row sees none, its weights are 0
-        bounds = mixing.power_of_two(mixing.exponents_above(sums * _MARGIN))
+        bounds = mixing.power_of_two(mixing.exponents_above(sums * grid.MARGIN))
         bounds.reshape(*peaks.shape[:2], -1, peaks.shape[2])[...] *= peaks[:, :, None]
         part = part * (size * _UNITS)[..., None, :]
         part /= bounds

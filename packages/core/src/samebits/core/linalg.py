@@ -16,7 +16,7 @@ products are symmetric to the last bit: x x^T is its own transpose, and (a b)^T 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,6 +56,7 @@ class Prepared:
         return int(self.values.nbytes)
 
 
+P = TypeVar("P", bound=Prepared)
 Fill = Callable[[Float32, "Float32 | Prepared", Float32, "Float32 | None"], None]
 
 
@@ -70,14 +71,7 @@ def prepare(b: ArrayLike, /) -> Prepared:
     >>> matmul(np.array([[1, 2]], np.float32), weight)
     array([[1., 2.]], dtype=float32)
     """
-    b = float_array("prepare", "b", b)
-    if b.ndim != 2:
-        raise ValueError(f"prepare: b must have 2 axes, got shape {b.shape}")
-    with np.errstate(all="ignore"):
-        try:
-            return _prepared(b)
-        except FloatingPointError:
-            refuse_non_finite("prepare", b=b)
+    return prepare_by(_prepared, b)
 
 
 def compact(b: Float32, /) -> Prepared | None:
@@ -178,7 +172,19 @@ def vecdot(a: ArrayLike, b: ArrayLike, /, axis: int = -1) -> Float32:
     return vecdot_by(operand, multiply, a, b, axis)
 
 
-# The same for any way to fill a result: fill(a, b, result, bias)
+# The same for any way to prepare an operand or to fill a result: fill(a, b, result, bias)
+
+
+def prepare_by(make: Callable[[Float32], P], b: ArrayLike) -> P:
+    """`prepare`, by ``make``."""
+    b = float_array("prepare", "b", b)
+    if b.ndim != 2:
+        raise ValueError(f"prepare: b must have 2 axes, got shape {b.shape}")
+    with np.errstate(all="ignore"):
+        try:
+            return make(b)
+        except FloatingPointError:
+            refuse_non_finite("prepare", b=b)
 
 
 def matmul_by(fill: Fill, a: ArrayLike, b: ArrayLike | Prepared, out: Float32 | None = None) -> Float32:
@@ -279,7 +285,7 @@ def _multiply(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 
     """Fill the C-ordered result by groups: as many rows, or whole matrices, as stay in the cache."""
     if isinstance(b, Prepared) and b.values.dtype.kind != "f":
         raise TypeError(f"matmul: b must be prepared in exact arithmetic, as it is active, got {b.values.dtype} values")
-    if _multiplied_few(a, b, result):
+    if _multiplied_few(a, b, result, bias):
         return
     a = np.atleast_2d(a)
     if not isinstance(b, Prepared) and math.prod(b.shape[:-2]) == 1:  # one matrix serves every batch

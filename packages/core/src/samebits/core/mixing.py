@@ -115,9 +115,7 @@ def _append(
 @compiled.pair("attention_values", "d q f")
 def _split(values: Float64, exponents: Int64, v: Float32) -> None:
     """v = 2^e u, with u on multiples of 2^-24 and |u| < 1."""
-    top = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(np.float64)
-    require_finite(top)
-    exponents[...] = exponents_above(top)
+    exponents[...] = exponents_above(largest(v))
     np.multiply(v, power_of_two(-exponents)[..., None], out=values)
     values += _VALUE_STEP
     values -= _VALUE_STEP
@@ -171,7 +169,7 @@ def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float6
     keys = weights.shape[-1]
     sizes: Any = seen.sizes
     peaks: Any = seen.peaks
-    shape = np.array([*weights.shape[:3], last.shape[1], len(last)], np.int64)
+    shape = compiled.integers(*weights.shape[:3], last.shape[1], len(last))
     compiled.call(_grid_weights, [weights], [totals], [sizes[..., :keys], peaks[..., :keys], last, shape], _rows(weights))
     return multiply(weights, seen.values[..., :keys, :])
 
@@ -228,6 +226,15 @@ def exp_sums(x: Float64) -> tuple[Float64, Float64, Float64]:
     logs = np.empty_like(rests)
     logarithm.log1p(np.where(own == 1, rests, rests + own - 1), logs)
     return shifts, rests + own, logs
+
+
+def largest(v: Float32) -> Float64:
+    """Return the largest |v| of each row (..., n). FloatingPointError, without a message, if one is not finite."""
+    top: Float64 = np.maximum(np.maximum.reduce(v, axis=-1, initial=0), -np.minimum.reduce(v, axis=-1, initial=0)).astype(
+        np.float64
+    )
+    require_finite(top)
+    return top
 
 
 def exponents_above(sizes: Float64) -> Int64:

@@ -291,7 +291,7 @@ class Stream:
         count = integer("permutation", "x", x, least=0)
         bits = max(1, count.bit_length() - 1)  # the compiled version sorts by them first
         order, memory = np.empty(count, np.int64), np.empty(count + (1 << bits), np.uint64)
-        if compiled.run(_order, [order, memory], [], [self._position(), np.array(bits, np.int64)], work=(1, count)):
+        if compiled.run(_order, [order, memory], [], [self._position(), compiled.integers(bits)], work=(1, count)):
             self._words.advance(count)
         else:
             _order(order, self.words(count))

@@ -260,7 +260,7 @@ def cumsum(x: ArrayLike, axis: int | None = None) -> Float32:
     n, inner = x.shape[axis], math.prod(x.shape[axis + 1 :])
     values, outer = np.empty(x.shape, np.float32), math.prod(x.shape[:axis])
     lanes = (outer, n, inner)
-    sizes = np.array([n, inner], np.int64)
+    sizes = compiled.integers(n, inner)
     compiled.call(_running_sums, [values.reshape(lanes)], [x.reshape(lanes)], [sizes], (outer, n * inner))
     return values
 
@@ -269,7 +269,7 @@ def _folded(function: Callable[..., None], values: Float32, *centers: Float64) -
     """The sums (outer, inner) of values (n, outer, inner), by one of the next functions."""
     n, outer, inner = values.shape
     result = np.empty((outer, inner))
-    sizes = np.array([n, inner], np.int64)
+    sizes = compiled.integers(n, inner)
     compiled.call(function, [result], [values.swapaxes(0, 1), *centers], [sizes], (outer, n * inner))
     return result
 
@@ -308,15 +308,14 @@ def _variance(values: Float32, ddof: int) -> Float64:
 def _reduced(function: str, formula: Callable[..., None], x: ArrayLike, axis: Axis, *, keepdims: bool) -> Float32:
     lanes = _Lanes(function, x, axis)
     n, outer, inner = (values := lanes.values).shape
-    out, sizes = np.empty((outer, inner), np.float32), np.array([n, inner], np.int64)
+    out, sizes = np.empty((outer, inner), np.float32), compiled.integers(n, inner)
     compiled.call(formula, [out], [values.swapaxes(0, 1)], [sizes], (outer, n * inner))
     return lanes.shaped(out, keepdims=keepdims)
 
 
 @pair("totals", "f f q")
 def _totals(out: Float32, x: Float32, _: Int64) -> None:
-    with np.errstate(all="ignore"):
-        rounded(fold(x.swapaxes(0, 1)), out)
+    rounded(fold(x.swapaxes(0, 1)), out)
 
 
 @pair("norms", "f f q")
@@ -324,26 +323,22 @@ def _norms(out: Float32, x: Float32, _: Int64) -> None:
     def square(values: Float64, _: Part) -> None:
         values *= values
 
-    with np.errstate(all="ignore"):
-        rounded(np.sqrt(fold(x.swapaxes(0, 1), square)), out)
+    rounded(np.sqrt(fold(x.swapaxes(0, 1), square)), out)
 
 
 @pair("maxima", "f f q")
 def _maxima(out: Float32, x: Float32, _: Int64) -> None:
-    with np.errstate(all="ignore"):
-        rounded(np.maximum.reduce(x, axis=1), out)
+    rounded(np.maximum.reduce(x, axis=1), out)
 
 
 @pair("minima", "f f q")
 def _minima(out: Float32, x: Float32, _: Int64) -> None:
-    with np.errstate(all="ignore"):
-        rounded(np.minimum.reduce(x, axis=1), out)
+    rounded(np.minimum.reduce(x, axis=1), out)
 
 
 @pair("running_sums", "f f q")
 def _running_sums(out: Float32, x: Float32, _: Int64) -> None:
-    with np.errstate(all="ignore"):
-        rounded(np.add.accumulate(x.astype(np.float64), axis=1), out)
+    rounded(np.add.accumulate(x.astype(np.float64), axis=1), out)
 
 
 class _Lanes:

@@ -98,9 +98,8 @@ def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) ->
 
 @kernel(_linear_rule)
 def _linear(x: Any, weight: Any, bias: Any, kept: bool) -> tuple[Array, tuple[Any, ...]]:
-    numerics = current()
     given = {"x": x, "weight": weight} if bias is None else {"x": x, "weight": weight, "bias": bias}
-    numerics.checked("linear", **given)
+    numerics = current().checked("linear", **given)
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[1] or not weight.shape[1]:
         raise ValueError(
             f"linear: x and weight must have shapes (..., inputs) and (outputs, inputs), got {x.shape} and {weight.shape}"

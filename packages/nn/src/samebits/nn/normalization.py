@@ -167,7 +167,7 @@ def _normalize_gradient(
     sums = np.empty((2, groups, channels), scales.dtype)
     function = _rms_norm_gradient if means is None else _layer_norm_gradient
     arguments += [scales] if means is None else [scales, means]
-    sizes = np.array(target.shape, np.int64)
+    sizes = compiled.integers(*target.shape)
     compiled.call(function, [target, *sums], arguments, [factors, sizes], (groups, GROUP_ROWS * channels))
     wanted = weight is not None, biased
     to_weight, to_bias = [_narrowed(_total(some), x) if want else None for some, want in zip(sums, wanted, strict=True)]
