@@ -18,8 +18,6 @@ enum {
   STRIP = CHUNK * PANEL / 4     /* elements of scratch for a chunk of 16 vectors in int16 */
 };
 
-static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 /* What `grid16` gives for zeros, of which there are as many as a chunk has. */
 static int no_row(int16_t *q, double *scale) {
   for (int64_t i = 0; i < CHUNK; i++) q[i] = 0;
@@ -77,9 +75,9 @@ struct block {
   float *out;        /* (rows, n) */
 };
 
-/* sums (tall, wide * PANEL) int32 of rows that are CHUNK apart and panels that are `apart` pairs apart. */
-static inline __attribute__((always_inline)) void tile(int32_t *restrict out, const int16_t *restrict a, const int16_t *restrict b,
-                                                       int64_t apart, int64_t count, int tall, int wide, int fused) {
+static inline __attribute__((always_inline)) void tile(int32_t *restrict out, const int16_t *restrict a, int64_t a_apart,
+                                                       const int16_t *restrict b, int64_t apart, int64_t count, int tall, int wide,
+                                                       int fused) {
   sums sum[TALL][FEW * PARTS];
 #pragma GCC unroll 16
   for (int r = 0; r < tall; r++)
@@ -93,7 +91,7 @@ static inline __attribute__((always_inline)) void tile(int32_t *restrict out, co
 #pragma GCC unroll 16
     for (int r = 0; r < tall; r++) {
       int32_t pair;
-      __builtin_memcpy(&pair, a + r * CHUNK + 2 * k, sizeof pair);
+      __builtin_memcpy(&pair, a + r * a_apart + 2 * k, sizeof pair);
       pairs row = spread(pair);
 #pragma GCC unroll 16
       for (int v = 0; v < wide * PARTS; v++) sum[r][v] = dot(sum[r][v], row, column[v], fused);
@@ -105,32 +103,30 @@ static inline __attribute__((always_inline)) void tile(int32_t *restrict out, co
     for (int v = 0; v < wide * PARTS; v++) store_sums(out + (r * wide * PARTS + v) * (PANEL / PARTS), sum[r][v]);
 }
 
-typedef void tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide);
-
 /* `tile` for each height and width that there is: wide is 1, WIDE, or that of `width`. */
-static inline __attribute__((always_inline)) void any_tile(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart,
-                                                           int64_t count, int tall, int wide, int fused) {
+static inline __attribute__((always_inline)) void any_tile(int32_t *out, const int16_t *a, int64_t a_apart, const int16_t *b,
+                                                           int64_t apart, int64_t count, int tall, int wide, int fused) {
   if (wide == WIDE) {
-    if (tall == TALL) return tile(out, a, b, apart, count, TALL, WIDE, fused);
-    if (tall == 4 && TALL > 4) return tile(out, a, b, apart, count, TALL > 4 ? 4 : 1, WIDE, fused);
-    if (tall == 2) return tile(out, a, b, apart, count, 2, WIDE, fused);
-    return tile(out, a, b, apart, count, 1, WIDE, fused);
+    if (tall == TALL) return tile(out, a, a_apart, b, apart, count, TALL, WIDE, fused);
+    if (tall == 4 && TALL > 4) return tile(out, a, a_apart, b, apart, count, TALL > 4 ? 4 : 1, WIDE, fused);
+    if (tall == 2) return tile(out, a, a_apart, b, apart, count, 2, WIDE, fused);
+    return tile(out, a, a_apart, b, apart, count, 1, WIDE, fused);
   }
-  if (wide == FEW) return tile(out, a, b, apart, count, 1, FEW, fused);
-  if (wide == FEW / 2) return tile(out, a, b, apart, count, 2, FEW / 2, fused);
+  if (wide == FEW) return tile(out, a, a_apart, b, apart, count, 1, FEW, fused);
+  if (wide == FEW / 2) return tile(out, a, a_apart, b, apart, count, 2, FEW / 2, fused);
   if (WIDE == 1) return;
-  if (tall == TALL) return tile(out, a, b, apart, count, TALL, 1, fused);
-  if (tall == 4 && TALL > 4) return tile(out, a, b, apart, count, TALL > 4 ? 4 : 1, 1, fused);
-  if (tall == 2) return tile(out, a, b, apart, count, 2, 1, fused);
-  return tile(out, a, b, apart, count, 1, 1, fused);
+  if (tall == TALL) return tile(out, a, a_apart, b, apart, count, TALL, 1, fused);
+  if (tall == 4 && TALL > 4) return tile(out, a, a_apart, b, apart, count, TALL > 4 ? 4 : 1, 1, fused);
+  if (tall == 2) return tile(out, a, a_apart, b, apart, count, 2, 1, fused);
+  return tile(out, a, a_apart, b, apart, count, 1, 1, fused);
 }
 
 static void separate_tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide) {
-  any_tile(out, a, b, apart, count, tall, wide, 0);
+  any_tile(out, a, a_apart, b, apart, count, tall, wide, 0);
 }
 
 static void fused_tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide) {
-  any_tile(out, a, b, apart, count, tall, wide, 1);
+  any_tile(out, a, a_apart, b, apart, count, tall, wide, 1);
 }
 
 /* Whether products and their sum are one instruction: -1 not asked yet, as asking takes a microsecond and more in virtual machines. */
@@ -143,7 +139,7 @@ int64_t fuse16(int64_t allowed) {
   return found;
 }
 
-static tiles *chosen_tiles(void) {
+tiles *chosen_tiles(void) {
   int found = __atomic_load_n(&is_fused, __ATOMIC_RELAXED);
   return (found < 0 ? fuse16(1) : found) ? fused_tiles : separate_tiles;
 }
@@ -217,7 +213,7 @@ static void multiply_block(const struct block *block, int64_t first, int64_t las
       int64_t count = least(PAIRS, pairs_each - c * PAIRS), tall;
       for (int64_t row = 0; row < block->rows; row += tall) {
         tall = height(block->rows - row);
-        compute(sum, block->a + (c * block->capacity + row) * CHUNK, b, pairs_each, count, (int)tall, (int)wide);
+        compute(sum, block->a + (c * block->capacity + row) * CHUNK, CHUNK, b, pairs_each, count, (int)tall, (int)wide);
         settle_some(block, sum, row, least(tall, block->rows - row), p, wide, c);
       }
     }

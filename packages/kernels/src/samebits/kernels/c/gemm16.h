@@ -20,6 +20,16 @@ typedef uint32_t words __attribute__((vector_size(4 * PANEL)));
 typedef double doubles __attribute__((vector_size(8 * PANEL)));
 typedef int32_t quad __attribute__((vector_size(16)));
 
+static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+/* sums (tall, wide * PANEL) int32 of the products of rows, so many numbers apart, and panels, so many pairs apart, of so many pairs:
+ * one, two, four (if that is less than TALL) or TALL rows by WIDE panels or one; one row by FEW panels, two by half of that. */
+typedef void tiles(int32_t *out, const int16_t *a, int64_t a_apart, const int16_t *b, int64_t apart, int64_t count, int tall,
+                   int wide);
+
+/* The quickest of this CPU, by the instructions of dot16.h. */
+tiles *chosen_tiles(void);
+
 /* e of x (n), its elements so far apart; returns what a kernel returns. The sum of squares, which are exact, is summed to 2^-90 of
  * itself, so that 2 is almost never. */
 static int exponent(const float *x, int64_t n, int64_t apart, int64_t *e) {
