@@ -121,11 +121,13 @@ static inline __attribute__((always_inline)) void any_tile(int32_t *out, const i
   return tile(out, a, a_apart, b, apart, count, 1, 1, fused);
 }
 
-static void separate_tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide) {
+static void separate_tiles(int32_t *out, const int16_t *a, int64_t a_apart, const int16_t *b, int64_t apart, int64_t count,
+                           int tall, int wide) {
   any_tile(out, a, a_apart, b, apart, count, tall, wide, 0);
 }
 
-static void fused_tiles(int32_t *out, const int16_t *a, const int16_t *b, int64_t apart, int64_t count, int tall, int wide) {
+static void fused_tiles(int32_t *out, const int16_t *a, int64_t a_apart, const int16_t *b, int64_t apart, int64_t count, int tall,
+                        int wide) {
   any_tile(out, a, a_apart, b, apart, count, tall, wide, 1);
 }
 
