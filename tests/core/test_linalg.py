@@ -392,3 +392,11 @@ def test_masks_are_not_lost_silently():
 def test_an_axis_out_of_range_is_named(axis):
     with pytest.raises(np.exceptions.AxisError, match=f"vecdot: axis must be from -2 to 1 for a with 2 axes, got {axis}"):
         linalg.vecdot(normal(2, 2), normal(2, 2), axis=axis)
+
+
+@pytest.mark.parametrize("rows", [1, 63, 64, 1000])
+def test_large_results_begin_at_a_cache_line(rows: int) -> None:
+    product = matmul(np.ones((rows, 2), np.float32), np.ones((2, 256), np.float32))
+    assert rows < 16 or product.ctypes.data % blocks.CACHE_LINE == 0
+    assert product.shape == (rows, 256)
+    assert np.all(product == 2)

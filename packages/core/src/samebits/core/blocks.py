@@ -8,6 +8,7 @@ cannot change a bit: `CACHE_BYTES` and `PRODUCT_BYTES` may be tuned. `GROUP_ROWS
 definition of sums over rows. Nothing is shared between calls, so any number of threads may evaluate at once.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,18 @@ import numpy.typing as npt
 from samebits.core import compiled
 from samebits.core.arithmetic import Float32, Float64
 
-__all__ = ["CACHE_BYTES", "GROUP_ROWS", "PRODUCT_BYTES", "block_elements", "evaluate", "evaluate_rows", "row_blocks", "store"]
+__all__ = [
+    "CACHE_BYTES",
+    "CACHE_LINE",
+    "GROUP_ROWS",
+    "PRODUCT_BYTES",
+    "aligned",
+    "block_elements",
+    "evaluate",
+    "evaluate_rows",
+    "row_blocks",
+    "store",
+]
 
 Array = npt.NDArray[Any]
 Formula = Callable[..., object]
@@ -27,10 +39,28 @@ CACHE_BYTES = 2**18
 """Bytes of a block of one array: the block and the few temporaries of a formula stay in a core's second-level cache."""
 PRODUCT_BYTES = 2**23
 """Bytes of the operands and the result of a matrix product that are worked on together."""
+CACHE_LINE = 64
+"""Bytes."""
 GROUP_ROWS = 32
 """Rows added up together in sums over rows that come block by block. Another number would change their bits."""
 
+_LARGE = 2**14  # bytes of an array whose alignment is worth a microsecond
 _NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
+
+
+def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Return an array with any values. A large one begins at a cache line, where kernels write it and read it faster.
+
+    Example:
+        >>> aligned((64, 64), np.float32).ctypes.data % CACHE_LINE
+        0
+    """
+    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    if nbytes < _LARGE:
+        return np.empty(shape, dtype)
+    memory = np.empty(nbytes + CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % CACHE_LINE
+    return memory[start : start + nbytes].view(dtype).reshape(shape)
 
 
 def block_elements(itemsize: int = 8) -> int:

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from samebits.core import compiled, grid, linalg, mixing
 from samebits.core.arithmetic import Float32, Float64, Int64
-from samebits.core.blocks import store
+from samebits.core.blocks import aligned, store
 from samebits.core.compiled import pair
 from samebits.core.linalg import Prepared
 from samebits.core.mixing import Context
@@ -127,8 +127,8 @@ def prepare(b: npt.ArrayLike, /) -> Panels:
 def compact(b: Float32, /) -> Panels:
     """Do as `prepare`; FloatingPointError has no message."""
     (length, columns), panels = b.shape, -(-b.shape[1] // WIDTH)
-    values = np.empty((panels, -(-length // 2), WIDTH, 2), np.int16)
-    scales = np.empty((len(chunks(length)), panels * WIDTH))
+    values = aligned((panels, -(-length // 2), WIDTH, 2), np.int16)
+    scales = aligned((len(chunks(length)), panels * WIDTH), np.float64)
     sizes = compiled.integers(length, columns)
     by_columns = abs(b.strides[0]) > abs(b.strides[1])
     function = _pack_columns if by_columns else _pack
@@ -171,7 +171,7 @@ def matmul(a: npt.ArrayLike, b: npt.ArrayLike | Prepared, /, out: Float32 | None
 
 def linear(a: Float32, b: Float32 | Prepared, bias: Float32 | None = None, /) -> Float32:
     """Multiply a (rows, K) and b (K, n), and add the bias (n,); FloatingPointError has no message."""
-    result = np.empty((len(a), b.shape[1]), np.float32)
+    result = aligned((len(a), b.shape[1]), np.float32)
     linalg.linear_by(_multiply, a, b, bias, result)
     return result
 

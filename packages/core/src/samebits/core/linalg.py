@@ -141,7 +141,7 @@ def linear(a: Float32, b: Float32 | Prepared, bias: Float32 | None = None, /) ->
     >>> linear(np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32), np.array([0.5, 1], np.float32))
     array([[1.5, 2. ]], dtype=float32)
     """
-    result = np.empty((len(a), b.shape[1]), np.float32)
+    result = blocks.aligned((len(a), b.shape[1]), np.float32)
     if not _multiplied_few(a, b, result, bias):
         linear_by(_multiply, a, b, bias, result)
     return result
@@ -244,7 +244,7 @@ def _checked(function: str, a: Float32, b: Float32 | Prepared, out: Float32 | No
     _check_alignment(function, a.shape, -1, shape_b, -2 if len(shape_b) > 1 else -1)
     shape = _broadcast(function, a.shape[:-2], shape_b[:-2]) + a.shape[-2:-1] + shape_b[1:][-1:]
     operands = {"a": a} if isinstance(b, Prepared) else {"a": a, "b": b}
-    result = np.empty(shape, np.float32) if out is None else _writable(function, out, shape, operands)
+    result = blocks.aligned(shape, np.float32) if out is None else _writable(function, out, shape, operands)
     if not a.shape[-1]:
         result[...] = _ZERO
     elif result.size:

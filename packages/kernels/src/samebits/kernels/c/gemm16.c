@@ -12,11 +12,13 @@
 #include "gemm16.h"
 
 enum {
-  GROUP = 48,                   /* rows packed together: whole tiles of every level, and whole panels */
-  ROWS = 96,                    /* at most so many, as their float64 sums have to stay in the first-level cache */
+  GROUP = 48, /* rows packed together, at most: whole tiles of every level, and whole panels, that fit the first-level cache */
   PAIRS = CHUNK / 2,
-  STRIP = CHUNK * PANEL / 4     /* elements of scratch for a chunk of 16 vectors in int16 */
+  STRIP = CHUNK * PANEL / 4,                /* elements of scratch for a chunk of 16 vectors in int16 */
+  COPY = (int)sizeof(struct columns) / 8    /* and for a copy of columns */
 };
+
+static double *whole_lines(double *scratch) { return scratch + (-(uintptr_t)scratch / 8 & 7); }
 
 /* What `grid16` gives for zeros, of which there are as many as a chunk has. */
 static int no_row(int16_t *q, double *scale) {
@@ -49,15 +51,17 @@ int pack16(const struct job *job) {
 int pack16_columns(const struct job *job) {
   const int64_t *sizes = job->arrays[3];
   int64_t length = sizes[0], n = sizes[1], pairs_each = parts_of(length, 2), panels = parts_of(n, PANEL);
+  struct columns *copy = (struct columns *)whole_lines(job->scratch);
   for (int64_t c = 0; c * CHUNK < length; c++)
-    for (int64_t p = job->start; p < job->stop; p++) {
-      int16_t *out = (int16_t *)job->arrays[0] + (p * pairs_each + c * PAIRS) * 2 * PANEL;
-      const float *x = (const float *)job->arrays[2] + c * CHUNK * n + p * PANEL;
-      double *scales = (double *)job->arrays[1] + (c * panels + p) * PANEL;
-      int64_t deep = least(CHUNK, length - c * CHUNK), columns = n - p * PANEL;
-      if ((p - job->start) % 4 == 0) fetch(x, deep, n, least(columns, 4 * PANEL));
-      int problem = grid16_columns(out, scales, x, deep, n, columns);
-      if (problem) return problem;
+    for (int64_t first = job->start; first < job->stop; first += COPIED) {
+      int64_t deep = least(CHUNK, length - c * CHUNK), last = least(first + COPIED, job->stop);
+      copy_columns(copy, (const float *)job->arrays[2] + c * CHUNK * n + first * PANEL, deep, n,
+                   least((last - first) * PANEL, n - first * PANEL));
+      for (int64_t p = first; p < last; p++) {
+        int16_t *out = (int16_t *)job->arrays[0] + (p * pairs_each + c * PAIRS) * 2 * PANEL;
+        int problem = grid16_panel(out, (double *)job->arrays[1] + (c * panels + p) * PANEL, copy, p - first, deep);
+        if (problem) return problem;
+      }
     }
   return 0;
 }
@@ -182,6 +186,7 @@ static inline __attribute__((always_inline)) void settle(const struct block *blo
       }
       if (is_last) {
         floats result = __builtin_convertvector(x, floats) + 0.0f;
+        __builtin_prefetch(block->out + (row + r) * block->n + column + PANEL, 1); /* where the next panel is written */
         write_out(block->out + (row + r) * block->n + column, &result, block->bias ? block->bias + column : 0, block->n - column);
       } else
         __builtin_memcpy(kept, &x, sizeof x);
@@ -234,26 +239,27 @@ static int pack_rows(const struct block *block, const float *a) {
 }
 
 /* The same of a (K, rows), whose rows are so far apart. */
-static int pack_columns(const struct block *block, const float *a, int64_t apart, int16_t *strip) {
-  for (int64_t c = 0; c * CHUNK < block->length; c++) {
-    int64_t deep = least(CHUNK, block->length - c * CHUNK);
-    fetch(a + c * CHUNK * apart, deep, apart, block->rows);
-    for (int64_t r = 0; r < block->rows; r += PANEL) {
-      int64_t place = c * block->capacity + r, count = least(PANEL, block->rows - r);
-      double scales[PANEL];
-      int problem = grid16_columns(strip, scales, a + c * CHUNK * apart + r, deep, apart, count);
-      if (problem) return problem;
-      for (int64_t j = 0; j < count; j++) block->scales[place + j] = scales[j];
-      transpose_pairs(block->a + place * CHUNK, PAIRS, strip, PANEL, parts_of(deep, 8) * 4, count);
+static int pack_columns(const struct block *block, const float *a, int64_t apart, struct columns *copy, int16_t *strip) {
+  for (int64_t c = 0; c * CHUNK < block->length; c++)
+    for (int64_t r = 0; r < block->rows; r += COPIED * PANEL) {
+      int64_t deep = least(CHUNK, block->length - c * CHUNK), last = least(r + COPIED * PANEL, block->rows);
+      copy_columns(copy, a + c * CHUNK * apart + r, deep, apart, last - r);
+      for (int64_t first = r; first < last; first += PANEL) {
+        int64_t place = c * block->capacity + first, count = least(PANEL, last - first);
+        double scales[PANEL];
+        int problem = grid16_panel(strip, scales, copy, (first - r) / PANEL, deep);
+        if (problem) return problem;
+        for (int64_t j = 0; j < count; j++) block->scales[place + j] = scales[j];
+        transpose_pairs(block->a + place * CHUNK, PAIRS, strip, PANEL, parts_of(deep, 8) * 4, count);
+      }
     }
-  }
   return 0;
 }
 
 /* The most rows of that length that scratch has memory for, in whole groups or tiles if it can be. */
 static int64_t capacity_of(int64_t length) {
   int64_t each = parts_of(length, CHUNK) * (CHUNK / 4 + 1) + WIDE * PANEL,
-          most = least((SCRATCH - STRIP - FEW * PANEL - 8) / each, ROWS);
+          most = least((SCRATCH - COPY - STRIP - FEW * PANEL - 8) / each, GROUP);
   int64_t whole = most >= GROUP ? GROUP : most >= TALL ? TALL : most >= 4 && TALL > 4 ? 4 : most >= 2 ? 2 : 1;
   return most / whole * whole;
 }
@@ -266,8 +272,8 @@ static inline __attribute__((always_inline)) int multiply(const struct job *job,
   if (!capacity) return 2;
   for (int64_t j = 0; bias && j < n; j++)
     if (!is_finite(bias[j])) return 1;
-  double *scratch = job->scratch + (-(uintptr_t)job->scratch / 8 & 7); /* whole cache lines */
-  int16_t *strip = (int16_t *)scratch, *a = strip + CHUNK * PANEL;
+  struct columns *copy = (struct columns *)whole_lines(job->scratch);
+  int16_t *strip = (int16_t *)(copy + 1), *a = strip + CHUNK * PANEL;
   double *scales = (double *)(a + chunks * capacity * CHUNK), *before = scales + chunks * capacity;
   struct block block = {0,    capacity, length, n, 0, a, scales, before, job->arrays[bias ? 3 : 2], job->arrays[bias ? 4 : 3],
                         bias, 0};
@@ -276,7 +282,7 @@ static inline __attribute__((always_inline)) int multiply(const struct job *job,
     block.width = block.rows == 1 ? FEW : block.rows == 2 ? FEW / 2 : WIDE;
     block.out = (float *)job->arrays[0] + row * n;
     const float *x = job->arrays[1];
-    int problem = by_columns ? pack_columns(&block, x + row, m, strip) : pack_rows(&block, x + row * length);
+    int problem = by_columns ? pack_columns(&block, x + row, m, copy, strip) : pack_rows(&block, x + row * length);
     if (problem) return problem;
     multiply_block(&block, is_few ? job->start : 0, is_few ? job->stop : panels);
   }

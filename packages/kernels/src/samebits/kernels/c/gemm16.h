@@ -11,7 +11,8 @@
 enum {
   CHUNK = 256, /* part of the definition */
   PANEL = 16,  /* columns that lie together */
-  BITS = 15
+  BITS = 15,
+  AHEAD = 16 /* rows that are fetched before they are needed */
 };
 
 typedef float floats __attribute__((vector_size(4 * PANEL)));
@@ -95,62 +96,92 @@ static inline int grid16(int16_t *restrict q, double *restrict scale, const floa
   return 0;
 }
 
-/* row = x (columns), then zeros. */
-static inline __attribute__((always_inline)) void read_row(floats *row, const float *x, int64_t columns) {
-  if (columns == PANEL) {
-    __builtin_memcpy(row, x, sizeof *row);
-    return;
+/* Panels of columns that are copied together: rows are read in whole cache lines, as far as they go. */
+enum { COPIED = 4 };
+
+struct columns {
+  floats rows[COPIED][CHUNK]; /* panel by panel, zeros beyond the columns */
+  floats squares[COPIED];     /* sums of squares, in float32 */
+};
+
+static inline __attribute__((always_inline)) void copy_panels(struct columns *restrict to, const float *restrict x, int64_t n,
+                                                              int64_t apart, int panels) {
+  floats sum[COPIED] = {{0}};
+  for (int64_t i = 0; i < n; i++) {
+    const float *from = x + i * apart;
+    for (int v = 0; v < panels; v++) {
+      floats row;
+      __builtin_prefetch(from + AHEAD * apart + v * PANEL);
+      __builtin_memcpy(&row, from + v * PANEL, sizeof row);
+      sum[v] += row * row;
+      to->rows[v][i] = row;
+    }
   }
-  *row = (floats){0};
-  for (int64_t j = 0; j < columns; j++) (*row)[j] = x[j];
+  for (int v = 0; v < panels; v++) to->squares[v] = sum[v];
 }
 
-/* The same of the columns of x (n, columns), at most PANEL, its rows so far apart: q ((n + 1) / 2, PANEL, 2) int16, scales (PANEL). */
-static inline __attribute__((always_inline)) int grid16_some(int16_t *restrict q, double *restrict scales, const float *restrict x,
-                                                             int64_t n, int64_t apart, int64_t columns) {
-  floats sum = {0}, row, next;
+/* Copy x (n, columns), at most COPIED panels and CHUNK rows, which are so far apart. */
+static void copy_columns(struct columns *restrict to, const float *restrict x, int64_t n, int64_t apart, int64_t columns) {
+  int64_t whole = columns / PANEL, rest = columns % PANEL;
+  switch (whole) {
+    case 4:
+      copy_panels(to, x, n, apart, 4);
+      break;
+    case 3:
+      copy_panels(to, x, n, apart, 3);
+      break;
+    case 2:
+      copy_panels(to, x, n, apart, 2);
+      break;
+    case 1:
+      copy_panels(to, x, n, apart, 1);
+  }
+  if (!rest) return;
+  floats sum = {0};
+  for (int64_t i = 0; i < n; i++) {
+    floats row = {0};
+    for (int64_t j = 0; j < rest; j++) row[j] = x[i * apart + whole * PANEL + j];
+    sum += row * row;
+    to->rows[whole][i] = row;
+  }
+  to->squares[whole] = sum;
+}
+
+/* The same as grid16 of the columns of a panel that was copied: q ((n + 1) / 2, PANEL, 2) int16, scales (PANEL). */
+static int grid16_panel(int16_t *restrict q, double *restrict scales, const struct columns *columns, int64_t panel, int64_t n) {
+  const floats *restrict x = columns->rows[panel];
+  const float *numbers = (const float *)x;
   int64_t e[PANEL];
   float factor[PANEL];
-  for (int64_t i = 0; i < n; i++) {
-    read_row(&row, x + i * apart, columns);
-    sum += row * row;
-  }
   int is_any_tiny = 0;
   for (int64_t j = 0; j < PANEL; j++) {
-    if (!estimate(sum[j], &e[j])) {
-      int problem = exponent(x + (j < columns ? j : 0), j < columns ? n : 0, apart, &e[j]);
+    if (!estimate(columns->squares[panel][j], &e[j])) {
+      int problem = exponent(numbers + j, n, PANEL, &e[j]);
       if (problem) return problem;
     }
     factor[j] = factor_of(e[j]);
     scales[j] = scale_of(e[j]);
-    is_any_tiny |= is_tiny(e[j]) && j < columns;
+    is_any_tiny |= is_tiny(e[j]);
   }
   floats factors;
   __builtin_memcpy(&factors, factor, sizeof factors);
   for (int64_t i = 0; i < n; i += 2) {
-    read_row(&row, x + i * apart, columns);
-    words low = (words)(row * factors + ROUND), high = {0};
-    if (i + 1 < n) {
-      read_row(&next, x + (i + 1) * apart, columns);
-      high = (words)(next * factors + ROUND);
-    }
+    words low = (words)(x[i] * factors + ROUND), high = {0};
+    if (i + 1 < n) high = (words)(x[i + 1] * factors + ROUND);
     low = (low & 0xffff) | (high << 16);
     __builtin_memcpy(q + i * PANEL, &low, sizeof low);
   }
-  for (int64_t j = 0; is_any_tiny && j < columns; j++)
-    for (int64_t i = 0; is_tiny(e[j]) && i < n; i++) q[i / 2 * 2 * PANEL + 2 * j + i % 2] = tiny(x[i * apart + j], e[j]);
+  for (int64_t j = 0; is_any_tiny && j < PANEL; j++)
+    for (int64_t i = 0; is_tiny(e[j]) && i < n; i++) q[i / 2 * 2 * PANEL + 2 * j + i % 2] = tiny(numbers[i * PANEL + j], e[j]);
   return 0;
 }
 
-static int grid16_columns(int16_t *restrict q, double *restrict scales, const float *restrict x, int64_t n, int64_t apart,
-                          int64_t columns) {
-  return columns >= PANEL ? grid16_some(q, scales, x, n, apart, PANEL) : grid16_some(q, scales, x, n, apart, columns);
-}
-
-/* Bring x (n, columns) into the caches, its rows so far apart: all of a row at once is quicker than panel by panel. */
-static inline void fetch(const float *x, int64_t n, int64_t apart, int64_t columns) {
-  for (int64_t i = 0; i < n; i++)
-    for (int64_t j = 0; j < columns; j += 16) __builtin_prefetch(x + i * apart + j);
+/* The same of the columns of x (n, columns), at most PANEL, its rows so far apart. */
+static inline int grid16_columns(int16_t *restrict q, double *restrict scales, const float *restrict x, int64_t n, int64_t apart,
+                                 int64_t columns) {
+  struct columns copy;
+  copy_columns(&copy, x, n, apart, columns);
+  return grid16_panel(q, scales, &copy, 0, n);
 }
 
 /* out (n, m) = x (m, n)^T of pairs of int16; m is a multiple of 4; the rows of x and out are so many pairs apart. */
