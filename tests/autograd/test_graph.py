@@ -457,3 +457,27 @@ def test_tracing_and_recording_are_independent() -> None:
         y = x.sqrt() * 0.0
         with no_grad(), pytest.raises(AnomalyError, match="sqrt: its rule made NaN"):
             y.backward()
+
+
+def test_the_gradient_of_a_leaf_is_ready_as_soon_as_all_that_uses_it_was_visited() -> None:
+    events: list[str] = []
+
+    @operation(lambda g: events.append("doubled") or g * 2)  # type: ignore[func-returns-value]
+    def doubled(x: Any) -> Any:
+        return x * 2
+
+    first, last, twice, unused = (leaf([float(i)]) for i in range(1, 5))
+    names = {one.node: name for name, one in {"first": first, "last": last, "twice": twice}.items()}
+
+    def loss() -> Tensor:
+        return (doubled(first * twice) * last + twice + first[0:1] * unused.detach()).sum()
+
+    loss().backward(ready=lambda node: events.append(names[node]))
+    assert events[:2] == ["last", "doubled"] and sorted(events[2:]) == ["first", "twice"]
+    found = [grad_of(one) for one in (first, last, twice)]
+    for one in (first, last, twice):
+        one.grad = None
+    loss().backward()
+    assert found == [grad_of(one) for one in (first, last, twice)] and unused.grad is None
+    first.backward(ready=lambda node: events.append(names[node]))
+    assert events[-1] == "first"

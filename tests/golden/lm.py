@@ -49,7 +49,7 @@ def trained(architecture: str, folder: Path, *callbacks: Any, **options: Any) ->
         steps=10,
         warmup=2,
         batch=4,
-        micro_batches=2,
+        shards=2,
         evaluate_every=5,
         checkpoint_every=3,
         learning_rate=0.01,

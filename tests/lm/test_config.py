@@ -67,7 +67,7 @@ def test_a_written_file_explains_each_setting_that_applies(optimizer: str) -> No
         ("schedule = 'linear'", 'schedule must be "cosine", "wsd" or "constant", got \'linear\''),
         ("data = 1979-05-27", "data must be a string, got datetime.date(1979, 5, 27)"),
         ("numerics = ['exact']", "numerics must be a string, got ['exact']"),
-        ("micro_batches = 5", "micro_batches must divide batch, which is 12, got 5"),
+        ("shards = 5", "shards must divide batch, which is 12, got 5"),
         ("final_learning_rate = 1", "final_learning_rate must be at most learning_rate, which is 0.001, got 1.0"),
         ("warmup = 3000", "warmup must be at most steps, which is 2000, got 3000"),
         ("schedule = 'wsd'\ndecay = 1950", "warmup + decay must be at most steps, which is 2000, got 2050"),

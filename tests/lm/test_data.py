@@ -17,7 +17,7 @@ from samebits.text import ByteTokenizer, CharacterTokenizer, save_tokenizer
 pytestmark = pytest.mark.once
 
 LINES = "".join(f"line {n}: the quick brown fox, n° {n * n}\n" for n in range(40))
-CONFIG = TrainConfig(batch=4, micro_batches=2, evaluation_windows=7, model=ModelConfig(context=16))
+CONFIG = TrainConfig(batch=4, shards=2, evaluation_windows=7, model=ModelConfig(context=16))
 
 Write = Callable[..., TrainConfig]
 

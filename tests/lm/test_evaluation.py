@@ -1,14 +1,17 @@
 """Evaluation: three measures computed from the tokens' losses, independent of how the windows are grouped."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.core.float_settings import CHANGED, change, kept_settings, only_where_known
 
 from samebits.core import MachineError, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig, byte_lengths, evaluate
-from samebits.lm.evaluation import token_losses
+from samebits.lm.evaluation import exact_terms, token_losses
 from samebits.text import BytePairTokenizer, CharacterTokenizer, evaluation_windows
 
 TOKENS = Stream(0).integers(7, size=100)
@@ -96,3 +99,9 @@ def test_evaluation_puts_float_settings_back_and_stops_if_they_change(bits: int)
         assert evaluate(MODEL, windows) == expected
         with pytest.raises(MachineError, match="in this thread, so results may have wrong bits"):
             evaluate(MODEL, (change(bits) or window for window in windows))  # type: ignore[func-returns-value]
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), max_size=20), st.integers(1, 4))
+def test_exact_terms_have_the_exact_sum_of_the_values(values: list[float], parts: int) -> None:
+    terms = [term for i in range(parts) for term in exact_terms(values[i::parts])]
+    assert sum(map(Fraction, terms)) == sum(map(Fraction, values)) and math.fsum(terms) == math.fsum(values)

@@ -90,7 +90,7 @@ def test_every_setting_is_accepted_at_its_limits_and_refused_beyond(config: Any)
         given = {"optimizer": setting.optimizers[0]} if setting.optimizers else {}
         inside, outside = edges(kind, setting)
         for value in inside:
-            options = given | ({"batch": 1} if name == "micro_batches" else {})
+            options = given | ({"batch": 1} if name == "shards" else {})
             assert getattr(replace(config, **options, **{name: value}), name) == value
         for value in outside:
             with pytest.raises(ConfigError, match=f"^{name} must be "):
@@ -106,7 +106,7 @@ def test_every_setting_is_accepted_at_its_limits_and_refused_beyond(config: Any)
         ({"steps": 5, "warmup": 2, "decay": 3, "schedule": "wsd"}, {"steps": 5, "warmup": 3, "decay": 3, "schedule": "wsd"}),
         ({"steps": 5, "warmup": 6, "schedule": "constant"}, {"steps": 0, "schedule": "constant"}),
         ({"learning_rate": 0.5, "final_learning_rate": 0.5}, {"learning_rate": 0.5, "final_learning_rate": above(0.5)}),
-        ({"batch": 6, "micro_batches": 6}, {"batch": 6, "micro_batches": 12}),
+        ({"batch": 6, "shards": 6}, {"batch": 6, "shards": 12}),
     ],
 )
 def test_settings_may_be_as_large_as_others_allow(inside: dict[str, Any], outside: dict[str, Any]) -> None:

@@ -37,9 +37,7 @@ from samebits.text import Batches, evaluation_windows
 pytestmark = pytest.mark.once
 
 MODEL = ModelConfig(vocabulary_size=7, context=8, layers=1, heads=2, channels=16, dropout=0.1)
-CONFIG = TrainConfig(
-    steps=6, warmup=2, batch=4, micro_batches=2, checkpoint_every=2, evaluate_every=3, learning_rate=1e-2, model=MODEL
-)
+CONFIG = TrainConfig(steps=6, warmup=2, batch=4, shards=2, checkpoint_every=2, evaluate_every=3, learning_rate=1e-2, model=MODEL)
 TOKENS = np.arange(200) ** 2 % 7
 
 
@@ -81,7 +79,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_a_model_learns_a_sequence() -> None:
     losses: list[float] = []
-    config = replace(CONFIG, steps=50, micro_batches=1, model=replace(MODEL, dropout=0.0), evaluate_every=50)
+    config = replace(CONFIG, steps=50, shards=1, model=replace(MODEL, dropout=0.0), evaluate_every=50)
     trainer(config, callbacks=[lambda _, record: losses.append(record.get("validation_loss", 9.0))]).train()
     assert losses[-1] < 0.5 and losses[0] > 1.9
 
@@ -127,7 +125,7 @@ def test_a_model_learns_with_every_optimizer(optimizer: str) -> None:
         adamw_learning_rate=0.01 if optimizer == "muon" else 0.001,
         weight_decay=0.01,
         evaluate_every=60,
-        micro_batches=1,
+        shards=1,
         model=replace(MODEL, dropout=0.0),
     )
     found: list[float] = []
@@ -346,9 +344,9 @@ def test_weights_that_are_not_finite_never_replace_a_checkpoint(tmp_path: Path) 
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == before
 
 
-def test_micro_batches_give_the_gradient_of_the_whole_batch() -> None:
+def test_shards_give_the_gradient_of_the_whole_batch() -> None:
     def gradients(parts: int) -> list[np.ndarray]:
-        one = trainer(replace(CONFIG, micro_batches=parts, model=replace(MODEL, dropout=0.0)))
+        one = trainer(replace(CONFIG, shards=parts, model=replace(MODEL, dropout=0.0)))
         one._gradients()
         return [np.asarray(p.grad.data) for p in one.model.parameters() if p.grad is not None]
 

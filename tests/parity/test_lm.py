@@ -139,7 +139,7 @@ def test_we_write_the_bytes_that_the_reference_writes(tmp_path: Path) -> None:
 
 def test_training_goes_as_that_of_the_reference() -> None:
     model = ModelConfig(vocabulary_size=61, context=32, layers=1, heads=2, channels=32)
-    config = TrainConfig(steps=20, warmup=5, learning_rate=0.01, batch=4, micro_batches=2, model=model)
+    config = TrainConfig(steps=20, warmup=5, learning_rate=0.01, batch=4, shards=2, model=model)
     ours = LanguageModel(model, stream=Stream(1))
     weights = {name: torch.tensor(p.numpy().astype(np.float64), requires_grad=True) for name, p in ours.named_parameters()}
     plain = [p for p in weights.values() if p.ndim < 2]

@@ -180,6 +180,7 @@ def run(
     retain: bool = False,
     link: Callable[[Node], list[Any]] | None = None,
     late: Callable[[Node, Any], Sequence[Any]] | None = None,
+    ready: Callable[[Node, Any], None] | None = None,
 ) -> dict[Node, Any]:
     """Propagate a gradient backward from ``root``.
 
@@ -190,9 +191,10 @@ def run(
         retain: Keep what the rules need, for another pass.
         link: Returns a node's saved values as tensors with their nodes; then the pass itself is recorded.
         late: With ``link``, returns the gradients of a node's arguments where the rule works on arrays only; None refuses.
+        ready: Called with a leaf and its gradient as soon as that is complete, in the middle of the pass.
 
     Returns:
-        The gradient of each of ``wanted`` (of each leaf) that was reached.
+        The gradient of each of ``wanted`` (of each leaf) that was reached and for which ``ready`` was not called.
 
     Raises:
         GraphError: A node was freed by an earlier pass, an array it needs was modified, or it has no second gradients.
@@ -201,29 +203,70 @@ def run(
     pending, owned, heap = {root: gradient}, set[Node](), [(-root.stamp, root)]
     oldest = min((node.stamp for node in wanted), default=0)
     traced = tracing.get()
+    uses = _uses_of_leaves(root) if ready is not None else {}
     while heap:
         node = heappop(heap)[1]
         if node.stamp < oldest:
             break
+        if node.operation is None:
+            if node in pending:  # else it was handed over
+                found[node] = _fitting(node, pending.pop(node))
+            continue
         g = _fitting(node, pending.pop(node))
-        if node.operation is None or node in wanted:
+        if node in wanted:
             found[node] = g
-            if node.operation is None or node.stamp == oldest:
+            if node.stamp == oldest:
                 continue
         contributions, parents = _contributions(node, g, link, late, traced=traced), node.parents or ()
         if not retain:
             node.parents = node.saved = None
-        for parent, contribution in zip(parents, contributions, strict=False):
-            if parent is None or contribution is None:
-                continue
-            if parent in pending or type(contribution) is Part:
-                if parent not in pending:
-                    heappush(heap, (-parent.stamp, parent))
-                _accumulate(pending, owned, parent, contribution)
-            else:
-                pending[parent] = contribution
-                heappush(heap, (-parent.stamp, parent))
+        for parent in _distribute(parents, contributions, pending, owned):
+            heappush(heap, (-parent.stamp, parent))
+        if ready is not None:
+            _hand_over(parents, uses, pending, ready)
     return found
+
+
+def _distribute(
+    parents: Sequence[Node | None], contributions: Sequence[Any], pending: dict[Node, Any], owned: set[Node]
+) -> Iterator[Node]:
+    """Add contributions to the gradients of a node's arguments; yield the arguments that had none before."""
+    for parent, contribution in zip(parents, contributions, strict=False):
+        if parent is None or contribution is None:
+            continue
+        if parent not in pending:
+            yield parent
+        if parent in pending or type(contribution) is Part:
+            _accumulate(pending, owned, parent, contribution)
+        else:
+            pending[parent] = contribution
+
+
+def _hand_over(
+    visited: Sequence[Node | None], uses: dict[Node, int], pending: dict[Node, Any], ready: Callable[[Node, Any], None]
+) -> None:
+    """Call ``ready`` for the leaves among a node's arguments that no other node will use."""
+    for parent in visited:
+        if parent is not None and parent in uses:
+            uses[parent] -= 1
+            if not uses[parent] and parent in pending:
+                ready(parent, _fitting(parent, pending.pop(parent)))
+
+
+def _uses_of_leaves(root: Node) -> dict[Node, int]:
+    """How often each leaf is an argument of the nodes that a pass visits."""
+    uses: dict[Node, int] = {}
+    seen, left = {root}, [root]
+    while left:
+        for parent in left.pop().parents or ():
+            if parent is None:
+                continue
+            if parent.operation is None:
+                uses[parent] = uses.get(parent, 0) + 1
+            elif parent not in seen:
+                seen.add(parent)
+                left.append(parent)
+    return uses
 
 
 def _contributions(

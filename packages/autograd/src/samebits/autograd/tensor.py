@@ -6,7 +6,7 @@ it requires no gradient). This module holds what a tensor is: its attributes, co
 has another name for the same, both work (``permute``, ``expand``, ``dim``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -228,13 +228,21 @@ class Tensor(Methods):
 
     # Gradients
 
-    def backward(self, gradient: "Operand | None" = None, *, retain_graph: bool = False) -> None:
+    def backward(
+        self,
+        gradient: "Operand | None" = None,
+        *,
+        retain_graph: bool = False,
+        ready: Callable[[Node], object] | None = None,
+    ) -> None:
         """Add this tensor's gradient to the ``grad`` of every leaf it was computed from.
 
         Args:
             gradient: The gradient of some scalar with respect to this tensor, of its shape; by default 1, for a tensor of one
                 element.
             retain_graph: Keep the saved arrays, so that another pass can follow.
+            ready: Called with the node of a leaf as soon as its ``grad`` is complete, while the pass goes on. It may take the
+                gradient away, to send it elsewhere, but not modify it.
 
         Raises:
             GraphError: The tensor requires no gradient, an earlier pass has freed the graph, or a saved array was modified.
@@ -252,8 +260,14 @@ class Tensor(Methods):
             )
         root = seed(self, gradient).data
         seen = {id(edits.owner(root))}
-        for leaf, g in run(self.node, root, retain=retain_graph).items():
+
+        def add(leaf: Node, g: Any) -> None:
             leaf.grad = wrap(edits.own(g, seen) if leaf.grad is None else leaf.grad.data + g, None)
+            if ready is not None:
+                ready(leaf)
+
+        for leaf, g in run(self.node, root, retain=retain_graph, ready=None if ready is None else add).items():
+            add(leaf, g)
 
     # Python's protocols
 

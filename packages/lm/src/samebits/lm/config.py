@@ -142,8 +142,12 @@ class TrainConfig:
     end_of_text: Annotated[str, Setting('Special token between documents; "" puts an empty line there.')] = ""
     steps: Annotated[int, Setting("Number of optimizer steps.", least=1)] = 2000
     batch: Annotated[int, Setting("Sequences per step, each as long as the context.", least=1)] = 12
-    micro_batches: Annotated[
-        int, Setting("Number of equal parts that a batch is computed in, to save memory; a divisor of batch.", least=1)
+    shards: Annotated[
+        int,
+        Setting(
+            "Number of equal parts of a batch, which are computed one after the other or by several workers; a divisor of batch.",
+            least=1,
+        ),
     ] = 1
     schedule: Annotated[
         str,
@@ -209,8 +213,8 @@ class TrainConfig:
         check(self)
         if not isinstance(self.model, ModelConfig):
             raise ConfigError(f"model must be a ModelConfig, got {shown(self.model)}")
-        if self.batch % self.micro_batches:
-            raise ConfigError(f"micro_batches must divide batch, which is {self.batch}, got {self.micro_batches}")
+        if self.batch % self.shards:
+            raise ConfigError(f"shards must divide batch, which is {self.batch}, got {self.shards}")
         if self.final_learning_rate > self.learning_rate:
             raise ConfigError(
                 f"final_learning_rate must be at most learning_rate, which is {self.learning_rate}, got {self.final_learning_rate}"

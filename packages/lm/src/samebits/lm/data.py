@@ -107,7 +107,7 @@ def windows(ids: npt.NDArray[Any], config: TrainConfig) -> list[tuple[Int64, Int
     Raises:
         ValueError: There are fewer than two tokens.
     """
-    time, batch, wanted = config.model.context, config.batch // config.micro_batches, config.evaluation_windows
+    time, batch, wanted = config.model.context, config.batch // config.shards, config.evaluation_windows
     whole = (len(ids) - 1) // time
     if not 0 < wanted < whole:
         return list(batches.evaluation_windows(ids, time=time, batch=batch))

@@ -6,11 +6,11 @@ compared between tokenizers:
     bits per byte = sum of the losses / (ln 2 * bytes of text that the target tokens stand for)
 
 Each token's loss is computed from its own row, and the sum is exact. So the result depends only on the weights and the text, not
-on how the windows are grouped into batches.
+on how the windows are grouped into batches, or which worker has which.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,11 @@ from samebits import core
 from samebits.autograd import no_grad
 from samebits.core import current, require_arithmetic, restore_arithmetic
 from samebits.lm.model import Ids, LanguageModel
+from samebits.lm.workers import ALONE, Workers
 from samebits.nn.arguments import integers
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["Evaluation", "byte_lengths", "evaluate", "token_losses"]
+__all__ = ["Evaluation", "byte_lengths", "evaluate", "exact_terms", "token_losses"]
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -90,13 +91,16 @@ def token_losses(logits: npt.NDArray[Any], targets: Ids) -> Float64:
     return np.asarray(current().logsumexp(logits, -1)).astype(np.float64) - chosen.astype(np.float64)
 
 
-def evaluate(model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: Ids | None = None) -> Evaluation:
+def evaluate(
+    model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: Ids | None = None, *, workers: Workers = ALONE
+) -> Evaluation:
     """Evaluate a model on batches of windows, in the active arithmetic and without dropout.
 
     Args:
         model: The model; its mode is restored afterwards.
         windows: Batches of inputs and targets, token ids (B, T).
         lengths: The bytes of each token (V,), as from `byte_lengths`.
+        workers: The processes that evaluate, each some of the batches; all of them call this, with the same windows.
 
     Raises:
         ValueError: There are no windows, or ``lengths`` does not have one number per token.
@@ -118,23 +122,41 @@ def evaluate(model: LanguageModel, windows: Iterable[tuple[Ids, Ids]], lengths: 
     restore_arithmetic()
     training = model.training
     losses: list[float] = []
-    size = 0
+    bad: list[int] = []
+    before = size = 0
     model.eval()
     try:
         with no_grad():
-            for inputs, targets in windows:
-                losses += token_losses(model(inputs).data, targets).reshape(-1).tolist()
-                size += 0 if lengths is None else int(lengths[targets].sum())
+            for i, (inputs, targets) in enumerate(windows):
+                if i % workers.size == workers.rank:
+                    found = token_losses(model(inputs).data, targets).reshape(-1)
+                    bad += (before + np.flatnonzero(~np.isfinite(found))[:1]).tolist()
+                    losses += found.tolist()
+                    size += 0 if lengths is None else int(lengths[targets].sum())
+                before += np.size(targets)
     finally:
         model.train(training)
     require_arithmetic()
-    if not losses:
+    parts = workers.gather((bad[:1], size, [] if bad else exact_terms(losses)))
+    if places := [place for bad, _, _ in parts for place in bad]:
+        raise FloatingPointError(f"evaluate: the loss of token {min(places)} is not finite")
+    if not before:
         raise ValueError("evaluate: windows must not be empty")
-    total = math.fsum(losses)  # exactly rounded, so the order does not matter
-    if not math.isfinite(total):
-        raise FloatingPointError(
-            f"evaluate: the loss of token {next(i for i, x in enumerate(losses) if not math.isfinite(x))} is not finite"
-        )
-    loss = total / len(losses)
+    total = math.fsum(term for _, _, terms in parts for term in terms)  # exactly rounded, so the order does not matter
+    size = sum(size for _, size, _ in parts)
+    loss = total / before
     perplexity = float(core.exp(np.float32(loss)))
-    return Evaluation(loss, perplexity, total / (_LN2 * size) if size else None, len(losses))
+    return Evaluation(loss, perplexity, total / (_LN2 * size) if size else None, before)
+
+
+def exact_terms(values: Sequence[float]) -> list[float]:
+    """A few numbers with the same sum, exactly: the sum rounded, the rest rounded, and so on.
+
+    Example:
+        >>> exact_terms([1e16, 1.0, 1.0, 1.0, 2.0**-60])
+        [1.0000000000000004e+16, -1.0, 8.673617379884035e-19]
+    """
+    terms: list[float] = []
+    while term := math.fsum([*values, *(-one for one in terms)]):
+        terms.append(term)
+    return terms

@@ -23,7 +23,7 @@ __all__ = ["ConfigError", "Setting", "check", "from_values", "settings", "table"
 Config = TypeVar("Config")
 
 _KINDS = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
-_RENAMED = {"flavour": "architecture"}
+_RENAMED = {"flavour": "architecture", "micro_batches": "shards"}
 
 
 class ConfigError(ValueError):

@@ -1,6 +1,6 @@
 """Training: a language model is trained in steps, and an interrupted run ends with the same bits.
 
-    batch -> loss -> gradients, summed over micro-batches -> clipping -> optimizer step at the scheduled learning rate
+    batch -> losses of its shards -> mean gradient -> clipping -> optimizer step at the scheduled learning rate
 
 A step is a function of the weights, the optimizer's state and the number of the step: batches, dropout and the learning rate
 depend on that number alone. Weights, state and number are saved in one checkpoint, which is replaced atomically. A run that was
@@ -33,13 +33,15 @@ from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.optimization import PROLONGING, learning_rate, make_optimizer, same_rates
 from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
+from samebits.lm.sharding import ShardedGradients
+from samebits.lm.workers import ALONE, Workers
 from samebits.nn.clipping import clip_gradient_norm
 
 __all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_due", "saved_step"]
 
 Int64 = npt.NDArray[np.int64]
 CHECKPOINT = "checkpoint.safetensors"
-FORMAT = "samebits.lm/2"
+FORMAT = "samebits.lm/3"
 
 
 class TrainingError(FloatingPointError):
@@ -133,10 +135,12 @@ class Trainer:
         tokenizer: The digest of the tokenizer, which checkpoints record.
         initial: The digest of the weights that the run starts from, if they are those of another run; checkpoints record it.
         callbacks: Called in order after each step, with the trainer and the metrics of the step.
+        workers: The processes that compute the run, at most ``config.shards``; by default this one alone. All of them make a trainer
+            and train it; worker 0 writes to the folder. Their number changes no bit.
 
     Raises:
         CheckpointError: The checkpoint is damaged, or was made with another configuration, model or data.
-        ValueError: ``config.model`` is not the configuration of ``model``.
+        ValueError: ``config.model`` is not the configuration of ``model``, or there are more workers than shards.
 
     Example:
         >>> from samebits.lm import ModelConfig
@@ -169,9 +173,15 @@ class Trainer:
         tokenizer: str = "",
         initial: str = "",
         callbacks: Sequence[Callback] = (),
+        workers: Workers = ALONE,
     ) -> None:
         if config.model != model.config:
             raise ValueError(f"Trainer: config.model must be that of the model, {model.config}, got {config.model}")
+        if workers.size > config.shards:
+            raise ValueError(
+                f"Trainer: shards, the parts of a batch, must be at least the number of workers, {workers.size}, got {config.shards}"
+            )
+        self.workers = workers
         self.config, self.model, self.batches, self.windows, self.lengths = config, model, batches, windows, lengths
         self.folder = None if folder is None else Path(folder)
         self.callbacks = list(callbacks)
@@ -329,19 +339,23 @@ class Trainer:
             raise ValueError(
                 f"Trainer: batches must give {self.config.batch} windows, as config.batch, got {len(inputs)} at step {self.step}"
             )
-        parts = self.config.micro_batches
-        rows = len(inputs) // parts
-        losses = []
+        count, workers = self.config.shards, self.workers
+        rows = len(inputs) // count
         self.optimizer.zero_grad()
-        for part in range(parts):
-            chosen = slice(part * rows, (part + 1) * rows)
-            stream = self._dropout.split(self.step).split(part) if self.config.model.dropout else None
+        gradients = ShardedGradients(self._parameters, count, workers)
+        losses = {}
+        own = range(workers.rank, count, workers.size)
+        for shard in own:
+            chosen = slice(shard * rows, (shard + 1) * rows)
+            stream = self._dropout.split(self.step).split(shard) if self.config.model.dropout else None
             loss = self.model.loss(inputs[chosen], targets[chosen], stream)
-            losses.append(loss.item())
-            if not math.isfinite(losses[-1]):
-                raise FloatingPointError(f"the loss is {losses[-1]}")
-            loss.backward(1 / parts)  # adds to the gradients of earlier parts
-        return math.fsum(losses) / parts
+            losses[shard] = loss.item()
+            if not math.isfinite(losses[shard]):
+                raise FloatingPointError(f"the loss is {losses[shard]}")
+            loss.backward(ready=gradients.take_last if shard == own[-1] and workers.size > 1 else None)
+            gradients.take()
+        gradients.average()
+        return math.fsum(x for some in workers.gather(losses) for x in some.values()) / count
 
     @contextmanager
     def _divergence(self) -> Iterator[None]:
