@@ -246,6 +246,8 @@ def test_reductions_are_those_of_numpy(name: str, level: str, using: Using) -> N
                     (255,),
                     (1000,),
                     (70_001,),
+                    (16_400,),
+                    (768, 130),
                     (3, 5),
                     (300, 7),
                     (70, 33),

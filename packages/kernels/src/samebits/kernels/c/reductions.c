@@ -55,6 +55,53 @@ static void powers(const void *context, int64_t start, int64_t count, double *re
   for (int64_t i = 0; i < count * lanes->width; i++) out[i] = exp_wide(out[i]);
 }
 
+/* The number at x, or its square. */
+static inline double term(const float *x, int is_square) { return is_square ? (double)*x * (double)*x : (double)*x; }
+
+/* values (count) = the numbers from x on after 3 halvings, if all of these are of an even number: all 8 parts are read at once. */
+static inline __attribute__((always_inline)) void eighths(const float *restrict x, int64_t half, int64_t count, int is_square,
+                                                          double *restrict values) {
+  int64_t quarter = half / 2, eighth = half / 4;
+  for (int64_t i = 0; i < count; i++) {
+    const float *at = x + i, *other = at + eighth;
+    double a = term(at, is_square) + term(at + half, is_square);
+    double b = term(at + quarter, is_square) + term(at + quarter + half, is_square);
+    double c = term(other, is_square) + term(other + half, is_square);
+    double d = term(other + quarter, is_square) + term(other + quarter + half, is_square);
+    values[i] = (a + b) + (c + d);
+  }
+}
+
+/* The same as `tree_terms` of numbers or of their squares, n being a multiple of 8, and lanes, or the terms of the only one, contiguous;
+ * at least 3 halvings. */
+static void number_terms(const struct lanes *lanes, int64_t n, int64_t halvings, int64_t start, int64_t stop, int is_square,
+                         double *restrict values) {
+  int64_t apart = lanes->apart, width = lanes->width;
+  if (halvings == 3) {
+    int64_t rows = apart == 1 ? 1 : stop - start, count = apart == 1 ? stop - start : width;
+    for (int64_t i = 0; i < rows; i++)
+      is_square ? eighths(lanes->x + (start + i) * apart, n / 2 * apart, count, 1, values + i * count)
+                : eighths(lanes->x + (start + i) * apart, n / 2 * apart, count, 0, values + i * count);
+    return;
+  }
+  double more[BLOCK];
+  int64_t left = after(n, halvings), last = least(stop + left, after(n, halvings - 1));
+  number_terms(lanes, n, halvings - 1, start, stop, is_square, values);
+  if (start + left >= last) return;
+  number_terms(lanes, n, halvings - 1, start + left, last, is_square, more);
+  add_terms(values, more, (last - start - left) * width);
+}
+
+/* sums (width) of the n terms of lanes; `is_square`: of their squares. */
+static void number_sums(const struct lanes *lanes, int64_t n, int is_square, double *restrict sums) {
+  int64_t width = lanes->width, halvings = halvings_of(n, width), left = after(n, halvings);
+  if (halvings < 3 || n % 8 || (width > 1 && lanes->lane != 1))
+    return tree_sums(is_square ? squares : plain, lanes, n, width, sums);
+  double values[BLOCK + 2 * WIDE];
+  number_terms(lanes, n, halvings, 0, left, is_square, values);
+  add_rest(values, left, width, sums);
+}
+
 enum result { SUM, ROUNDED, ROOT };
 
 /* Sum the lanes of a row, at most BLOCK at a time, or those of several rows, where each is one short lane. */
@@ -68,7 +115,10 @@ static inline __attribute__((always_inline)) int sums_of(const struct job *job, 
       int64_t place = outer * inner + j, width = inner == 1 ? least(rows, job->stop - outer) : least(BLOCK, inner - j);
       struct lanes lanes = {x + outer * n * inner + j, centers ? centers + place : 0, inner, lane, width};
       double sums[BLOCK];
-      tree_sums(fill, &lanes, n, width, sums);
+      if (fill == plain || fill == squares)
+        number_sums(&lanes, n, fill == squares, sums);
+      else
+        tree_sums(fill, &lanes, n, width, sums);
       for (int64_t i = 0; i < width; i++)
         if (result == SUM)
           ((double *)job->arrays[0])[place + i] = sums[i];

@@ -76,14 +76,15 @@ static double fold(double *terms, int64_t n) {
   return few_terms(last, n);
 }
 
-/* sums (lanes) = the sums of n terms of so many lanes, at most BLOCK; 0 of no terms. NumPy version: summation.fold */
-static void tree_sums(terms *fill, const void *context, int64_t n, int64_t lanes, double *restrict sums) {
-  double values[BLOCK + 2 * WIDE];
+/* The halvings after which at most BLOCK numbers are left of n terms of so many lanes, at most BLOCK. */
+static inline int64_t halvings_of(int64_t n, int64_t lanes) {
   int64_t halvings = 0;
-  for (int64_t i = 0; i < lanes; i++) sums[i] = 0.0;
-  if (n == 0) return;
   while (after(n, halvings) * lanes > BLOCK && after(n, halvings) > 1) halvings++;
-  n = (tree_terms(fill, context, n, lanes, halvings, 0, after(n, halvings), values), after(n, halvings));
+  return halvings;
+}
+
+/* sums (lanes) = the sums of the n terms, at most BLOCK numbers, in values, which are overwritten. 2 WIDE more are, too. */
+static void add_rest(double *restrict values, int64_t n, int64_t lanes, double *restrict sums) {
   if (lanes == 1) {
     for (int j = 0; j < 2 * WIDE; j++) values[n + j] = 0.0; /* not used, but read */
     *sums = fold(values, n);
@@ -95,6 +96,16 @@ static void tree_sums(terms *fill, const void *context, int64_t n, int64_t lanes
     n -= half;
   }
   for (int64_t i = 0; i < lanes; i++) sums[i] = values[i];
+}
+
+/* sums (lanes) = the sums of n terms of so many lanes, at most BLOCK; 0 of no terms. NumPy version: summation.fold */
+static void tree_sums(terms *fill, const void *context, int64_t n, int64_t lanes, double *restrict sums) {
+  double values[BLOCK + 2 * WIDE];
+  int64_t halvings = halvings_of(n, lanes), left = after(n, halvings);
+  for (int64_t i = 0; i < lanes; i++) sums[i] = 0.0;
+  if (n == 0) return;
+  tree_terms(fill, context, n, lanes, halvings, 0, left, values);
+  add_rest(values, left, lanes, sums);
 }
 
 /* The sum of n terms. NumPy version: summation.pairwise_sum */
