@@ -144,51 +144,9 @@ def test_the_arithmetic_differs_from_exact_in_products_alone() -> None:
         assert not np.array_equal(found.matmul(x, x.T), exact.matmul(x, x.T))
 
 
-# Weighted sums
-
-
-def mixed_by_definition(weights: Any, values: Any) -> Any:
-    """A row's weights, multiples of 2^-36, and the values (keys, D) of the keys it sees."""
-    total = np.zeros(values.shape[1])
-    for start in range(0, len(weights), CHUNK):
-        w, v = weights[start : start + CHUNK], values[start : start + CHUNK]
-        exponents = [max(-150, least(max(map(abs, row)) * (1 + Fraction(1, 2**11)))) for row in v]
-        q = [[round(Fraction(float(x)) / Fraction(2) ** (e - 15)) for x in row] for row, e in zip(v, exponents, strict=True)]
-        bound = max(-150, least(float(sum(w)) * (1 + Fraction(1, 2**11)))) + max(exponents)
-        p = [round(Fraction(float(x)) * Fraction(2) ** (e - bound + 15)) for x, e in zip(w, exponents, strict=True)]
-        for j in range(values.shape[1]):
-            assert sum(abs(x * row[j]) for x, row in zip(p, q, strict=True)) < 2**31
-            total[j] += float(sum(x * row[j] for x, row in zip(p, q, strict=True)) * Fraction(2) ** (bound - 30))
-    assert max(map(abs, p)) <= 32767
-    return total
-
-
-def least(x: Any) -> int:
-    """The least e with x < 2^e, from -150 on."""
-    return next(e for e in range(-150, 300) if x < Fraction(2) ** e)
-
-
-@pytest.mark.parametrize("keys", [1, 40, 256, 300])
-@pytest.mark.parametrize("kind", ["normal", "spread", "equal", "one"])
-def test_weighted_sums_are_what_their_definition_says(keys: int, kind: str) -> None:
-    values = normal(1, 1, keys, 3, spread=10 if kind == "spread" else 0)
-    scores = {"equal": np.zeros(keys), "one": np.where(np.arange(keys) == keys // 2, 0, -60.0)}.get(
-        kind, normal(keys, seed=1) * 3.0
-    )
-    weights = np.repeat(scores[None, None, None].astype(np.float64), 2, axis=2)
-    weights[..., 1, keys // 2 + 1 :] = -np.inf
-    last = np.array([[keys - 1, keys // 2]])
-    seen = int16.context(values, values)
-    totals, _ = INT16.mixing.weigh(weights)
-    kept = weights.copy()
-    found = INT16.mixing.mix(weights, totals, seen, last)[0, 0]
-    for row, stop in zip(range(2), last[0] + 1, strict=True):
-        assert found[row].tolist() == mixed_by_definition(kept[0, 0, row, :stop], values[0, 0, :stop]).tolist()
-
-
 def test_exponents_are_those_of_the_definition() -> None:
     x = normal(300, 40, spread=30)
-    _, scales = int16._integers(x.T)
+    _, scales = int16.as_integers(x.T)
     for column, (first, second) in zip(x.T, scales, strict=True):
         assert first == 2.0 ** (exponent_by_definition(column[:256]) - 15)
         assert second == 2.0 ** (exponent_by_definition(column[256:]) - 15)

@@ -35,16 +35,18 @@ EXACT: dict[str, dict[str, str]] = {
         "np.matmul(ones[:, row], squares)": "any order gives the same exponent; math.fsum where not",
         "np.matmul(squares, ones, out=result[batch, row])": "any order gives the same exponent; math.fsum where not",
     },
+    "core/attention16.py:_product": {
+        "np.matmul(a.values[..., chunk], b.values[..., chunk].swapaxes(-1, -2))": "integers of 15 bits, sums below 2^31",
+    },
+    "core/attention16.py:_mixed": {
+        "np.matmul(x, value.values[:, :, None, chunk])": "integers of 15 bits, sums below 2^31",
+    },
     "core/indexing.py:_sums": {
         "np.add.accumulate(runs)": "integers",
         "runs.sum()": "integers",
     },
     "core/int16.py:_multiply_panels": {
         "np.matmul(left[:, chunk], right[chunk])": "integers of 15 bits, sums below 2^31",
-    },
-    "core/int16.py:mix": {
-        "np.matmul(part, np.ones((part.shape[-1], 1)))": "multiples of 2^-36 with a sum below 2^17",
-        "np.matmul(part, seen.values[..., chunk, :])": "integers of 15 bits, sums below 2^31",
     },
     "core/int16.py:multiply": {
         "np.matmul(a[..., first], b[..., first, :])": "operands on grids of 15 bits",

@@ -174,6 +174,11 @@ def context(k: Array, v: Array) -> Context:
     return Context(k, v)
 
 
+def empty(batch: int, groups: int, places: int, width: int, dtype: npt.DTypeLike = np.float32) -> Context:
+    """Return a context of so many sequences, groups of heads, places and channels, all of them zeros."""
+    return Context(*np.zeros((2, batch, groups, places, width), dtype))
+
+
 def append(kept: Context, k: Array, v: Array, before: Array, after: Array) -> None:
     """Put k and v (B, G, T, D) at the places ``before`` to ``after`` (B,) of a context."""
     kept.write(before, after, context(k, v))

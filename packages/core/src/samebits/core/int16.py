@@ -22,12 +22,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import compiled, grid, linalg, mixing
+from samebits.core import compiled, grid, linalg
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.blocks import aligned, store
 from samebits.core.compiled import pair
 from samebits.core.linalg import Prepared
-from samebits.core.mixing import Context
+from samebits.core.mixing import power_of_two
 
 Array = npt.NDArray[Any]
 Int16 = npt.NDArray[np.int16]
@@ -39,7 +39,6 @@ WIDTH = 16
 """The columns of a panel."""
 
 _HALF = np.array(1.5 * 2.0**52)  # adding and subtracting it rounds to integers
-_UNITS = np.array(2.0**15)  # of values and weights
 _ZERO = np.array(0, np.float32)
 _FEW_ROWS = 4
 _GROUP = 48  # rows that the compiled version multiplies together
@@ -80,7 +79,7 @@ class Panels(Prepared):
         return int(self.values.nbytes + self.scales.nbytes)
 
 
-def _integers(x: Float32 | Float64) -> tuple[Float64, Float64]:
+def as_integers(x: Float32 | Float64) -> tuple[Float64, Float64]:
     """The q of the rows of x (rows, K), as float64, and their scales (rows, chunks)."""
     wide = np.array(x, np.float64, order="C")
     scales = np.empty((len(x), len(chunks(x.shape[1]))))
@@ -89,8 +88,8 @@ def _integers(x: Float32 | Float64) -> tuple[Float64, Float64]:
     for i, chunk in enumerate(chunks(x.shape[1])):
         part = wide[:, chunk]
         exponents = grid.exponents(part[None], -1)[0]
-        scales[:, i] = mixing.power_of_two(exponents[:, 0] - np.int64(BITS))
-        part *= mixing.power_of_two(np.int64(BITS) - exponents)
+        scales[:, i] = power_of_two(exponents[:, 0] - np.int64(BITS))
+        part *= power_of_two(np.int64(BITS) - exponents)
     wide += _HALF
     wide -= _HALF
     return wide, scales
@@ -140,7 +139,7 @@ def compact(b: Float32, /) -> Panels:
 def _pack(values: Int16, scales: Float64, b: Float32, _: Int64) -> None:
     """b has the columns as its rows (n, K)."""
     n, length = b.shape
-    integers, found = _integers(b)
+    integers, found = as_integers(b)
     scales[...] = 1.0
     scales[:, :n] = found.T
     padded = np.zeros((scales.shape[1], values.shape[1] * 2), np.int16)
@@ -222,7 +221,7 @@ def _multiply_panels(result: Float32, a: Float32, *shared: Any) -> None:
     *bias, values, scales, sizes = shared
     rows, length, columns = map(int, sizes)
     right = _unpacked(Panels(values, scales, (length, columns)))
-    left, found = _integers(a)
+    left, found = as_integers(a)
     total = np.zeros((rows, columns))
     for i, chunk in enumerate(chunks(length)):
         total += np.matmul(left[:, chunk], right[chunk]) * (found[:, i, None] * scales[i, :columns])
@@ -241,42 +240,3 @@ def _multiply_few(result: Float32, a: Float32, *shared: Any) -> None:
 @pair("multiply16_columns", "f f h d q")
 def _multiply_panels_columns(result: Float32, a: Float32, *shared: Any) -> None:
     _multiply_panels(result, a.T, *shared)
-
-
-# Attention: the weights of a row, in chunks of keys, on a grid chosen by their sum in the chunk and the largest value it sees
-
-
-def context(k: Float32, v: Float32) -> Context:
-    """Make the context of k and v (B, G, S, D): keys with 15 bits, values v = 2^(e - 15) q as q, and sizes 2^e."""
-    exponents = mixing.exponents_above(mixing.largest(v) * grid.MARGIN)
-    values = v * mixing.power_of_two(np.int64(BITS) - exponents)[..., None]
-    values += _HALF
-    values -= _HALF
-    return Context(operand(k), values, mixing.power_of_two(exponents))
-
-
-def append(kept: Context, k: Float32, v: Float32, before: Int64, after: Int64) -> None:
-    """Put the context of k and v (B, G, T, D) at the places ``before`` to ``after`` (B,) of a context."""
-    kept.write(before, after, context(k, v))
-
-
-def mix(weights: Float64, totals: Float64, seen: Context, last: Int64) -> Float64:  # noqa: ARG001 - a chunk has its own total
-    """Multiply weights (b, g, R rows, keys) and the values of the keys (b, g, keys, D); see `mixing.mix`."""
-    sizes: Any = seen.sizes
-    result = np.zeros((*weights.shape[:-1], seen.values.shape[-1]))
-    for chunk in chunks(weights.shape[-1]):
-        part, size = weights[..., chunk], sizes[..., chunk]
-        sums = np.matmul(part, np.ones((part.shape[-1], 1)))  # of multiples of 2^-36, exact
-        peaks = np.maximum.accumulate(size, axis=-1)
-        place = np.clip(last, np.int64(chunk.start), np.int64(chunk.stop - 1)) - np.int64(chunk.start)
-        peaks = np.take_along_axis(peaks, place[:, None], axis=-1)  # (b, g, rows); where a row sees none, its weights are 0
-        bounds = mixing.power_of_two(mixing.exponents_above(sums * grid.MARGIN))
-        bounds.reshape(*peaks.shape[:2], -1, peaks.shape[2])[...] *= peaks[:, :, None]
-        part = part * (size * _UNITS)[..., None, :]
-        part /= bounds
-        part += _HALF
-        part -= _HALF
-        product = np.matmul(part, seen.values[..., chunk, :])
-        product *= bounds / (_UNITS * _UNITS)
-        result += product
-    return result

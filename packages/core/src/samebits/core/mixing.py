@@ -95,6 +95,12 @@ def context(k: Float32, v: Float32) -> Context:
     return Context(operand(k), values, power_of_two(exponents), np.maximum.accumulate(exponents, axis=-1))
 
 
+def empty(batch: int, groups: int, places: int, width: int, dtype: npt.DTypeLike = np.float32) -> Context:
+    """Return a context of so many sequences, groups of heads, places and channels, all of them zeros."""
+    token = np.zeros((batch, groups, 1, width), dtype)
+    return context(token, token).zeros(places)
+
+
 def append(kept: Context, k: Float32, v: Float32, before: Int64, after: Int64) -> None:
     """Put the context of k and v (B, G, T, D) at the places ``before`` to ``after`` (B,) of a context that is C-contiguous.
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import (
+    attention16,
     blocks,
     elementary,
     exponential,
@@ -39,7 +40,7 @@ from samebits.core import (
 )
 from samebits.core.settings import Setting
 
-__all__ = ["ColumnSums", "Kernels", "Mixing", "Mode", "Numerics", "Products", "current", "numerics"]
+__all__ = ["Attention", "ColumnSums", "Kernels", "Mixing", "Mode", "Numerics", "Products", "current", "numerics"]
 
 Array = npt.NDArray[Any]
 Function = Callable[..., Array]
@@ -109,8 +110,10 @@ class Mixing:
 
     context: Callable[[Array, Array], mixing.Context]
     """Prepare keys and values."""
-    append: Callable[[mixing.Context, Array, Array, Array, Array], None]
-    """Append keys and values to those of each sequence."""
+    empty: Callable[..., Any]
+    """``empty(batch, groups, places, width, dtype)``: a context for a cache."""
+    append: Callable[[Any, Array, Array, Array, Array], None]
+    """Append keys and values to those of each sequence in a cache."""
     powers: Callable[[Array, Array], None]
     """e^(scores - shifts), in place."""
     weigh: Callable[[Array], tuple[Array, Array]]
@@ -119,6 +122,15 @@ class Mixing:
     """Multiply weights and values."""
     pull: Callable[[Array, Array], None]
     """Turn the gradient of weights into that of the scores, in place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attention:
+    """Attention in one step each way, where an arithmetic has it; `samebits.core.attention16` has the shapes."""
+
+    forward: Callable[..., tuple[Array, Array]]
+    cached: Callable[[Array, Any, Array, int], Array]
+    backward: Callable[..., tuple[Array, Array, Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +152,8 @@ class Numerics:
     kernels: Kernels
     products: Products
     mixing: Mixing
+    attention: Attention | None
+    """None where attention is made of products and mixing."""
 
     prepare: Callable[[Array], Any]
     """``matmul(a, prepare(b))`` is ``matmul(a, b)``, and faster where one ``b`` serves many products."""
@@ -290,8 +304,15 @@ EXACT = Numerics(
     ),
     products=Products(operand=linalg.operand, multiply=linalg.multiply, compact=linalg.compact),
     mixing=Mixing(
-        context=mixing.context, append=mixing.append, powers=mixing.powers, weigh=mixing.weigh, mix=mixing.mix, pull=mixing.pull
+        context=mixing.context,
+        empty=mixing.empty,
+        append=mixing.append,
+        powers=mixing.powers,
+        weigh=mixing.weigh,
+        mix=mixing.mix,
+        pull=mixing.pull,
     ),
+    attention=None,
     prepare=linalg.prepare,
     matmul=linalg.matmul,
     linear=linalg.linear,
@@ -331,7 +352,8 @@ INT16 = replace(
     EXACT,
     name="int16",
     products=Products(operand=int16.operand, multiply=int16.multiply, compact=int16.compact),
-    mixing=replace(EXACT.mixing, context=int16.context, append=int16.append, mix=int16.mix),
+    mixing=replace(EXACT.mixing, empty=attention16.empty, append=attention16.append),
+    attention=Attention(forward=attention16.forward, cached=attention16.cached, backward=attention16.backward),
     prepare=int16.prepare,
     matmul=int16.matmul,
     linear=int16.linear,
@@ -360,7 +382,16 @@ FAST = Numerics(
         require_finite=fast.accept,
     ),
     products=Products(operand=fast.operand, multiply=fast.matmul, compact=None),
-    mixing=Mixing(context=fast.context, append=fast.append, powers=fast.powers, weigh=fast.weigh, mix=fast.mix, pull=fast.pull),
+    mixing=Mixing(
+        context=fast.context,
+        empty=fast.empty,
+        append=fast.append,
+        powers=fast.powers,
+        weigh=fast.weigh,
+        mix=fast.mix,
+        pull=fast.pull,
+    ),
+    attention=None,
     prepare=fast.prepare,
     matmul=fast.matmul,
     linear=fast.linear,

@@ -18,8 +18,8 @@ from samebits.kernels.pool import BLOCK, each_block
 
 __all__ = ["Kernel", "layout"]
 
-SCRATCH = 2**17
-"""Elements of a thread's scratch, as in c/kernels.h."""
+SCRATCH = 2**19
+"""Elements of a thread's scratch, MEMORY in c/kernels.h."""
 
 Array = npt.NDArray[Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import Context, current, refuse_non_finite
+from samebits.core import current, refuse_non_finite
 from samebits.core.arguments import integer
 from samebits.nn.arguments import integers
 
@@ -45,7 +45,7 @@ class KeyValueCache:
         dtype: The dtype of keys and values.
 
     A cache belongs to the arithmetic it was created in. In exact arithmetic its numbers are float64, so its size is
-    16 batch heads capacity channels bytes, twice that of fast arithmetic.
+    16 batch heads capacity channels bytes, twice that of fast arithmetic; in int16 arithmetic they are int16, a quarter of that.
 
     Example:
         >>> cache = KeyValueCache(batch=1, heads=2, capacity=8, channels=4)
@@ -67,8 +67,7 @@ class KeyValueCache:
         self._dtype: np.dtype[Any] = np.dtype(dtype)
         self.capacity = capacity
         self.lengths = np.zeros(batch, np.int64)
-        token = np.zeros((batch, heads, 1, channels), self._dtype)
-        self._kept = self._numerics.mixing.context(token, token).zeros(capacity)
+        self._kept: Any = self._numerics.mixing.empty(batch, heads, capacity, channels, self._dtype)
 
     def append(self, k: Array, v: Array, counts: npt.ArrayLike | None = None) -> Lengths:
         """Append new tokens to each sequence.
@@ -116,8 +115,8 @@ class KeyValueCache:
         self.lengths = after
         return before
 
-    def context(self) -> Context:
-        """The keys and values for attention, (B, heads, capacity, channels), of which ``lengths`` count."""
+    def context(self) -> Any:
+        """The keys and values for `attend`, as the arithmetic keeps them; of each sequence ``lengths`` count."""
         return self._kept
 
 

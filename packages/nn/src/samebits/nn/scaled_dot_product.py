@@ -120,6 +120,10 @@ class _View:
     keep: Array | None = None
     rest: float = 1.0
 
+    def places(self, k: Array) -> Int64:
+        """The offsets of all sequences, so large where there are none that all keys are seen."""
+        return np.full(len(k), k.shape[2], np.int64) if self.offset is None else np.ascontiguousarray(self.offset)
+
 
 @dataclass(frozen=True, eq=False)
 class _Fresh:
@@ -213,13 +217,15 @@ def _flat(x: Array) -> Array:
 # Forward
 
 
-def attend(q: Array, kept: Context, offset: Int64, keys: int) -> Array:
+def attend(q: Array, kept: Any, offset: Int64, keys: int) -> Array:
     """Causal `attention` of queries (B, H, T, D) to the first keys of the context of a cache; nothing is kept for gradients.
 
     Few rows are the work of one kernel: each of its steps by itself would take less time than its call.
     """
     batch, heads, time, width = q.shape
     try:
+        if (numerics := current()).attention is not None:
+            return numerics.attention.cached(q, kept, offset, keys)
         if kept.peaks is None or time > _FEW_ROWS:
             return _forward(q, kept[:, :, :keys], _View(offset))[0]
         out = np.empty((batch, time, heads, width), q.dtype)
@@ -274,6 +280,8 @@ def _attention_rule(g: Array, arrays: tuple[Array, ...], logs: Array, view: _Vie
     found = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     with np.errstate(all="ignore"):
         try:
+            if numerics.attention is not None:
+                return numerics.attention.backward(g, q, k, v, logs, view.places(k), view.keep, view.rest)
             for group in _groups(q, k.shape):
                 _backward(numerics, (g, q, k[group], v[group], logs), group, view, found)
         except FloatingPointError:
@@ -319,8 +327,12 @@ def _backward(
 
 @kernel(_attention_rule)
 def _attention(q: Any, k: Any, v: Any, view: _View) -> tuple[Array, tuple[Any, ...]]:
+    numerics = current()
     try:
-        out, logs = _forward(q, _Fresh(k, v), view)
+        if numerics.attention is not None:
+            out, logs = numerics.attention.forward(q, k, v, view.places(k), view.keep, view.rest)
+        else:
+            out, logs = _forward(q, _Fresh(k, v), view)
     except FloatingPointError:
         refuse_non_finite("attention", q=q, k=k, v=v)
     return out, ((q, k, v), logs, view)

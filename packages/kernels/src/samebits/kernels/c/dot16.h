@@ -86,4 +86,9 @@ static inline __attribute__((always_inline)) sums dot(sums sum, pairs a, pairs b
 static inline int has_fused(void) { return 0; }
 #endif
 
+/* The rows of a tile, of which so many are left. */
+static inline int height(int64_t left) {
+  return left >= TALL ? TALL : left == 1 ? 1 : left == 2 ? 2 : left <= 4 && TALL > 4 ? 4 : TALL;
+}
+
 #endif

@@ -203,11 +203,6 @@ static void settle_some(const struct block *block, const int32_t *sum, int64_t r
     is_last ? settle(block, sum, row, rows, p, wide, c, 1, 1) : settle(block, sum, row, rows, p, wide, c, 1, 0);
 }
 
-/* The rows of a tile, of which so many are left. */
-static inline int height(int64_t left) {
-  return left >= TALL ? TALL : left == 1 ? 1 : left == 2 ? 2 : left <= 4 && TALL > 4 ? 4 : TALL;
-}
-
 /* The product of the block's rows and some panels. */
 static void multiply_block(const struct block *block, int64_t first, int64_t last) {
   int32_t sum[(TALL * WIDE > FEW ? TALL * WIDE : FEW) * PANEL];

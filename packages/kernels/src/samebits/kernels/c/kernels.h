@@ -13,13 +13,14 @@
 struct job {
   int64_t start, stop; /* the rows to work on */
   int64_t columns;     /* the elements of a row, where all arrays of the kernel agree on that */
-  double *scratch;     /* SCRATCH elements, this thread's own */
+  double *scratch;     /* MEMORY elements, this thread's own */
   void *arrays[16];    /* C-ordered; results first, then arguments, then what all rows share */
 };
 
 enum {
   BLOCK = 256,    /* elements worked on together: they stay in the first-level cache */
-  SCRATCH = 1 << 17 /* kernel.py has the same number */
+  SCRATCH = 1 << 17, /* elements of a part of that memory that caches hold */
+  MEMORY = 1 << 19   /* kernel.py has the same number */
 };
 
 static inline int64_t word(double x) {
