@@ -123,6 +123,8 @@ def test_numbers_that_are_not_finite_are_refused(which: int, level: str, using: 
         _, logs = attention16.forward(*given[:3], np.zeros(1, np.int64))
         given[which][0, 0, 66, 7] = np.nan
         q, k, v, g = given
+        if which < 3:
+            with pytest.raises(FloatingPointError):
+                attention16.forward(q, k, v, np.zeros(1, np.int64))
         with pytest.raises(FloatingPointError):
-            attention16.forward(q, k, v, np.zeros(1, np.int64))
             attention16.backward(g, q, k, v, logs, np.zeros(1, np.int64))

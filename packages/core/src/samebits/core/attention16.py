@@ -74,7 +74,8 @@ def power(x: Float32) -> Float32:
     y = y * (r * r) + r + _ONE
     bits = y.view(np.int32) + (steps.view(np.int32) << np.int32(23))
     bits[x < _NO_WEIGHT] = 0
-    return bits.view(np.float32)
+    found: Float32 = bits.view(np.float32)
+    return found
 
 
 # Operands and products
