@@ -147,8 +147,11 @@ static void copy_columns(struct columns *restrict to, const float *restrict x, i
   to->squares[whole] = sum;
 }
 
-/* The same as grid16 of the columns of a panel that was copied: q ((n + 1) / 2, PANEL, 2) int16, scales (PANEL). */
-static int grid16_panel(int16_t *restrict q, double *restrict scales, const struct columns *columns, int64_t panel, int64_t n) {
+/* The same as grid16 of the columns of a panel that was copied: q ((n + 1) / 2, PANEL, 2) int16, its rows so many pairs apart, and
+ * scales (PANEL). */
+static inline __attribute__((always_inline)) int grid16_panel(int16_t *restrict q, double *restrict scales,
+                                                              const struct columns *columns, int64_t panel, int64_t n,
+                                                              int64_t q_apart) {
   const floats *restrict x = columns->rows[panel];
   const float *numbers = (const float *)x;
   int64_t e[PANEL];
@@ -169,10 +172,10 @@ static int grid16_panel(int16_t *restrict q, double *restrict scales, const stru
     words low = (words)(x[i] * factors + ROUND), high = {0};
     if (i + 1 < n) high = (words)(x[i + 1] * factors + ROUND);
     low = (low & 0xffff) | (high << 16);
-    __builtin_memcpy(q + i * PANEL, &low, sizeof low);
+    __builtin_memcpy(q + i * q_apart, &low, sizeof low);
   }
   for (int64_t j = 0; is_any_tiny && j < PANEL; j++)
-    for (int64_t i = 0; is_tiny(e[j]) && i < n; i++) q[i / 2 * 2 * PANEL + 2 * j + i % 2] = tiny(numbers[i * PANEL + j], e[j]);
+    for (int64_t i = 0; is_tiny(e[j]) && i < n; i++) q[i / 2 * 2 * q_apart + 2 * j + i % 2] = tiny(numbers[i * PANEL + j], e[j]);
   return 0;
 }
 
@@ -181,33 +184,35 @@ static inline int grid16_columns(int16_t *restrict q, double *restrict scales, c
                                  int64_t columns) {
   struct columns copy;
   copy_columns(&copy, x, n, apart, columns);
-  return grid16_panel(q, scales, &copy, 0, n);
+  return grid16_panel(q, scales, &copy, 0, n, PANEL);
 }
 
-/* out (n, m) = x (m, n)^T of pairs of int16; m is a multiple of 4; the rows of x and out are so many pairs apart. */
-static void transpose_pairs(int16_t *restrict out, int64_t out_apart, const int16_t *restrict x, int64_t x_apart, int64_t m,
-                            int64_t n) {
+/* out (4, 4) = x (4, 4)^T of pairs of int16; the rows of x and out are so many pairs apart. */
+static inline __attribute__((always_inline)) void transpose_four(int16_t *restrict out, int64_t out_apart,
+                                                                 const int16_t *restrict x, int64_t x_apart) {
+  quad a, b, c, d;
+  __builtin_memcpy(&a, x, 16);
+  __builtin_memcpy(&b, x + 2 * x_apart, 16);
+  __builtin_memcpy(&c, x + 4 * x_apart, 16);
+  __builtin_memcpy(&d, x + 6 * x_apart, 16);
+  quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  quad ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  a = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+  b = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  c = __builtin_shufflevector(ef, gh, 0, 1, 4, 5);
+  d = __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
+  __builtin_memcpy(out, &a, 16);
+  __builtin_memcpy(out + 2 * out_apart, &b, 16);
+  __builtin_memcpy(out + 4 * out_apart, &c, 16);
+  __builtin_memcpy(out + 6 * out_apart, &d, 16);
+}
+
+/* out (n, m) = x (m, n)^T in the same way; m is a multiple of 4. */
+static inline void transpose_pairs(int16_t *restrict out, int64_t out_apart, const int16_t *restrict x, int64_t x_apart, int64_t m,
+                                   int64_t n) {
   for (int64_t i = 0; i < m; i += 4) {
     int64_t j = 0;
-    for (; j + 4 <= n; j += 4) {
-      quad a, b, c, d;
-      const int16_t *from = x + 2 * (i * x_apart + j);
-      int16_t *to = out + 2 * (j * out_apart + i);
-      __builtin_memcpy(&a, from, 16);
-      __builtin_memcpy(&b, from + 2 * x_apart, 16);
-      __builtin_memcpy(&c, from + 4 * x_apart, 16);
-      __builtin_memcpy(&d, from + 6 * x_apart, 16);
-      quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-      quad ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-      a = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-      b = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-      c = __builtin_shufflevector(ef, gh, 0, 1, 4, 5);
-      d = __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
-      __builtin_memcpy(to, &a, 16);
-      __builtin_memcpy(to + 2 * out_apart, &b, 16);
-      __builtin_memcpy(to + 4 * out_apart, &c, 16);
-      __builtin_memcpy(to + 6 * out_apart, &d, 16);
-    }
+    for (; j + 4 <= n; j += 4) transpose_four(out + 2 * (j * out_apart + i), out_apart, x + 2 * (i * x_apart + j), x_apart);
     for (; j < n; j++)
       for (int64_t r = i; r < i + 4; r++) __builtin_memcpy(out + 2 * (j * out_apart + r), x + 2 * (r * x_apart + j), 4);
   }
