@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from samebits import autograd
-from samebits.autograd import GraphError, Tensor, no_grad, where
-from samebits.core import numerics
+from samebits.autograd import GraphError, Tensor, edits, no_grad, where
+from samebits.core import matmul, numerics
 
 
 def test_floats_become_float32_and_integers_int64() -> None:
@@ -271,3 +271,11 @@ def test_one_element_is_formatted_as_a_number_and_tensors_have_weak_references()
         f"{Tensor([1.0, 2.0]):.2f}"
     x = Tensor(1.0)
     assert weakref.ref(x)() is x
+
+
+def test_large_gradients_of_products_are_not_copied() -> None:
+    g = matmul(np.ones((256, 2), np.float32), np.ones((2, 256), np.float32))
+    assert edits.own(g, set()) is g
+    seen = {id(edits.owner(g))}
+    for view in (g[:255], g.T, g):
+        assert not np.may_share_memory(edits.own(view, seen), g)

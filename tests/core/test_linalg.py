@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tests.core.definitions import FINITE, TAME, near_the_edge, normal, on_grid_by_definition, same
 
-from samebits.core import blocks, grid, linalg
+from samebits.core import blocks, grid, int16, linalg
 from samebits.core.linalg import compact, dot, matmul, prepare, vecdot
 
 
@@ -394,9 +394,16 @@ def test_an_axis_out_of_range_is_named(axis):
         linalg.vecdot(normal(2, 2), normal(2, 2), axis=axis)
 
 
-@pytest.mark.parametrize("rows", [1, 63, 64, 1000])
+@pytest.mark.parametrize("rows", [1, 255, 256, 1000])
 def test_large_results_begin_at_a_cache_line(rows: int) -> None:
     product = matmul(np.ones((rows, 2), np.float32), np.ones((2, 256), np.float32))
-    assert rows < 16 or product.ctypes.data % blocks.CACHE_LINE == 0
+    assert rows < 256 or product.ctypes.data % blocks.CACHE_LINE == 0
     assert product.shape == (rows, 256)
     assert np.all(product == 2)
+
+
+def test_products_without_terms_are_zeros_or_the_bias() -> None:
+    a, b, bias = np.ones((2, 0), np.float32), np.ones((0, 3), np.float32), np.array([1, 2, 3], np.float32)
+    for one in (linalg, int16):
+        assert np.array_equal(one.linear(a, b), np.zeros((2, 3), np.float32))
+        assert np.array_equal(one.linear(a, b, bias), [bias, bias])

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samebits.core.blocks import is_whole
+
 __all__ = ["freeze", "note", "own", "owner", "stamp_of", "thaw"]
 
 Array = npt.NDArray[Any]
@@ -33,7 +35,7 @@ def own(g: Array, seen: set[int]) -> Array:
     if not g.shape:
         return g[()]
     whole = owner(g)
-    if id(whole) in seen or whole.nbytes != g.nbytes or not (g.flags.c_contiguous and g.flags.writeable):
+    if id(whole) in seen or not is_whole(g, whole) or not (g.flags.c_contiguous and g.flags.writeable):
         return np.array(g, order="C")
     seen.add(id(whole))
     return g

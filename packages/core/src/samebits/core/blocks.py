@@ -27,6 +27,7 @@ __all__ = [
     "block_elements",
     "evaluate",
     "evaluate_rows",
+    "is_whole",
     "row_blocks",
     "store",
 ]
@@ -44,7 +45,7 @@ CACHE_LINE = 64
 GROUP_ROWS = 32
 """Rows added up together in sums over rows that come block by block. Another number would change their bits."""
 
-_LARGE = 2**14  # bytes of an array whose alignment is worth a microsecond
+_LARGE = 2**18  # bytes of an array whose alignment is worth a few microseconds
 _NAN = np.array(0x7FC00000, np.uint32).view(np.float32)
 
 
@@ -52,15 +53,27 @@ def aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """Return an array with any values. A large one begins at a cache line, where kernels write it and read it faster.
 
     Example:
-        >>> aligned((64, 64), np.float32).ctypes.data % CACHE_LINE
+        >>> aligned((256, 256), np.float32).ctypes.data % CACHE_LINE
         0
     """
     nbytes = math.prod(shape) * np.dtype(dtype).itemsize
     if nbytes < _LARGE:
         return np.empty(shape, dtype)
     memory = np.empty(nbytes + CACHE_LINE, np.uint8)
-    start = -memory.ctypes.data % CACHE_LINE
-    return memory[start : start + nbytes].view(dtype).reshape(shape)
+    start = -memory.__array_interface__["data"][0] % CACHE_LINE
+    return np.ndarray(shape, dtype, memory, start)
+
+
+def is_whole(array: Array, owner: Array) -> bool:
+    """Return whether an array is all of the array that owns its memory, or was made by `aligned`.
+
+    Example:
+        >>> x = aligned((256, 256), np.float32)
+        >>> is_whole(x, x.base), is_whole(x[1:], x.base)
+        (True, False)
+    """
+    more = owner.nbytes - array.nbytes
+    return more == 0 or (more == CACHE_LINE and owner.dtype == np.uint8)
 
 
 def block_elements(itemsize: int = 8) -> int:

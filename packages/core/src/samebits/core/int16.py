@@ -127,7 +127,7 @@ def compact(b: Float32, /) -> Panels:
     """Do as `prepare`; FloatingPointError has no message."""
     (length, columns), panels = b.shape, -(-b.shape[1] // WIDTH)
     values = aligned((panels, -(-length // 2), WIDTH, 2), np.int16)
-    scales = aligned((len(chunks(length)), panels * WIDTH), np.float64)
+    scales = np.empty((len(chunks(length)), panels * WIDTH))
     sizes = compiled.integers(length, columns)
     by_columns = abs(b.strides[0]) > abs(b.strides[1])
     function = _pack_columns if by_columns else _pack

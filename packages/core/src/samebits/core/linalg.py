@@ -195,11 +195,13 @@ def matmul_by(fill: Fill, a: ArrayLike, b: ArrayLike | Prepared, out: Float32 | 
 
 
 def linear_by(fill: Fill, a: Float32, b: Float32 | Prepared, bias: Float32 | None, result: Float32) -> None:
-    """`linear` into a C-ordered result, computed by ``fill``."""
+    """`linear` into a C-ordered result, computed by ``fill``; zeros, or the bias, where K is 0."""
     with np.errstate(all="ignore"):
         if bias is not None:
             require_finite(bias)
-        if result.size:
+        if not a.shape[-1]:
+            result[...] = _ZERO if bias is None else bias
+        elif result.size:
             fill(a, b, result, bias)
 
 

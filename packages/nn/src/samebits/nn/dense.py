@@ -89,8 +89,8 @@ def _linear_rule(g: Array, x: Array, weight: Array, biased: bool, kept: bool) ->
     numerics = current().checked("linear", gradient=g)
     rows = _rows(g)
     try:
-        to_x = numerics.matmul(rows, _right_operand(numerics, weight, transposed=False) if kept else weight)
-        to_weight = numerics.matmul(rows.T, _rows(x))
+        to_x = numerics.linear(rows, _right_operand(numerics, weight, transposed=False) if kept else weight, None)
+        to_weight = numerics.linear(rows.T, _rows(x), None)
     except FloatingPointError:
         refuse_non_finite("the gradient of linear", gradient=g, weight=weight, x=x)
     return to_x.reshape(x.shape), to_weight, numerics.sum(rows, axis=0) if biased else None
