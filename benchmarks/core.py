@@ -63,6 +63,11 @@ def elementary() -> Iterator[Pair]:
     yield Pair("erf, 4 million, beside np.exp", lambda: core.erf(x), lambda: np.exp(x))
 
 
+def int16(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    with core.numerics("int16") as arithmetic:
+        return arithmetic.matmul(a, b)
+
+
 def products() -> Iterator[Pair]:
     x, w, g = normal(4096, 384), normal(384, 1536), normal(4096, 1536)
     limit = limits.MATMUL.value()
@@ -82,6 +87,17 @@ def products() -> Iterator[Pair]:
         ]
     for name, a, b, limit in cases:
         yield Pair(f"matmul {name}", lambda a=a, b=b: core.matmul(a, b), lambda a=a, b=b: np.matmul(a, b), limit)
+    x2, w2 = normal(1024, 1536), normal(1536, 384)
+    for name, a, b in (
+        ("1024³", normal(1024, 1024), normal(1024, 1024)),
+        ("(4096, 384) by (384, 1536)", x, w),
+        ("(1024, 1536) by (1536, 384)", x2, w2),
+        ("its gradient for w", x2.T, x[:1024]),
+        ("its gradient for x", x[:1024], w2.T),
+    ):
+        yield Pair(
+            f"int16 matmul {name}", lambda a=a, b=b: int16(a, b), lambda a=a, b=b: np.matmul(a, b), limits.MATMUL_INT16.value()
+        )
     for rows in (1, 16):
         y, prepared = x[:rows], core.prepare(w)
         yield Pair(

@@ -26,7 +26,7 @@ from torch.nn import functional as F  # noqa: N812 - as everywhere
 
 from samebits import kernels
 from samebits.autograd import Tensor, gradients
-from samebits.core import Stream, tanh
+from samebits.core import Stream, numerics, tanh
 from samebits.drift.record import describe_surroundings
 
 Line = tuple[str, Limit, Callable[[float], float]]
@@ -45,6 +45,7 @@ def numbers() -> Iterator[Line]:
     yield from ratios(core.elementary(), lambda name: None if "beside" in name else limits.ELEMENTARY)
     cases = {"matmul 1024³": limits.MATMUL, "matmul (4096, 384) by (384, 1536)": limits.MATMUL}
     cases["matmul attention 48×64×32: weights by v"] = limits.WEIGHTS_BY_VALUES
+    cases |= {pair.name: limits.MATMUL_INT16 for pair in core.products() if pair.name.startswith("int16")}
     yield from ratios(core.products(), cases.get)
     x = Stream(0).normal((1,))
     yield "tanh (1,), microseconds", limits.SCALAR, lambda _: min(timeit.repeat(lambda: tanh(x), number=1000, repeat=20)) * 1e3
@@ -80,6 +81,25 @@ def layers() -> Iterator[Line]:
 
     yield from ratios((pair(*case) for case in cases), lambda _: limits.LAYER)
     yield from ratios([adamw()], lambda _: limits.ADAMW)
+    yield from ratios([attention()], lambda _: limits.ATTENTION_INT16)
+
+
+def attention() -> Pair:
+    """In int16 arithmetic, 12×6×256×64, the arrays in the memory order that projections leave them in."""
+    mine = [Tensor(nn.normal(12, 256, 6 * 64).reshape(12, 256, 6, 64).swapaxes(1, 2), requires_grad=True) for _ in range(3)]
+    yours = [torch.tensor(x.numpy(), requires_grad=True) for x in mine]
+    g = np.ones((12, 6, 256, 64), np.float32)
+    ones = torch.from_numpy(g)
+
+    def ours() -> Any:
+        with numerics("int16"):
+            return gradients(nn.attention(*mine), mine, g)
+
+    return Pair(
+        "int16 attention 12×6×256×64, forward and backward",
+        ours,
+        lambda: torch.autograd.grad(F.scaled_dot_product_attention(*yours, is_causal=True), yours, ones),
+    )
 
 
 def adamw() -> Pair:
@@ -93,17 +113,23 @@ def adamw() -> Pair:
 def models() -> Iterator[Line]:
     """Training and writing, each side of training in a process of its own."""
 
-    def measure(what: str, size: str, seconds: float) -> float:
+    def measure(what: str, size: str, mode: str, seconds: float) -> float:
         found: dict[str, float] = {}
-        for side in ("exact", "torch") * 2 if what == "training" else ("all",):
+        for side in {"training": (mode, "torch") * 2, "memory": (mode, "torch"), "writing": ("all",)}[what]:
             speeds = lm.child(["--measure", what, size, side, str(min(seconds, 1.0) * TRAINING_SECONDS)])
             found |= {name: max(speed, found.get(name, 0.0)) for name, speed in speeds.items()}
-        return found["exact"] / found["torch"]
+        return found[mode] / found["torch"]
 
-    for what, sizes in (("training", limits.TRAINING), ("writing", limits.WRITING)):
+    for what, mode, sizes in (
+        ("training", "exact", limits.TRAINING),
+        ("training", "int16", limits.TRAINING_INT16),
+        ("writing", "exact", limits.WRITING),
+        ("writing", "int16", limits.WRITING_INT16),
+        ("memory", "int16", limits.MEMORY_INT16),
+    ):
         for size, limit in sizes.items():
-            name = f"{what} {size}, speed over PyTorch's"
-            yield name, limit, lambda seconds, what=what, size=size: measure(what, size, seconds)
+            name = f"{mode} {what} {size}, {'megabytes' if what == 'memory' else 'speed'} over PyTorch's"
+            yield name, limit, lambda seconds, what=what, size=size, mode=mode: measure(what, size, mode, seconds)
 
 
 def measure_all(options: argparse.Namespace) -> None:

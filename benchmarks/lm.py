@@ -25,7 +25,8 @@ from typing import Any
 
 SIZES = {"6x384": (6, 6, 384, 256, 4), "4x128": (4, 4, 128, 64, 12)}  # layers, heads, channels, context, batch
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "SAMEBITS_THREADS")
-SIDES = ("exact", "fast", "torch", "compiled")
+OURS = ("exact", "int16", "fast")
+SIDES = (*OURS, "torch", "compiled", "high", "bf16")  # PyTorch eager, compiled, with TF32 or the like allowed, under autocast
 
 
 def config(size: str) -> Any:
@@ -134,7 +135,7 @@ def torch_weights(settings: Any) -> dict[str, Any]:
     return state
 
 
-def theirs(settings: Any, batches: Any, compiled: bool) -> tuple[Callable[[], float], Any]:
+def theirs(settings: Any, batches: Any, kind: str) -> tuple[Callable[[], float], Any]:
     import torch
     from torch.nn import functional as f
 
@@ -146,7 +147,8 @@ def theirs(settings: Any, batches: Any, compiled: bool) -> tuple[Callable[[], fl
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.beta1, settings.beta2))
-    forward: Any = torch.compile(model) if compiled else model
+    forward: Any = torch.compile(model) if kind == "compiled" else model
+    torch.set_float32_matmul_precision("high" if kind == "high" else "highest")
     done = 0
 
     def step() -> float:
@@ -154,7 +156,8 @@ def theirs(settings: Any, batches: Any, compiled: bool) -> tuple[Callable[[], fl
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(settings, done)
         inputs, targets = (torch.from_numpy(x) for x in batches.batch(done))
-        loss = f.cross_entropy(forward(inputs).view(-1, settings.model.vocabulary_size), targets.view(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=kind == "bf16"):
+            loss = f.cross_entropy(forward(inputs).view(-1, settings.model.vocabulary_size), targets.view(-1))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
@@ -166,7 +169,7 @@ def theirs(settings: Any, batches: Any, compiled: bool) -> tuple[Callable[[], fl
 
 
 def side(name: str, settings: Any, batches: Any) -> Callable[[], float]:
-    return ours(settings, batches, name) if name in {"exact", "fast"} else theirs(settings, batches, name == "compiled")[0]
+    return ours(settings, batches, name) if name in OURS else theirs(settings, batches, name)[0]
 
 
 # Measurements, each in its own process
@@ -221,7 +224,8 @@ def writing(size: str, _: str, seconds: float) -> dict[str, float]:
             ids = torch.tensor([found[-1:]])
         return found
 
-    calls = {"exact": lambda: write("exact"), "fast": lambda: write("fast"), "torch": write_torch}
+    calls: dict[str, Callable[[], list[int]]] = {name: lambda name=name: write(name) for name in OURS}  # type: ignore[misc]
+    calls["torch"] = write_torch
     texts = {name: call() for name, call in calls.items()}
     if texts["exact"] != texts["torch"]:
         print("  the two sides generate different tokens", file=sys.stderr)
@@ -239,7 +243,7 @@ def memory(size: str, name: str, _: float) -> dict[str, float]:
     """The peak memory of training in MB, beyond that of the imports."""
     import samebits.lm
 
-    if name in {"torch", "compiled"}:
+    if name not in OURS:
         import torch
 
         (torch.ones(8, 8, requires_grad=True) @ torch.ones(8, 8)).sum().backward()
@@ -264,19 +268,19 @@ def child(arguments: list[str], **settings: str | None) -> dict[str, float]:
 
 def table(options: argparse.Namespace) -> None:
     kinds = dict.fromkeys([os.environ.get("OPENBLAS_CORETYPE"), None])
-    print("| | threads | OPENBLAS_CORETYPE | " + " | ".join(SIDES) + " | exact / torch | fast / torch |")
-    print("| --- | --- | --- | " + "---: | " * (len(SIDES) + 2))
+    print("| | threads | OPENBLAS_CORETYPE | " + " | ".join([*SIDES, *[f"{one} / torch" for one in OURS]]) + " |")
+    print("| --- | --- | --- | " + "---: | " * (len(SIDES) + len(OURS)))
     for what, size, threads, kind in itertools.product(("training", "writing"), options.sizes, options.threads, kinds):
         blas = {**dict.fromkeys(THREADS, str(threads)), "OPENBLAS_CORETYPE": kind}
         found: dict[str, float] = {}
         # memory freed by one side would serve the next, so in training each has its own process, twice, in turns
-        for name in [*SIDES, *SIDES[:3]] if what == "training" else ["all"]:
+        for name in [*SIDES, *OURS, "torch"] if what == "training" else ["all"]:
             for one, speed in child(["--measure", what, size, name, str(options.seconds)], **blas).items():
                 found[one] = max(speed, found.get(one, 0.0))
         print(f"| {what} {size}, tokens/s | {threads} | {kind or 'unset'} | {row(found)} |", flush=True)
     for size in options.sizes:
         found = {}
-        for name in SIDES[:3]:
+        for name in (*OURS, "torch"):
             found |= child(["--measure", "memory", size, name, "0"], **dict.fromkeys(THREADS, "1"))
         print(f"| memory {size}, MB | 1 | | {row(found)} |", flush=True)
 
@@ -284,7 +288,7 @@ def table(options: argparse.Namespace) -> None:
 def row(found: dict[str, float]) -> str:
     """The figures of all sides, and ours as ratios to PyTorch's."""
     figures = [f"{found[name]:,.0f}" if name in found else "" for name in SIDES]
-    return " | ".join(figures + [f"{found[name] / found['torch']:.2f}" for name in ("exact", "fast")])
+    return " | ".join(figures + [f"{found[name] / found['torch']:.2f}" for name in OURS])
 
 
 # Validation loss
@@ -304,7 +308,7 @@ def learn(options: argparse.Namespace) -> None:
     recipe = replace(presets.preset("nanogpt-cpu"), data=options.learn, checkpoint_every=10**6)
     if options.steps:
         recipe = replace(recipe, steps=options.steps)
-    modes = ["fast", "exact"] if options.exact else ["fast"]
+    modes: list[Any] = ["fast", "int16", "exact"] if options.exact else ["fast"]
     curves: dict[str, list[tuple[int, float]]] = {name: [] for name in [*modes, "torch"]}
     with tempfile.TemporaryDirectory() as folder:
         for mode in modes:
@@ -320,7 +324,7 @@ def learn(options: argparse.Namespace) -> None:
             with numerics(mode):
                 run.trainer.train()
             print(f"{mode}: {curves[mode][-1][1]:.4f} after {run.config.steps} steps", flush=True)
-        step, model = theirs(run.config, run.data.batches(run.config), compiled=False)
+        step, model = theirs(run.config, run.data.batches(run.config), "torch")
 
         @torch.no_grad()
         def validation() -> float:
@@ -349,7 +353,7 @@ def main() -> None:
     parser.add_argument("--threads", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--seconds", type=float, default=8.0, help="for each side, once or twice")
     parser.add_argument("--learn", nargs="?", const="shakespeare", metavar="TEXT", help="compare validation losses on this text")
-    parser.add_argument("--exact", action="store_true", help="with --learn, in exact arithmetic too")
+    parser.add_argument("--exact", action="store_true", help="with --learn, in int16 and exact arithmetic too")
     parser.add_argument("--steps", type=int, help="with --learn, fewer steps than the recipe's 2000")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
