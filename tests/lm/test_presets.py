@@ -56,7 +56,9 @@ def test_digests_are_published_for_presets_alone() -> None:
         for mode in ARITHMETICS:
             config = replace(presets.preset(name), numerics=mode)
             assert presets.published(config) == known.get(name, {}).get(mode)
-            assert presets.published(replace(config, model=replace(config.model, vocabulary_size=80))) == presets.published(config)
+            assert presets.published(replace(config, model=replace(config.model, vocabulary_size=80))) == presets.published(
+                config
+            )
         assert presets.published(replace(config, numerics="fast")) is None
     assert presets.published(TrainConfig(model=ModelConfig(layers=7))) is None
 
