@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from samebits import core
 from samebits.autograd import Tensor, gradient_check, no_grad
-from samebits.core import Stream, numerics
+from samebits.core import Mode, Stream, numerics
 from samebits.nn.dense import Linear, kept_bytes, linear, linears
 from samebits.nn.module import parameter
 
@@ -286,3 +286,20 @@ def test_several_layers_have_the_results_and_errors_of_each_at_every_use() -> No
                 linears(x, [layers[1], other])
             with pytest.raises(TypeError, match=r"^linear: x must be float32, got float64"):
                 linears(wide_x, wide)
+
+
+@pytest.mark.parametrize("mode", ["exact", "int16"])
+def test_an_edit_of_any_tensor_makes_a_cached_weight_be_looked_at_again(mode: Mode) -> None:
+    layer, other, x = Linear(3, 2, stream=Stream(0)), Tensor([1.0]), Tensor([[1.0, 2.0, 3.0]])
+
+    def change(tensor: Tensor) -> None:
+        with tensor.edit() as array:
+            array[...] = array + 1
+
+    with numerics(mode), no_grad():
+        before = [layer(x).numpy().copy() for _ in range(3)][-1]
+        change(other)
+        assert np.array_equal(layer(x).numpy(), before)
+        change(layer.weight)
+        after = [layer(x).numpy().copy() for _ in range(3)]
+        assert all(not np.array_equal(one, before) and np.array_equal(one, after[0]) for one in after)

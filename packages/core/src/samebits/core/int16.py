@@ -28,6 +28,7 @@ from samebits.core.blocks import aligned, store
 from samebits.core.compiled import pair
 from samebits.core.linalg import Prepared
 from samebits.core.mixing import power_of_two
+from samebits.core.nonfinite import require_finite
 
 Array = npt.NDArray[Any]
 Int16 = npt.NDArray[np.int16]
@@ -171,7 +172,10 @@ def matmul(a: npt.ArrayLike, b: npt.ArrayLike | Prepared, /, out: Float32 | None
 def linear(a: Float32, b: Float32 | Prepared, bias: Float32 | None = None, /) -> Float32:
     """Multiply a (rows, K) and b (K, n), and add the bias (n,); FloatingPointError has no message."""
     result = aligned((len(a), b.shape[1]), np.float32)
-    linalg.linear_by(_multiply, a, b, bias, result)
+    if result.size and a.size:
+        _multiply(a, b, result, bias)
+    else:
+        linalg.linear_by(_multiply, a, b, bias, result)
     return result
 
 
@@ -187,7 +191,7 @@ def vecdot(a: npt.ArrayLike, b: npt.ArrayLike, /, axis: int = -1) -> Float32:
 
 def _multiply(a: Float32, b: Float32 | Prepared, result: Float32, bias: Float32 | None = None) -> None:
     """Fill the C-ordered result."""
-    a = np.atleast_2d(a)
+    a = a if a.ndim > 1 else a[None]
     if isinstance(b, Prepared) or math.prod(b.shape[:-2]) == 1:  # one matrix serves every batch
         if not isinstance(b, Prepared):
             b = compact(b[:, None] if b.ndim == 1 else b.reshape(b.shape[-2:]))
@@ -219,6 +223,8 @@ def _multiply_matrix(a: Float32, b: Panels, result: Float32, bias: Float32 | Non
 @pair("multiply16_add", "f f f h d q")
 def _multiply_panels(result: Float32, a: Float32, *shared: Any) -> None:
     *bias, values, scales, sizes = shared
+    for one in bias:
+        require_finite(one)
     rows, length, columns = map(int, sizes)
     right = _unpacked(Panels(values, scales, (length, columns)))
     left, found = as_integers(a)

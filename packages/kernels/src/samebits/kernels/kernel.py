@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.kernels.pool import BLOCK, each_block
+from samebits.kernels.pool import BLOCK, each_block, threads
 
 __all__ = ["Kernel", "layout"]
 
@@ -102,7 +102,7 @@ class Kernel:
         # `arrays` keeps the objects alive, and where an array's data are does not change
         places = map(id, arrays) if _OFFSET >= 0 else [x.ctypes.data for x in arrays]
         count = len(arrays)
-        if rows * columns <= BLOCK:
+        if rows * columns <= BLOCK or threads() == 1:
             job = _PACK[count](0, rows, columns, _SCRATCH.address, self._function, dtypes, _OFFSET, count, *places)
             found = self._call(job)
         else:

@@ -128,6 +128,8 @@ class _Weight:
     arrays: tuple[weakref.ref[Array], ...]
     stamps: list[int]
     prepared: Prepared | None = None
+    unedited: int = -1
+    """`edits.last` when the stamps were compared: while it is that, nothing was edited."""
 
 
 _weights: dict[tuple[int | str, ...], _Weight] = {}
@@ -142,8 +144,12 @@ def _prepared(numerics: Numerics, weights: Sequence[Array], *, transposed: bool)
     if compact is None:
         return None
     key = (*map(id, weights), numerics.name, transposed)
-    entry, stamps = _weights.get(key), [edits.stamp_of(weight) for weight in weights]
-    if entry is None or entry.stamps != stamps or any(a() is not b for a, b in zip(entry.arrays, weights, strict=True)):
+    entry, now = _weights.get(key), edits.last
+    same = entry is not None and not any(a() is not b for a, b in zip(entry.arrays, weights, strict=True))
+    if entry is not None and same and entry.unedited == now and entry.prepared is not None:
+        return entry.prepared
+    stamps = [edits.stamp_of(weight) for weight in weights]
+    if entry is None or not same or entry.stamps != stamps:
         references = tuple([weakref.ref(weight, lambda gone: _forget(key, gone)) for weight in weights])
         _weights[key] = _Weight(references, stamps)
         return None
@@ -156,6 +162,7 @@ def _prepared(numerics: Numerics, weights: Sequence[Array], *, transposed: bool)
         if entry.prepared is not None:
             for weight in weights:
                 edits.freeze(weight)  # a write to `data` itself would go unnoticed
+    entry.unedited = now
     return entry.prepared
 
 
