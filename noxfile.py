@@ -137,6 +137,11 @@ def plot(session: nox.Session) -> str:
     return "plot-3.11" if session.python == "3.11" else "plot"
 
 
+def mpi(session: nox.Session) -> str:
+    """The lock of the MPI that workers are tested with: on one Python another one."""
+    return "openmpi" if session.python == "3.12" else "mpi"
+
+
 # the date of the files in a wheel, which hatchling would otherwise take from the machine's environment
 DATE = {"SOURCE_DATE_EPOCH": "1580601600"}
 BUILD = """import os, sys; from hatchling.build import build_wheel
@@ -224,7 +229,7 @@ def bill_of_materials(session: nox.Session) -> None:
     """List what a release requires and is built with, with hashes, in reports/samebits.cdx.json (CycloneDX)."""
     install(session, "release")
     locks = Path(session.create_tmp(), "locks.txt")
-    names = [f"numpy-{list(SUPPORTED)[-1]}", "cli", "plot", "build", "compiler"]
+    names = [f"numpy-{list(SUPPORTED)[-1]}", "cli", "mpi", "plot", "build", "compiler"]
     entries = [re.split(r"\n(?=\S)", (ROOT / f"requirements/{name}.txt").read_text().rstrip()) for name in names]
     locks.write_text("\n".join(dict.fromkeys(chain.from_iterable(entries))) + "\n")
     REPORTS.mkdir(exist_ok=True)
@@ -261,7 +266,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     if whole:
         record.write(REPORTS / "cells")
     try:
-        install(session, f"numpy-{numpy}", *TESTED_WITH, *[plot(session)] * newest, wheels=True)
+        install(session, f"numpy-{numpy}", *TESTED_WITH, *[plot(session), mpi(session)] * newest, wheels=True)
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
@@ -330,7 +335,7 @@ def drift_map(session: nox.Session) -> None:
 @nox.session(default=False, requires=["build"], python="3.14")  # one Python: the next may count branches in another way
 def coverage(session: nox.Session) -> None:
     """Measure how much of each technology the tests of its package run through; write docs/coverage.json and the tree."""
-    install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, plot(session), "coverage", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", *TESTED_WITH, plot(session), "mpi", "coverage", wheels=True)
     folder, found = Path(session.create_tmp()).resolve(), read_tree()
     description = found.description
     if INSTALL_ONLY:
@@ -379,7 +384,7 @@ def check(session: nox.Session) -> None:
 @nox.session(default=False, reuse_venv=True, requires=["build"], python=chosen_python("train"))
 def train(session: nox.Session) -> None:
     """Train a language model, generate text, and compare its bits with the published ones; -- --help lists the options."""
-    install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", plot(session), wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", "mpi", plot(session), wheels=True)
     session.run("samebits", "train", *session.posargs, interrupt_timeout=600)  # Ctrl-C ends the step and saves
 
 
@@ -579,7 +584,7 @@ def pythons_of_locks() -> dict[str, list[str]]:
     locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
     series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
     own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
-    own |= {"lock": ["3.12"]} | {name: ["3.14"] for name in ("coverage", "mutate", "release")}
+    own |= {"lock": ["3.12"], "openmpi": ["3.12"]} | {name: ["3.14"] for name in ("coverage", "mutate", "release")}
     own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
     return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
 

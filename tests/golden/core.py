@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from samebits import core
 from samebits.core import Stream, digest
+from samebits.core.shards import mean_of_shards
 
 Array = npt.NDArray[Any]
 Case = tuple[str, Callable[[], Array]]
@@ -111,6 +112,15 @@ def reductions() -> Iterator[Case]:
     yield "cumsum: flattened", lambda: core.cumsum(normal(30, 50))
 
 
+def shards() -> Iterator[Case]:
+    for count in (2, 3, 5, 64):
+        yield f"mean of {count} shards", lambda n=count: mean_of_shards([normal(40, 50, name=f"shard {i}") for i in range(n)])  # type: ignore[misc]
+        yield (
+            f"mean of {count} shards: every exponent",
+            lambda n=count: mean_of_shards([finite(5000, f"shard {i}") for i in range(n)]),  # type: ignore[misc]
+        )
+
+
 def indexing() -> Iterator[Case]:
     ids = Stream(0).split("ids").integers(50, size=2000)
     yield "argsort: numbers", lambda: core.argsort(ids)
@@ -148,7 +158,7 @@ def random() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    for group in (elementary, linalg, int16, reductions, indexing, random):
+    for group in (elementary, linalg, int16, reductions, shards, indexing, random):
         yield from group()
 
 

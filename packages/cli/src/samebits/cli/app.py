@@ -1,7 +1,9 @@
 """The commands and options of ``samebits``. What a command does is imported when it is called."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +35,12 @@ NUMERICS = Annotated[
         "By default that of the configuration or of the run; exact to generate and evaluate with a fast run.",
     ),
 ]
+WORKERS = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="The number of processes to share the work, by MPI; it changes no bit. By default one.", show_default=False
+    ),
+]
 JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
 RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint file.")]
 
@@ -44,6 +52,14 @@ def _print_version(wanted: bool) -> None:
         machine = describe_machine()
         print(f"{packages or 'samebits, not installed but run from its source'}\n{machine.python}, NumPy {machine.numpy}")
         raise typer.Exit
+
+
+def _shared(workers: int | None, job: Callable[..., int]) -> typer.Exit:
+    """Run a command as several processes, or as this one, which may be one of them; returns its end."""
+    from samebits.cli.launcher import run_workers
+
+    status = run_workers(workers)
+    return typer.Exit(job(workers=workers) if status is None else status)
 
 
 @app.callback()
@@ -119,6 +135,7 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="The folder to keep the run in, by default runs/NAME.", show_default=False),
     ] = None,
+    workers: WORKERS = None,
 ) -> None:
     """Train a language model, print a sample of it, and say whether its bits are the published ones.
 
@@ -128,14 +145,18 @@ def train(
     with reported_errors():
         from samebits.cli.training import train_model
 
-        raise typer.Exit(train_model(config, preset=preset, arithmetic=arithmetic, resume=resume, init_from=init_from, out=out))
+        job = partial(train_model, config, preset=preset, arithmetic=arithmetic, resume=resume, init_from=init_from, out=out)
+        raise _shared(workers, job)
 
 
 @app.command()
 def generate(
     run: RUN,
     *,
-    prompt: Annotated[str, typer.Option(help="The text to continue, by default a line break.", show_default=False)] = "\n",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="The text to continue, by default a line break. May be repeated.", show_default=False),
+    ] = None,
     tokens: Annotated[int, typer.Option(min=0, help="The largest number of tokens to generate.")] = 500,
     temperature: Annotated[
         float, typer.Option(help="Divide the logits by this: below 1 favors likely tokens, 0 always takes the most likely.")
@@ -152,17 +173,16 @@ def generate(
     seed: Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")] = 0,
     special: Annotated[SPECIAL, typer.Option(help="How to read names of special tokens in the prompt.")] = "refuse",
     arithmetic: NUMERICS = None,
+    workers: WORKERS = None,
 ) -> None:
-    """Continue a prompt with a trained model. The same seed gives the same text on every machine."""
+    """Continue a prompt with a trained model, or several. The same seed gives the same text on every machine."""
     with reported_errors():
-        from samebits.cli.generation import print_continuation
+        from samebits.cli.generation import print_continuations
         from samebits.lm import Sampling
 
         sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-        status = print_continuation(
-            run, prompt, tokens=tokens, sampling=sampling, stop=stop or [], seed=seed, arithmetic=arithmetic, special=special
-        )
-        raise typer.Exit(status)
+        job = partial(print_continuations, run, prompt or ["\n"], tokens=tokens, sampling=sampling, stop=stop or [], seed=seed)
+        raise _shared(workers, partial(job, arithmetic=arithmetic, special=special))
 
 
 @app.command("eval")
@@ -177,12 +197,14 @@ def evaluate(
         SPECIAL | None, typer.Option(help="How to read names of special tokens in --data, by default as the run does.")
     ] = None,
     arithmetic: NUMERICS = None,
+    workers: WORKERS = None,
 ) -> None:
     """Print how well a trained model predicts its validation text: loss, perplexity, bits per byte."""
     with reported_errors():
         from samebits.cli.evaluation import print_evaluation
 
-        raise typer.Exit(print_evaluation(run, data=data, windows=windows, arithmetic=arithmetic, special=special))
+        job = partial(print_evaluation, run, data=data, windows=windows, arithmetic=arithmetic, special=special)
+        raise _shared(workers, job)
 
 
 @app.command()

@@ -6,34 +6,41 @@ from pathlib import Path
 import numpy as np
 from rich.markup import escape
 
+from samebits.cli.mpi import joined
 from samebits.cli.run_folders import reproducible
 from samebits.cli.terminal import console, noted_warnings
-from samebits.core import Mode, numerics
+from samebits.core import Mode, digest, numerics
 from samebits.lm import byte_lengths, checkpoint, evaluate, flops_per_token, load_model, open_run
 from samebits.lm.data import Data, collect, encoded
 from samebits.lm.data import windows as spread
 from samebits.lm.run import checkpoint_of
 from samebits.lm.training import saved_step
+from samebits.lm.workers import require_same, require_same_arithmetic
 
 __all__ = ["print_checkpoint", "print_evaluation"]
 
 
-def print_evaluation(source: Path, *, data: str | None, windows: int, arithmetic: Mode | None, special: str | None) -> int:
+def print_evaluation(
+    source: Path, *, data: str | None, windows: int, arithmetic: Mode | None, special: str | None, workers: int | None = None
+) -> int:
     """Print loss, perplexity and bits per byte on the validation text or another; returns the exit status."""
-    with noted_warnings():
-        model, config, tokenizer = open_run(source)
-    config = replace(config, evaluation_windows=windows, special=special or config.special)
-    if data is None:
-        ids = Data.open(checkpoint_of(source).parent).validation.ids
-    else:
+    with joined(workers) as processes:
         with noted_warnings():
-            ids = np.concatenate(list(encoded(tokenizer, collect(data, config.undecodable), config)))
-    with numerics(arithmetic or reproducible(config)):
-        found = evaluate(model, spread(ids, config), byte_lengths(tokenizer))
-    console.print(f"loss           {found.loss:.6f} nats per token\nperplexity     {found.perplexity:.4f}")
-    if found.bits_per_byte is not None:
-        console.print(f"bits per byte  {found.bits_per_byte:.6f}")
-    console.print(f"tokens         {found.tokens:,}")
+            model, config, tokenizer = open_run(source)
+        config = replace(config, evaluation_windows=windows, special=special or config.special)
+        if data is None:
+            ids = Data.open(checkpoint_of(source).parent).validation.ids
+        else:
+            with noted_warnings():
+                ids = np.concatenate(list(encoded(tokenizer, collect(data, config.undecodable), config)))
+        with numerics(arithmetic or reproducible(config)):
+            require_same_arithmetic(processes)
+            require_same(processes, ("the weights", checkpoint.digest(model.state_dict())), ("the text", digest(ids)))
+            found = evaluate(model, spread(ids, config), byte_lengths(tokenizer), workers=processes)
+        console.print(f"loss           {found.loss:.6f} nats per token\nperplexity     {found.perplexity:.4f}")
+        if found.bits_per_byte is not None:
+            console.print(f"bits per byte  {found.bits_per_byte:.6f}")
+        console.print(f"tokens         {found.tokens:,}")
     return 0
 
 

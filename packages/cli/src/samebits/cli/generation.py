@@ -1,19 +1,22 @@
-"""Generation: print a model's continuation of a prompt, token by token."""
+"""Generation: print a model's continuation of a prompt, token by token, or those of several prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from samebits.cli.mpi import joined
 from samebits.cli.run_folders import reproducible
 from samebits.cli.terminal import noted_warnings, write_text
 from samebits.core import Mode, Stream, numerics
-from samebits.lm import Sampling, generate, open_run
+from samebits.lm import Sampling, checkpoint, generate, generate_batch, open_run
+from samebits.lm.workers import require_same, require_same_arithmetic
 
-__all__ = ["print_continuation"]
+__all__ = ["print_continuations"]
 
 
-def print_continuation(
+def print_continuations(
     source: Path,
-    prompt: str,
+    prompts: Sequence[str],
     *,
     tokens: int,
     sampling: Sampling,
@@ -21,20 +24,36 @@ def print_continuation(
     seed: int,
     arithmetic: Mode | None,
     special: str,
+    workers: int | None = None,
 ) -> int:
-    """Print the prompt and its continuation as it is generated; returns the exit status."""
-    with noted_warnings():
-        model, config, tokenizer = open_run(source)
-    with numerics(arithmetic or reproducible(config)):
-        pieces = generate(
-            model, tokenizer, prompt, tokens=tokens, sampling=sampling, stop=stop, stream=Stream(seed), special=special
-        )
-        write_text(prompt)
-        try:
-            for piece in pieces:
-                write_text(piece)
-        except KeyboardInterrupt:
-            write_text("\n")
-            return 130
+    """Print each prompt and its continuation; returns the exit status.
+
+    One text is printed as it is generated. Several are generated at once, and each is that of its prompt and ``Stream(seed).split(i)``.
+    """
+    with joined(workers) as processes:
+        with noted_warnings():
+            model, config, tokenizer = open_run(source)
+        options: dict[str, Any] = {"tokens": tokens, "sampling": sampling, "stop": stop, "special": special}
+        with numerics(arithmetic or reproducible(config)):
+            if len(prompts) == 1:
+                if processes.rank == 0:
+                    return _print_as_generated(prompts[0], generate(model, tokenizer, prompts[0], stream=Stream(seed), **options))
+                return 0
+            require_same_arithmetic(processes)
+            require_same(processes, ("the weights", checkpoint.digest(model.state_dict())))
+            texts = generate_batch(model, tokenizer, prompts, stream=Stream(seed), workers=processes, **options)
+        if processes.rank == 0:
+            write_text("\n".join(f"{prompt}{text}\n" for prompt, text in zip(prompts, texts, strict=True)))
+    return 0
+
+
+def _print_as_generated(prompt: str, pieces: Iterator[str]) -> int:
+    write_text(prompt)
+    try:
+        for piece in pieces:
+            write_text(piece)
+    except KeyboardInterrupt:
+        write_text("\n")
+        return 130
     write_text("\n")
     return 0

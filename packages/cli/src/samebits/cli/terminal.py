@@ -18,7 +18,17 @@ from rich.markup import escape
 
 from samebits.core.records import visible
 
-__all__ = ["console", "errors", "noted_warnings", "print_note", "printable", "reported_errors", "write_text"]
+__all__ = [
+    "console",
+    "errors",
+    "message_of",
+    "noted_warnings",
+    "print_error",
+    "print_note",
+    "printable",
+    "reported_errors",
+    "write_text",
+]
 
 _INSTALL = "python -m pip install samebits, or in a clone: python -m pip install ./packages/*"
 
@@ -64,38 +74,47 @@ def reported_errors() -> Iterator[None]:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # print a question mark for what the terminal's encoding lacks
     try:
-        from samebits.core import MachineError
-        from samebits.text import CorpusError
-
-        expected = CorpusError, FloatingPointError, MachineError, ValueError, OSError
-    except ModuleNotFoundError as error:
-        raise typer.Exit(_failed(_missing(error))) from error
-    try:
         yield
-    except KeyboardInterrupt:
-        errors.print("\nInterrupted; the last checkpoint is intact.")
-        raise typer.Exit(130) from None
     except BrokenPipeError:
         _discard_output()
         raise typer.Exit(0) from None
-    except MemoryError as error:
-        raise typer.Exit(_failed(f"out of memory: {error}")) from error
-    except ModuleNotFoundError as error:
-        raise typer.Exit(_failed(_missing(error))) from error
-    except expected as error:
-        raise typer.Exit(_failed(str(error))) from error
+    except KeyboardInterrupt as error:
+        errors.print(f"\n{message_of(error)}")
+        raise typer.Exit(130) from None
+    except Exception as error:
+        message = message_of(error)
+        if message is None:
+            raise
+        print_error(message)
+        raise typer.Exit(2) from error
 
 
-def _missing(error: ModuleNotFoundError) -> str:
-    """What to install; raises the error again if it is not about a package of samebits."""
-    if error.name is None or not error.name.startswith("samebits"):
-        raise error
-    return f"{error.name} is not installed: {_INSTALL}"
+def message_of(error: BaseException) -> str | None:
+    """The line that tells a user of an error; None for an error of the program, which deserves its traceback.
+
+    Example:
+        >>> message_of(ValueError("steps must be at least 1")), message_of(KeyError("a"))
+        ('steps must be at least 1', None)
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "Interrupted; the last checkpoint is intact."
+    if isinstance(error, MemoryError):
+        return f"out of memory: {error}"
+    if isinstance(error, ModuleNotFoundError):
+        ours = error.name is not None and error.name.startswith("samebits")
+        return f"{error.name} is not installed: {_INSTALL}" if ours else None
+    try:
+        from samebits.core import MachineError
+        from samebits.text import CorpusError
+    except ModuleNotFoundError as missing:
+        return message_of(missing)
+    expected = CorpusError, FloatingPointError, MachineError, ValueError, OSError
+    return str(error) if isinstance(error, expected) else None
 
 
-def _failed(message: str) -> int:
+def print_error(message: str) -> None:
+    """Print one line that begins with "error", to standard error."""
     errors.print(f"[bold red]error[/bold red]  {escape(message)}", soft_wrap=True)
-    return 2
 
 
 def _discard_output() -> None:

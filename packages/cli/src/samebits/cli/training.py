@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from samebits.cli import curve
 from samebits.cli.memory import keep_freed_pages
+from samebits.cli.mpi import joined
 from samebits.cli.run_folders import choose_run
 from samebits.cli.terminal import console, noted_warnings, write_text
 from samebits.cli.training_progress import shown_progress
@@ -19,36 +20,49 @@ from samebits.lm import Interrupted, TrainConfig, presets, start
 from samebits.lm.metrics import read_metrics
 from samebits.lm.run import INITIAL, Run
 from samebits.lm.run_lock import locked
+from samebits.lm.workers import Workers
 
 __all__ = ["train_model"]
 
 
 def train_model(
-    config: Path | None, *, preset: str | None, arithmetic: Mode | None, resume: bool, init_from: Path | None, out: Path | None
+    config: Path | None,
+    *,
+    preset: str | None,
+    arithmetic: Mode | None,
+    resume: bool,
+    init_from: Path | None,
+    out: Path | None,
+    workers: int | None = None,
 ) -> int:
     """Train a model, print its loss curve and a sample, and compare its bits with the published ones; returns the exit status."""
     keep_freed_pages()
-    if resume and init_from:
-        raise ValueError("train: --init-from starts a new run, --resume continues one; leave out either")
-    folder, chosen = choose_run(config, preset, arithmetic=arithmetic, resume=resume, out=out)
-    with locked(folder):
-        return _train(folder, chosen, init_from)
+    with joined(workers) as processes:
+        if resume and init_from:
+            raise ValueError("train: --init-from starts a new run, --resume continues one; leave out either")
+        if processes.rank:
+            folder, chosen = processes.gather(None)[0]
+            return _train(folder, chosen, None, processes)
+        folder, chosen = choose_run(config, preset, arithmetic=arithmetic, resume=resume, out=out)
+        processes.gather((folder, chosen))
+        with locked(folder):
+            return _train(folder, chosen, init_from, processes)
 
 
-def _train(folder: Path, config: TrainConfig, init_from: Path | None) -> int:
+def _train(folder: Path, config: TrainConfig, init_from: Path | None, workers: Workers) -> int:
     began = time.perf_counter()
     with noted_warnings(), console.status("preparing the data") if console.is_terminal else nullcontext():
-        run = start(config, folder, init_from=init_from)
+        run = start(config, folder, init_from=init_from, workers=workers)
     _introduce(run)
     try:
-        with shown_progress(run):
+        with nullcontext() if workers.rank else shown_progress(run):
             run.trainer.train()
     except Interrupted as interrupted:
         step, steps = run.trainer.step, run.config.steps
         console.print(f"\nInterrupted after step {step} of {steps}; the run is saved. To continue:\n")
         console.print(f"  {_this_command()} train --resume --out {escape(str(folder))}\n", soft_wrap=True)
         return 128 + interrupted.signal
-    return _conclude(run, time.perf_counter() - began)
+    return 0 if workers.rank else _conclude(run, time.perf_counter() - began)
 
 
 def _this_command() -> str:
@@ -70,6 +84,8 @@ def _introduce(run: Run) -> None:
         f"{config.steps:,} steps of {config.batch} × {model.context} tokens, {config.numerics} arithmetic",
         soft_wrap=True,
     )
+    if (size := run.trainer.workers.size) > 1:
+        console.print(f"{config.shards} shards, shared by {size} workers")
     if run.trainer.step:
         console.print(f"resuming after step {run.trainer.step:,}")
     elif run.trainer.initial:

@@ -19,6 +19,7 @@ from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.sampling import Sampling
+from samebits.lm.workers import ALONE, Workers
 from samebits.nn.arguments import integers
 from samebits.text.tokenizer import SpecialTokenError, Tokenizer, encode_special
 
@@ -86,6 +87,7 @@ def generate_batch(
     stop: Sequence[str] = (),
     cached: bool = True,
     special: str = "refuse",
+    workers: Workers = ALONE,
 ) -> list[str]:
     """Continue several prompts at once; each text is the one that `generate` yields for its prompt and stream.
 
@@ -99,6 +101,7 @@ def generate_batch(
         cached: As in `generate`.
         special: As in `generate`.
         stream: One stream per prompt; or a single one, of which prompt i gets ``stream.split(i)``.
+        workers: The processes that generate, each some of the texts; all of them call this, with the same arguments, and get all texts.
 
     Raises:
         FloatingPointError, TypeError, ValueError: As in `generate`; or the number of streams is not that of prompts.
@@ -116,12 +119,12 @@ def generate_batch(
     streams = [stream.split(i) for i in range(len(prompts))] if isinstance(stream, Stream) else list(stream)
     if len(streams) != len(prompts):
         raise ValueError(f"generate_batch: stream must be one Stream or one per prompt, {len(prompts)}, got {len(streams)}")
-    found = [""] * len(prompts)
-    if prompts:
-        writer = _writer("generate_batch", model, tokenizer, prompts, streams, sampling=sampling, cached=cached, special=special)
-        for i, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop) for _ in prompts], tokens):
-            found[i] += piece
-    return found
+    texts, streams = [""] * len(prompts), streams[workers.rank :: workers.size]
+    if chosen := list(prompts)[workers.rank :: workers.size]:
+        writer = _writer("generate_batch", model, tokenizer, chosen, streams, sampling=sampling, cached=cached, special=special)
+        for i, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop) for _ in chosen], tokens):
+            texts[workers.rank + i * workers.size] += piece
+    return ["".join(parts) for parts in zip(*workers.gather(texts), strict=True)]
 
 
 def generate_ids(

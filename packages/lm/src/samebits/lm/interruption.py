@@ -1,6 +1,7 @@
 """Interruption of a run: Ctrl-C and the signals that end a process are deferred to the end of a training step.
 
-SIGTERM is what a scheduler or a container sends, SIGHUP what a closed terminal sends.
+SIGTERM is what a scheduler or a container sends, SIGHUP what a closed terminal sends, SIGUSR1 what a scheduler can be asked to send
+some time before the end, and what all MPI launchers hand on to their processes.
 """
 
 import signal
@@ -32,13 +33,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # no SIGHUP on Windows
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)  # Windows has the first two
 
 
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], int]]:
-    """Defer the first Ctrl-C, SIGTERM or SIGHUP: the function given returns its number, 0 as long as there was none.
+    """Defer the first Ctrl-C, SIGTERM, SIGHUP or SIGUSR1: the function given returns its number, 0 as long as there was none.
 
     A second signal ends the process at once: KeyboardInterrupt after Ctrl-C, otherwise as the signal does by default.
     Signals reach the main thread only; in another thread nothing is changed. Signals that were ignored stay so (``nohup``).

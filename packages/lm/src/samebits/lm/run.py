@@ -25,6 +25,7 @@ from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.lm.training import Callback, Trainer
 from samebits.lm.weights import Weights, read_weights
+from samebits.lm.workers import ALONE, Workers
 from samebits.text.tokenizer import Tokenizer
 from samebits.text.tokenizer_file import load_tokenizer
 
@@ -60,6 +61,7 @@ def start(
     callbacks: Sequence[Callback] = (),
     *,
     init_from: str | os.PathLike[str] | None = None,
+    workers: Workers = ALONE,
 ) -> Run:
     """Create a run in a folder, or continue the one that is there.
 
@@ -72,6 +74,8 @@ def start(
         callbacks: Called after each step; see `samebits.lm.Trainer`.
         init_from: The run, the checkpoint or the safetensors file whose weights the new run starts from, to train them on other
             data. The tokenizer must be the same. The weights are copied to ``initial.safetensors`` in the folder.
+        workers: The processes that compute the run; by default this one alone. All of them call this with the same arguments.
+            Worker 0 creates the folder, the others read it.
 
     Raises:
         CheckpointError: The folder has a checkpoint that is damaged, or belongs to another run.
@@ -97,18 +101,24 @@ def start(
         >>> del run
         >>> folder.cleanup()
     """
+    folder = Path(folder)
+    if workers.rank:
+        workers.gather(None)  # until worker 0 has prepared the folder
+        return _start(config, folder, callbacks, None, workers)
     with locked(folder):
-        return _start(config, Path(folder), callbacks, None if init_from is None else checkpoint_of(init_from))
+        run = _start(config, folder, callbacks, None if init_from is None else checkpoint_of(init_from), workers)
+    workers.gather(None)
+    return run
 
 
-def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], init_from: Path | None) -> Run:
+def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], init_from: Path | None, workers: Workers) -> Run:
     trained = os.path.lexists(folder / training.CHECKPOINT)
     if trained and init_from:
         raise ValueError(f"start: init_from starts a new run, but {folder} has a checkpoint; leave it out, or use another folder")
     if not trained and not init_from and os.path.lexists(folder / INITIAL):  # it was interrupted before its first checkpoint
         init_from = folder / INITIAL
     weights = read_weights(init_from) if init_from else None
-    data = reopen(config, folder) if trained else prepare(config, folder)
+    data = _seen(folder, workers) if workers.rank else reopen(config, folder) if trained else prepare(config, folder)
     size = data.tokenizer.vocabulary_size
     if config.model.vocabulary_size not in {0, size}:
         raise ConfigError(f"vocabulary_size must be that of the tokenizer, {size}, or 0, got {config.model.vocabulary_size}")
@@ -117,6 +127,10 @@ def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], ini
     model = LanguageModel(whole.model, stream=Stream(config.seed).split("model"))
     if init_from and weights:
         _initialize(model, weights, init_from, data.tokenizer)
+    initial = ""
+    if weights:
+        state, metadata = model.state_dict(), {"tokenizer": data.tokenizer.digest}
+        initial = checkpoint.digest(state, metadata) if workers.rank else checkpoint.save(folder / INITIAL, state, metadata)
     trainer = Trainer(
         whole,
         model,
@@ -126,12 +140,24 @@ def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], ini
         folder=folder,
         data=data.digest,
         tokenizer=data.tokenizer.digest,
-        initial=checkpoint.save(folder / INITIAL, model.state_dict(), {"tokenizer": data.tokenizer.digest}) if weights else "",
+        initial=initial,
         callbacks=callbacks,
+        workers=workers,
     )
-    with replace_file(folder / CONFIG) as file:
-        file.write(config.to_toml().encode())
+    if workers.rank == 0:
+        with replace_file(folder / CONFIG) as file:
+            file.write(config.to_toml().encode())
     return Run(folder, whole, data, trainer)
+
+
+def _seen(folder: Path, workers: Workers) -> Data:
+    """The data that worker 0 has prepared."""
+    try:
+        return Data.open(folder)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"worker {workers.rank} does not see {error.filename}, which worker 0 has written; all workers need one file system"
+        ) from error
 
 
 def _initialize(model: LanguageModel, weights: Weights, source: Path, tokenizer: Tokenizer) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from samebits import core
 from samebits.core import Stream, numerics, require_arithmetic, restore_arithmetic
 from samebits.core.records import shown
 from samebits.lm import checkpoint
@@ -34,7 +35,7 @@ from samebits.lm.optimization import PROLONGING, learning_rate, make_optimizer, 
 from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.lm.sharding import ShardedGradients
-from samebits.lm.workers import ALONE, Workers
+from samebits.lm.workers import ALONE, Workers, require_same, require_same_arithmetic
 from samebits.nn.clipping import clip_gradient_norm
 
 __all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_due", "saved_step"]
@@ -194,7 +195,8 @@ class Trainer:
         self._metrics = None if self.folder is None else self.folder / METRICS
         self._saved = -1
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if workers.rank == 0:
+                self.folder.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(self.folder / CHECKPOINT):
                 self._resume(self.folder / CHECKPOINT)
 
@@ -205,9 +207,11 @@ class Trainer:
 
         Raises:
             TrainingError: A loss or a gradient is not finite; the weights are those before the step.
-            Interrupted: There was such a signal; the checkpoint is saved.
+            Interrupted: There was such a signal, to this process or to another worker; the checkpoint is saved.
             FolderInUseError: Another process trains in the folder.
             MachineError: Other code has changed how this thread rounds; the last checkpoint is of an earlier step.
+            WorkersError: A worker differs from worker 0: in its version, its configuration, its data, its results in the self-test
+                or, when a checkpoint is due, its weights.
         """
         with self._locked():
             self._train()
@@ -215,49 +219,73 @@ class Trainer:
     def _train(self) -> None:
         config = self.config
         restore_arithmetic()
+        self._compare()
         self.model.train()
-        if self._metrics is not None:
+        if self._metrics is not None and self.workers.rank == 0:
             cut_metrics(self._metrics, self.step)
         with numerics(config.numerics), deferred_interrupt() as interrupted:
             if self.step == 0 and self.windows:
                 self._record({"step": 0, **self._evaluate()})
-            while self.step < config.steps and not interrupted():
+            number = self._agreed(interrupted())
+            while self.step < config.steps and not number:
                 record = self._step()
                 if self.windows and evaluation_due(config, self.step):
                     record |= self._evaluate()
                 self._record(record)
-                if self.step == config.steps or self.step % config.checkpoint_every == 0:
+                number = self._agreed(interrupted())
+                if number or self.step == config.steps or self.step % config.checkpoint_every == 0:
+                    self._compare_tensors()
                     self.save()
-            number = interrupted()
         if self.step < config.steps:
             self.save()
             where = f", saved in {self.folder}; a Trainer with that folder continues" if self.folder else ""
             raise Interrupted(f"interrupted after step {self.step} of {config.steps}{where}", number)
 
+    def _agreed(self, number: int) -> int:
+        """The number of the signal that any of the workers has got, the same for all of them; 0 if there was none."""
+        return int(max(self.workers.gather(number)))
+
+    def _compare(self) -> None:
+        """Refuse workers that do not compute the same run as worker 0."""
+        require_same_arithmetic(self.workers)
+        settings = [(f"the setting {f.name}", repr(getattr(self.config, f.name))) for f in dataclasses.fields(self.config)]
+        texts = [("the tokenizer", self._metadata["tokenizer"]), ("the data", self._metadata["data"])]
+        require_same(self.workers, *settings, *texts, ("the step", str(self.step)))
+        self._compare_tensors()
+
+    def _compare_tensors(self) -> None:
+        """Refuse a worker with other weights, or another state of the optimizer, than worker 0."""
+        if self.workers.size > 1:
+            digests = [(f"the tensor {name} after step {self.step}", core.digest(x)) for name, x in self._tensors().items()]
+            require_same(self.workers, *digests)
+
+    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of a checkpoint."""
+        tensors = {f"model.{name}": np.asarray(tensor.data) for name, tensor in self.model.named_tensors()}
+        return tensors | {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
+
     def save(self) -> None:
-        """Write the checkpoint, if there is a folder and the last one is of an earlier step.
+        """Write the checkpoint, if there is a folder and the last one is of an earlier step; of several workers, worker 0 does.
 
         Raises:
             FolderInUseError: Another process trains in the folder.
             TrainingError: A weight is not finite; the last checkpoint is unchanged.
         """
-        if self.folder is None or self._metrics is None or self._saved == self.step:
+        if self.folder is None or self._metrics is None or self._saved == self.step or self.workers.rank:
             return
         if bad := self._not_finite():
             raise TrainingError(f"diverged at step {self.step}{bad}")
         if self._metrics.exists():  # the metrics must be on the disk before the checkpoint that follows them
             with self._metrics.open("ab") as file:
                 os.fsync(file.fileno())
-        tensors = {f"model.{name}": np.asarray(tensor.data) for name, tensor in self.model.named_tensors()}
-        tensors |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
         with self._locked():
             initial = {"initial": self.initial} if self.initial else {}
-            checkpoint.save(self.folder / CHECKPOINT, tensors, {**self._metadata, **initial, "step": str(self.step)})
+            checkpoint.save(self.folder / CHECKPOINT, self._tensors(), {**self._metadata, **initial, "step": str(self.step)})
         self._saved = self.step
 
     def _locked(self) -> AbstractContextManager[None]:
-        """The lock of the folder, if there is one."""
-        return nullcontext() if self.folder is None else locked(self.folder)
+        """The lock of the folder, if there is one and this worker writes to it."""
+        return nullcontext() if self.folder is None or self.workers.rank else locked(self.folder)
 
     def _resume(self, path: Path) -> None:
         """Restore from a checkpoint."""
@@ -376,11 +404,11 @@ class Trainer:
 
     def _evaluate(self) -> Metrics:
         with self._divergence():
-            found = evaluate(self.model, self.windows, self.lengths)
+            found = evaluate(self.model, self.windows, self.lengths, workers=self.workers)
         return {"validation_loss": found.loss} | ({"bits_per_byte": found.bits_per_byte} if found.bits_per_byte else {})
 
     def _record(self, record: Metrics) -> None:
-        if self._metrics is not None:
+        if self._metrics is not None and self.workers.rank == 0:
             append_metrics(self._metrics, record)
         for callback in self.callbacks:
             callback(self, record)

@@ -1,18 +1,22 @@
-"""Workers: the processes that compute a run together, and what they exchange.
+"""Workers: the processes that compute a run together, what they exchange, and what must be the same for all.
 
-A worker computes some shards of a batch, or some windows of an evaluation; which ones changes no bit. This module has the interface
-and a single process. `samebits.cli.mpi` has MPI.
+A worker computes some shards of a batch, some windows of an evaluation or some texts; which ones changes no bit. This module has the
+interface and a single process; `samebits.cli.mpi` has MPI.
 """
 
+import hashlib
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ALONE", "Alone", "Pending", "Workers", "WorkersError", "require_same"]
+from samebits.core.selftest import run_selftest
+
+__all__ = ["ALONE", "Alone", "Pending", "Workers", "WorkersError", "require_same", "require_same_arithmetic"]
 
 
-class WorkersError(RuntimeError):
+class WorkersError(ValueError):
     """Workers that compute one run together differ; the message names the worker and the difference.
 
     Example:
@@ -105,8 +109,31 @@ def require_same(workers: Workers, *facts: tuple[str, str]) -> None:
     Example:
         >>> require_same(ALONE, ("the tokenizer", "ab12"))
     """
-    first, *others = workers.gather(facts)
+    if workers.size == 1 or len(set(workers.gather(hashlib.sha256(repr(facts).encode()).hexdigest()))) == 1:
+        return
+    first, *others = map(dict, workers.gather(facts))
     for rank, theirs in enumerate(others, 1):
-        for (name, expected), (_, found) in zip(first, theirs, strict=True):
-            if found != expected:
-                raise WorkersError(f"worker {rank} must have {name} of worker 0, {expected}, got {found}")
+        for name, expected in first.items():
+            if theirs.get(name) != expected:
+                raise WorkersError(f"worker {rank} must have {name} of worker 0, {expected}, got {theirs.get(name, 'nothing')}")
+
+
+def require_same_arithmetic(workers: Workers) -> None:
+    """Check that all workers have the same version of samebits, and the same results in the self-test.
+
+    Raises:
+        WorkersError: A worker differs, as for `require_same`.
+
+    Example:
+        >>> require_same_arithmetic(ALONE)
+    """
+    if workers.size > 1:
+        results = [(f"the self-test's result for {one.case!r}", one.digest[:16]) for one in run_selftest()]
+        require_same(workers, ("the version of samebits", _version()), *results)
+
+
+def _version() -> str:
+    try:
+        return version("samebits-lm")
+    except PackageNotFoundError:
+        return "of the source tree"
