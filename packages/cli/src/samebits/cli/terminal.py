@@ -2,7 +2,7 @@
 
 Names in files and texts of models may have control characters, which a terminal would obey: they are printed as escapes.
 
-0 success, 1 other bits than published, 2 an error, 130, 143 and 129 ended by Ctrl-C, SIGTERM and SIGHUP.
+0 success, 1 other bits than published, 2 an error, 130, 143, 129 and 138 ended by Ctrl-C, SIGTERM, SIGHUP and SIGUSR1.
 """
 
 import os
