@@ -464,7 +464,9 @@ def emulate(session: nox.Session) -> None:
     session.env.update({"PYTHONPATH": str(folder), "SAMEBITS_CELL": f"{python} {numpy}"})
     # without libraries, the tests of pairs are skipped
     compiled = "tests/kernels/test_library.py::test_the_wheel_for_this_platform_has_libraries"
-    tests = [compiled, "tests/kernels/test_pairs.py", "tests/test_golden.py", "-m", "not variants"]
+    pairs = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16")]
+    micro = "tests/lm/test_presets.py::test_the_micro_preset_gives_the_published_bits"
+    tests = [compiled, *pairs, "tests/test_golden.py", micro, "-m", "not variants"]
     session.run(*command, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, external=True)
 
 
