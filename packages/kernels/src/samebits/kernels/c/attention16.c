@@ -37,11 +37,39 @@ static inline floats load(const float *x) {
 }
 static inline void store(float *x, floats row) { __builtin_memcpy(x, &row, sizeof row); }
 
-/* Halving: lane j and j + 8, and so on. */
+static inline floats larger(floats a, floats b) {
+  words is_larger = (words)(a > b);
+  return (floats)(((words)a & is_larger) | ((words)b & ~is_larger));
+}
+
+/* Lane j and j + 8, then j and j + 4, and so on: x becomes of each pair what `combine` makes of it. */
+#define HALVE(combine, x)                                                                                    \
+  x = combine(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15)); \
+  x = combine(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));             \
+  x = combine(x, __builtin_shufflevector(x, x, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));             \
+  x = combine(x, __builtin_shufflevector(x, x, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1))
+
+static inline floats sum_of(floats a, floats b) { return a + b; }
+
 static inline float lanes_sum(floats x) {
-  for (int half = PANEL / 2; half; half /= 2)
-    for (int j = 0; j < half; j++) x[j] += x[j + half];
+  HALVE(sum_of, x);
   return x[0];
+}
+
+static inline float greatest_lane(floats x) {
+  HALVE(larger, x);
+  return x[0];
+}
+
+/* All bits of the lanes that are kept, of which there are so many. */
+static inline words kept_lanes(const uint8_t *keep, int64_t left) {
+  typedef uint8_t bytes __attribute__((vector_size(PANEL)));
+  bytes kept = {0};
+  if (left >= PANEL)
+    __builtin_memcpy(&kept, keep, sizeof kept);
+  else
+    for (int64_t i = 0; i < left; i++) kept[i] = keep[i];
+  return 0 - __builtin_convertvector(kept, words);
 }
 
 static inline floats product_scale(floats a, float b) {
@@ -222,23 +250,23 @@ static int size_values(const struct sizes16 *to, const double *scales, int64_t k
   return 0;
 }
 
-/* x (padded) int16 = the weights of a row of scores on their grids, scales (spans); returns the log-sum-exp. Zeros from `seen` on.
- * The scores are overwritten. */
-static float weigh16(int16_t *restrict x, float *restrict scales, float *restrict s, int64_t seen, int64_t padded,
-                     const struct sizes16 *sizes, const uint8_t *keep, float rest) {
-  float tops[MOST_SPANS], totals[MOST_SPANS], factors[MOST_SPANS], top = MINUS_INFINITY, total = 0.0f;
+/* What a row's weights are divided by, and what they are relative to. */
+struct totals16 {
+  float total[ROWS], top[ROWS];
+};
+
+/* x (padded) int16 = the weights of row i of scores on their grids; units (spans) are what one is worth and factors (spans) the weights of
+ * the spans. Zeros from `seen` on. The scores are overwritten. */
+static void weigh16(struct totals16 *to, int64_t i, int16_t *restrict x, double *restrict units, float *restrict factors,
+                    float *restrict s, int64_t seen, int64_t padded, const struct sizes16 *sizes, const uint8_t *keep) {
+  float tops[MOST_SPANS], totals[MOST_SPANS], top = MINUS_INFINITY, total = 0.0f;
   int64_t spans = parts_of(seen, SPAN);
   for (int64_t j = seen; j < whole(seen); j++) s[j] = MINUS_INFINITY;
   for (int64_t c = 0; c < spans; c++) {
     int64_t start = c * SPAN, stop = least(start + SPAN, seen);
     floats most = load(s + start), sum = {0};
-    for (int64_t j = start + PANEL; j < stop; j += PANEL) {
-      floats next = load(s + j);
-      words larger = (words)(next > most);
-      most = (floats)(((words)next & larger) | ((words)most & ~larger));
-    }
-    tops[c] = most[0];
-    for (int j = 1; j < PANEL; j++) tops[c] = most[j] > tops[c] ? most[j] : tops[c];
+    for (int64_t j = start + PANEL; j < stop; j += PANEL) most = larger(load(s + j), most);
+    tops[c] = greatest_lane(most);
     for (int64_t j = start; j < stop; j += PANEL) {
       floats w = power16(load(s + j) - tops[c]);
       sum += w;
@@ -246,29 +274,26 @@ static float weigh16(int16_t *restrict x, float *restrict scales, float *restric
     }
     totals[c] = lanes_sum(sum);
     top = tops[c] > top ? tops[c] : top;
-  }
-  for (int64_t c = spans; c < whole(spans); c++) tops[c] = top;
-  for (int64_t c = 0; c < spans; c += PANEL) store(factors + c, power16(load(tops + c) - top));
-  for (int64_t c = 0; c < spans; c++) total += totals[c] * factors[c];
-  float inverse = 1.0f / (total * rest);
-  for (int64_t c = 0; c < spans; c++) {
-    int64_t start = c * SPAN, stop = least(start + SPAN, seen), peak = sizes->peaks[stop - 1];
+    int64_t peak = sizes->peaks[stop - 1];
     int64_t b = (int64_t)(word32(totals[c] * (1.0f + 0x1p-9f)) >> 23) - 126; /* the sum is below 2^b */
-    float factor = peak == NOTHING ? 0.0f : number32((uint32_t)(sizes->largest[c] - peak + BITS - b + 127) << 23);
+    float unit = peak == NOTHING ? 0.0f : number32((uint32_t)(sizes->largest[c] - peak + BITS - b + 127) << 23);
     for (int64_t j = start; j < stop; j += PANEL) {
-      floats w = load(s + j) * load(sizes->relative + j) * factor;
-      words bits = (words)(w + ROUND);
-      for (int64_t i = 0; keep && i < PANEL; i++) bits[i] = j + i < seen && keep[j + i] ? bits[i] : 0;
+      words bits = (words)(load(s + j) * load(sizes->relative + j) * unit + ROUND) & 0xffff;
+      if (keep) bits &= kept_lanes(keep + j, seen - j);
       typedef uint16_t halves __attribute__((vector_size(2 * PANEL)));
-      halves low = __builtin_convertvector(bits & 0xffff, halves);
+      halves low = __builtin_convertvector(bits, halves);
       __builtin_memcpy(x + j, &low, sizeof low);
     }
-    double size = number((peak + b - 2 * BITS + 1023) << 52);
-    scales[c] = (float)((double)(factors[c] * inverse) * size);
+    units[c] = number((peak + b - 2 * BITS + 1023) << 52);
   }
+  for (int64_t c = spans; c < whole(spans); c++) tops[c] = top;
+  for (int64_t c = 0; spans > 1 && c < spans; c += PANEL) store(tops + c, power16(load(tops + c) - top));
+  if (spans == 1) tops[0] = 1.0f;
+  for (int64_t c = 0; c < spans; c++) total += totals[c] * (factors[c] = tops[c]);
+  to->total[i] = total;
+  to->top[i] = top;
   for (int64_t j = whole(seen); j < padded; j++) x[j] = 0;
-  for (int64_t c = spans; c * SPAN < padded; c++) scales[c] = 0.0f;
-  return (float)((double)top + log_((double)total));
+  for (int64_t c = spans; c * SPAN < padded; c++) factors[c] = units[c] = 0.0;
 }
 
 /* Rows of weights times values: out (count rows, so far apart) float32. */
@@ -313,6 +338,8 @@ static int forward16(float *out, float *logs, const float *q, const struct conte
   float *rows = take(&memory, ROWS * width * 4), *row_scales = take(&memory, ROWS * 4), *k_scales = take(&memory, padded * 4),
         *x_scales = take(&memory, ROWS * spans * 4), *s = take(&memory, ROWS * padded * 4);
   int16_t *a = take(&memory, TALLEST * up_to_even(width) * 2), *x = take(&memory, TALLEST * padded * 2);
+  double *units = take(&memory, ROWS * spans * 8);
+  struct totals16 totals;
   if (memory.at > memory.end || spans > MOST_SPANS || width > CHUNK) return 2;
   int problem = size_values(&sizes, seen->v_scales, shape.keys);
   if (problem) return problem;
@@ -324,12 +351,16 @@ static int forward16(float *out, float *logs, const float *q, const struct conte
       problem = grid_rows16(a, row_scales, rows, width, count, width);
       if (problem) return problem;
       scores16(s, padded, a, row_scales, count, seen->k, k_scales, first + t, shape);
+      for (int64_t i = 0; i < count; i++)
+        weigh16(&totals, i, x + i * padded, units + i * spans, x_scales + i * spans, s + i * padded,
+                seen_by(first + t, i, shape.keys), most, &sizes, keep ? keep + (r * shape.time + t + i) * shape.keys : 0);
       for (int64_t i = 0; i < count; i++) {
-        int64_t place = r * shape.time + t + i;
-        float log = weigh16(x + i * padded, x_scales + i * spans, s + i * padded, seen_by(first + t, i, shape.keys), most, &sizes,
-                            keep ? keep + place * shape.keys : 0, rest);
-        if (logs) logs[place] = log;
+        float inverse = 1.0f / (totals.total[i] * rest);
+        for (int64_t c = 0; c * SPAN < most; c++)
+          x_scales[i * spans + c] = (float)((double)(x_scales[i * spans + c] * inverse) * units[i * spans + c]);
       }
+      for (int64_t i = 0; logs && i < count; i++)
+        logs[r * shape.time + t + i] = (float)((double)totals.top[i] + log_((double)totals.total[i]));
       mix16(out + t * apart + r * width, apart, x, padded, x_scales, spans, count, seen, first + t, shape);
     }
   return 0;
@@ -433,9 +464,7 @@ static void pull16(float *restrict p, float *restrict dp, float log, int64_t see
     for (int64_t j = start; j < stop; j += PANEL) {
       floats w = power16(load(p + j) - log), d = load(dp + j);
       if (keep) {
-        floats kept = {0};
-        for (int64_t i = 0; i < least(PANEL, seen - j); i++) kept[i] = keep[j + i] ? stay : 0.0f;
-        d *= kept;
+        d = (floats)((words)(d * stay) & kept_lanes(keep + j, seen - j));
         store(dp + j, d);
       }
       store(p + j, w);
@@ -447,11 +476,7 @@ static void pull16(float *restrict p, float *restrict dp, float log, int64_t see
   for (int64_t j = 0; j < seen; j += PANEL) {
     floats w = load(p + j);
     store(dp + j, w * (load(dp + j) - dot));
-    if (keep) {
-      floats kept = {0};
-      for (int64_t i = 0; i < least(PANEL, seen - j); i++) kept[i] = keep[j + i] ? stay : 0.0f;
-      store(p + j, w * kept);
-    }
+    if (keep) store(p + j, (floats)((words)(w * stay) & kept_lanes(keep + j, seen - j)));
   }
   for (int64_t j = whole(seen); j < most; j++) p[j] = dp[j] = 0.0f;
 }
