@@ -28,6 +28,7 @@ LARGEST = 2**20
 """The largest number of shards: grids are at least 31 bits deep, more than the 24 digits of float32."""
 
 _BIAS = np.int64(-126)  # of the exponent field of float32: |x| < 2**(field - 126), also where x is subnormal
+_FIELDS = np.arange(256)
 _MAGNITUDE = np.uint32(0x7FFF_FFFF)
 _NOT_FINITE = 255
 
@@ -53,17 +54,16 @@ def mean_of_shards(parts: Sequence[Float32]) -> Float32:
         >>> mean_of_shards(parts)  # float32 sums in this order would have 0.25
         array([0.5, 3. ], dtype=float32)
     """
-    count, first = len(parts), parts[0] if parts else np.empty(0, np.float32)
+    count = len(parts)
     _require_count(count)
     if count == 1:
-        return first
+        return parts[0]
     flat = [np.ascontiguousarray(part).reshape(-1) for part in parts]
-    result = np.empty(first.size, np.float32)
-    step = block_elements()
-    for start in range(0, first.size, step):
+    result, step = np.empty(flat[0].size, np.float32), block_elements()
+    for start in range(0, result.size, step):
         block = [part[start : start + step] for part in flat]
         result[start : start + step] = rounded_mean(grid_sum(block, largest_exponents(block), count), count)
-    return result.reshape(first.shape)
+    return result.reshape(parts[0].shape)
 
 
 def largest_exponents(parts: Sequence[Float32]) -> UInt8:
@@ -102,14 +102,22 @@ def grid_sum(parts: Sequence[Float32], exponents: UInt8, count: int) -> Float64:
     _require_count(count)
     if exponents.size and exponents.max() == _NOT_FINITE:
         raise FloatingPointError
-    constants = grid_constants(exponents.astype(np.int64) + _BIAS, 51 - (count - 1).bit_length())
-    total = np.zeros(exponents.shape)
-    scratch = np.empty(exponents.shape)
-    for part in parts:
-        np.add(part, constants, out=scratch)
-        scratch -= constants
-        total += scratch
-    return total
+    table = grid_constants(_FIELDS + _BIAS, 51 - (count - 1).bit_length())
+    total = np.zeros(exponents.size)
+    flat = [np.ascontiguousarray(part).reshape(-1) for part in parts]
+    fields, step = exponents.reshape(-1), block_elements()
+    scratch = np.empty((2, min(step, total.size)))
+    for start in range(0, total.size if flat else 0, step):
+        block = total[start : start + step]
+        constants, rounded = scratch[:, : block.size]
+        np.take(table, fields[start : start + step], out=constants, mode="clip")  # no mode is as quick
+        np.add(flat[0][start : start + step], constants, out=block)
+        block -= constants
+        for part in flat[1:]:
+            np.add(part[start : start + step], constants, out=rounded)
+            rounded -= constants
+            block += rounded
+    return total.reshape(exponents.shape)
 
 
 def rounded_mean(total: Float64, count: int) -> Float32:
