@@ -179,8 +179,9 @@ static inline int breadth(int tall, int64_t left) {
 }
 
 /* out (rows, out_apart) float32 = rows of a times keys, with scales, for the keys that the rows see, whole panels. */
-static void scores16(float *out, int64_t out_apart, const int16_t *a, const float *row_scales, int64_t rows, const int16_t *panels,
-                     const float *scales, int64_t first, struct shape shape) {
+static __attribute__((noinline)) void scores16(float *out, int64_t out_apart, const int16_t *a, const float *row_scales,
+                                               int64_t rows, const int16_t *panels, const float *scales, int64_t first,
+                                               struct shape shape) {
   int64_t pairs_deep = parts_of(shape.width, 2), tall, wide;
   int32_t sum[WIDEST * PANEL];
   tiles *compute = chosen_tiles();
@@ -253,13 +254,15 @@ static int size_values(const struct sizes16 *to, const double *scales, int64_t k
 /* What a row's weights are divided by, and what they are relative to. */
 struct totals16 {
   float total[ROWS], top[ROWS];
+  float tops[MOST_SPANS], totals[MOST_SPANS]; /* of one row, for each span */
 };
 
 /* x (padded) int16 = the weights of row i of scores on their grids; units (spans) are what one is worth and factors (spans) the weights of
  * the spans. Zeros from `seen` on. The scores are overwritten. */
-static void weigh16(struct totals16 *to, int64_t i, int16_t *restrict x, double *restrict units, float *restrict factors,
-                    float *restrict s, int64_t seen, int64_t padded, const struct sizes16 *sizes, const uint8_t *keep) {
-  float tops[MOST_SPANS], totals[MOST_SPANS], top = MINUS_INFINITY, total = 0.0f;
+static __attribute__((noinline)) void weigh16(struct totals16 *to, int64_t i, int16_t *restrict x, double *restrict units,
+                                              float *restrict factors, float *restrict s, int64_t seen, int64_t padded,
+                                              const struct sizes16 *sizes, const uint8_t *keep) {
+  float *tops = to->tops, *totals = to->totals, top = MINUS_INFINITY, total = 0.0f;
   int64_t spans = parts_of(seen, SPAN);
   for (int64_t j = seen; j < whole(seen); j++) s[j] = MINUS_INFINITY;
   for (int64_t c = 0; c < spans; c++) {
@@ -296,9 +299,21 @@ static void weigh16(struct totals16 *to, int64_t i, int16_t *restrict x, double 
   for (int64_t c = spans; c * SPAN < padded; c++) factors[c] = units[c] = 0.0;
 }
 
-/* Rows of weights times values: out (count rows, so far apart) float32. */
-static void mix16(float *out, int64_t out_apart, const int16_t *x, int64_t x_apart, const float *scales, int64_t spans_apart,
-                  int64_t rows, const struct context *seen, int64_t first, struct shape shape) {
+/* Rows of integers, one for each key, and what they are multiplied with: panels of channels. */
+struct mix16 {
+  const int16_t *x; /* (rows, x_apart) */
+  int64_t x_apart;
+  const float *scales; /* (rows, chunks) */
+  int64_t chunks;
+  const int16_t *panels;
+  int64_t pairs_each;
+  const float *column_scales; /* (chunks, panels, PANEL), or null: all are 1 */
+  float factor;               /* of the result */
+};
+
+/* out (rows, out_apart) float32 = the product, whose sums are cut into chunks. */
+static inline __attribute__((always_inline)) void mix(float *out, int64_t out_apart, const struct mix16 *at, int64_t chunk,
+                                                      int64_t rows, int64_t first, struct shape shape) {
   int32_t sum[WIDEST * PANEL];
   floats total[WIDEST];
   int64_t panels = parts_of(shape.width, PANEL), tall, wide;
@@ -308,19 +323,23 @@ static void mix16(float *out, int64_t out_apart, const int16_t *x, int64_t x_apa
     int64_t last = least(r + tall, rows), keys = seen_by(first, last - 1, shape.keys);
     for (int64_t p = 0; p < panels; p += wide) {
       wide = breadth((int)tall, panels - p);
-      for (int64_t c = 0; c * SPAN < keys; c++) {
-        compute(sum, x + r * x_apart + c * SPAN, x_apart, seen->v + (p * seen->pairs_each + c * SPAN / 2) * 2 * PANEL,
-                seen->pairs_each, parts_of(least(SPAN, keys - c * SPAN), 2), (int)tall, (int)wide);
+      for (int64_t c = 0; c * chunk < keys; c++) {
+        compute(sum, at->x + r * at->x_apart + c * chunk, at->x_apart,
+                at->panels + (p * at->pairs_each + c * chunk / 2) * 2 * PANEL, at->pairs_each,
+                parts_of(least(chunk, keys - c * chunk), 2), (int)tall, (int)wide);
         for (int64_t i = 0; i < (last - r) * wide; i++) {
           ints exact;
           __builtin_memcpy(&exact, sum + i * PANEL, sizeof exact);
-          floats term = __builtin_convertvector(exact, floats) * scales[(r + i / wide) * spans_apart + c];
+          float scale = at->scales[(r + i / wide) * at->chunks + c];
+          floats term = __builtin_convertvector(exact, floats);
+          term *= at->column_scales ? product_scale(load(at->column_scales + (c * panels + p + i % wide) * PANEL), scale)
+                                    : (floats){0} + scale;
           total[i] = c ? total[i] + term : term;
         }
       }
       for (int64_t i = 0; i < (last - r) * wide; i++) {
         float *to = out + (r + i / wide) * out_apart + (p + i % wide) * PANEL;
-        floats result = total[i] + 0.0f;
+        floats result = total[i] * at->factor + 0.0f;
         if ((p + i % wide + 1) * PANEL <= shape.width)
           store(to, result);
         else
@@ -330,16 +349,26 @@ static void mix16(float *out, int64_t out_apart, const int16_t *x, int64_t x_apa
   }
 }
 
+static __attribute__((noinline)) void mix_spans(float *out, int64_t out_apart, const struct mix16 *at, int64_t rows, int64_t first,
+                                                struct shape shape) {
+  mix(out, out_apart, at, SPAN, rows, first, shape);
+}
+
+static __attribute__((noinline)) void mix_chunks(float *out, int64_t out_apart, const struct mix16 *at, int64_t rows, int64_t first,
+                                                 struct shape shape) {
+  mix(out, out_apart, at, CHUNK, rows, first, shape);
+}
+
 /* All heads of one (B, G): its sequence is `b`, its first head `head`. */
-static int forward16(float *out, float *logs, const float *q, const struct context *seen, int64_t first, const uint8_t *keep,
-                     float rest, struct memory memory, struct shape shape) {
+static __attribute__((noinline)) int forward16(float *out, float *logs, const float *q, const struct context *seen, int64_t first,
+                                               const uint8_t *keep, float rest, struct memory memory, struct shape shape) {
   int64_t width = shape.width, padded = whole(shape.keys), spans = parts_of(shape.keys, SPAN), apart = shape.heads * width;
   struct sizes16 sizes = {take(&memory, padded * 4), take(&memory, padded * 2), take(&memory, spans * 2)};
   float *rows = take(&memory, ROWS * width * 4), *row_scales = take(&memory, ROWS * 4), *k_scales = take(&memory, padded * 4),
         *x_scales = take(&memory, ROWS * spans * 4), *s = take(&memory, ROWS * padded * 4);
   int16_t *a = take(&memory, TALLEST * up_to_even(width) * 2), *x = take(&memory, TALLEST * padded * 2);
   double *units = take(&memory, ROWS * spans * 8);
-  struct totals16 totals;
+  struct totals16 *totals = take(&memory, sizeof *totals);
   if (memory.at > memory.end || spans > MOST_SPANS || width > CHUNK) return 2;
   int problem = size_values(&sizes, seen->v_scales, shape.keys);
   if (problem) return problem;
@@ -352,16 +381,17 @@ static int forward16(float *out, float *logs, const float *q, const struct conte
       if (problem) return problem;
       scores16(s, padded, a, row_scales, count, seen->k, k_scales, first + t, shape);
       for (int64_t i = 0; i < count; i++)
-        weigh16(&totals, i, x + i * padded, units + i * spans, x_scales + i * spans, s + i * padded,
+        weigh16(totals, i, x + i * padded, units + i * spans, x_scales + i * spans, s + i * padded,
                 seen_by(first + t, i, shape.keys), most, &sizes, keep ? keep + (r * shape.time + t + i) * shape.keys : 0);
       for (int64_t i = 0; i < count; i++) {
-        float inverse = 1.0f / (totals.total[i] * rest);
+        float inverse = 1.0f / (totals->total[i] * rest);
         for (int64_t c = 0; c * SPAN < most; c++)
           x_scales[i * spans + c] = (float)((double)(x_scales[i * spans + c] * inverse) * units[i * spans + c]);
       }
       for (int64_t i = 0; logs && i < count; i++)
-        logs[r * shape.time + t + i] = (float)((double)totals.top[i] + log_((double)totals.total[i]));
-      mix16(out + t * apart + r * width, apart, x, padded, x_scales, spans, count, seen, first + t, shape);
+        logs[r * shape.time + t + i] = (float)((double)totals->top[i] + log_((double)totals->total[i]));
+      struct mix16 values = {x, padded, x_scales, spans, seen->v, seen->pairs_each, 0, 1.0f};
+      mix_spans(out + t * apart + r * width, apart, &values, count, first + t, shape);
     }
   return 0;
 }
@@ -455,7 +485,8 @@ struct gradient {
 
 /* p and dp (padded) of a row become what values and scores are multiplied with: the weight, and p (dp - sum(p dp)). Zeros from `seen`
  * on, up to `most`. */
-static void pull16(float *restrict p, float *restrict dp, float log, int64_t seen, int64_t most, const uint8_t *keep, float stay) {
+static __attribute__((noinline)) void pull16(float *restrict p, float *restrict dp, float log, int64_t seen, int64_t most,
+                                             const uint8_t *keep, float stay) {
   float dot = 0.0f;
   for (int64_t j = seen; j < whole(seen); j++) p[j] = MINUS_INFINITY;
   for (int64_t start = 0; start < seen; start += CHUNK) {
@@ -483,22 +514,23 @@ static void pull16(float *restrict p, float *restrict dp, float log, int64_t see
 
 /* total (width, padded) float32 += left (width, ROWS) int16 times the columns of x (rows, padded), put on grids: at most ROWS rows,
  * which do not see the keys of a panel before some of them. */
-static int add_columns16(float *total, const int16_t *left, const float *left_scales, int64_t width, const float *x, int64_t rows,
-                         int64_t padded, int64_t most, int64_t first) {
-  int16_t panel[(ROWS + 2) * PANEL];
+static __attribute__((noinline)) int add_columns16(float *total, const int16_t *left, const float *left_scales, int64_t width,
+                                                   const float *x, int64_t rows, int64_t padded, int64_t most, int64_t first,
+                                                   struct columns *copy, int16_t *panel) {
   int32_t sum[WIDEST * PANEL];
   double scales[PANEL];
   tiles *compute = chosen_tiles();
   for (int64_t j = 0; j < most; j += PANEL) {
-    int64_t skip = j - first < 0 ? 0 : (j - first) / 2 * 2, tall;
-    if (skip >= rows) continue;
-    int problem = grid16_columns(panel, scales, x + skip * padded + j, rows - skip, padded, PANEL);
+    int64_t skip = j - first < 0 ? 0 : (j - first) / 2 * 2, tall, part = j / PANEL % COPIED;
+    if (skip >= rows) break;
+    if (part == 0) copy_columns(copy, x + j, rows, padded, least(COPIED * PANEL, most - j));
+    int problem = grid16_panel(panel, scales, copy, part, rows, PANEL);
     if (problem) return problem;
     floats column;
     for (int i = 0; i < PANEL; i++) column[i] = (float)scales[i];
     for (int64_t d = 0; d < width; d += tall) {
       tall = height(width - d);
-      compute(sum, left + d * ROWS + skip, ROWS, panel, 0, parts_of(rows - skip, 2), (int)tall, 1);
+      compute(sum, left + d * ROWS + skip, ROWS, panel + skip * PANEL, 0, parts_of(rows - skip, 2), (int)tall, 1);
       for (int64_t i = d; i < least(d + tall, width); i++) {
         ints exact;
         __builtin_memcpy(&exact, sum + (i - d) * PANEL, sizeof exact);
@@ -511,27 +543,46 @@ static int add_columns16(float *total, const int16_t *left, const float *left_sc
 }
 
 /* left (width, ROWS) int16, the columns of x (rows, so far apart) as rows. */
-static int grid_left16(int16_t *left, float *left_scales, const float *x, int64_t apart, int64_t rows, int64_t width) {
-  int16_t strip[(ROWS + 2) * PANEL];
+static __attribute__((noinline)) int grid_left16(int16_t *left, float *left_scales, const float *x, int64_t apart, int64_t rows,
+                                                 int64_t width, struct columns *copy, int16_t *panel) {
   double scales[PANEL];
   for (int64_t d = 0; d < width; d += PANEL) {
-    int64_t count = least(PANEL, width - d);
-    int problem = grid16_columns(strip, scales, x + d, rows, apart, count);
+    int64_t part = d / PANEL % COPIED;
+    if (part == 0) copy_columns(copy, x + d, rows, apart, least(COPIED * PANEL, width - d));
+    int problem = grid16_panel(panel, scales, copy, part, rows, PANEL);
     if (problem) return problem;
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < least(PANEL, width - d); i++) {
       left_scales[d + i] = (float)scales[i];
       for (int64_t r = 0; r < parts_of(rows, 2); r++)
-        __builtin_memcpy(left + (d + i) * ROWS + 2 * r, strip + (r * PANEL + i) * 2, 4);
+        __builtin_memcpy(left + (d + i) * ROWS + 2 * r, panel + (r * PANEL + i) * 2, 4);
     }
   }
   return 0;
 }
 
-static int backward16(const struct gradient *at, struct memory memory, struct shape shape) {
+/* columns (panels, keys / 2, PANEL, 2) int16 of x (keys, width), whose rows are so far apart, in chunks; scales (chunks, panels, PANEL). */
+static __attribute__((noinline)) int pack_columns16(int16_t *columns, float *column_scales, const float *x, int64_t apart,
+                                                    struct shape shape, struct columns *copy) {
+  int64_t panels = parts_of(shape.width, PANEL), pairs_each = whole(shape.keys) / 2;
+  double scales[PANEL];
+  for (int64_t start = 0; start < shape.keys; start += CHUNK)
+    for (int64_t p = 0; p < panels; p++) {
+      int64_t deep = least(CHUNK, shape.keys - start), left = shape.width - p * PANEL;
+      if (p % COPIED == 0) copy_columns(copy, x + start * apart + p * PANEL, deep, apart, least(COPIED * PANEL, left));
+      int problem = grid16_panel(columns + (p * pairs_each + start / 2) * 2 * PANEL, scales, copy, p % COPIED, deep, PANEL);
+      if (problem) return problem;
+      for (int64_t i = 0; i < PANEL; i++) column_scales[(start / CHUNK * panels + p) * PANEL + i] = (float)scales[i];
+    }
+  return 0;
+}
+
+static __attribute__((noinline)) int backward16(const struct gradient *at, struct memory memory, struct shape shape) {
   int64_t width = shape.width, padded = whole(shape.keys), chunks = parts_of(shape.keys, CHUNK), panels = parts_of(width, PANEL);
   int64_t apart = shape.heads * width, key_apart = shape.groups * width, deep = parts_of(width, 2);
   int16_t *strip = take(&memory, 2 * PANEL * (CHUNK + 2)), *k = take(&memory, padded * deep * 4),
           *v = take(&memory, padded * deep * 4), *columns = take(&memory, panels * padded * PANEL * 2);
+  struct columns *copy = take(&memory, sizeof *copy);
+  int16_t *panel = take(&memory, ROWS * PANEL * 2);
   double *scales = take(&memory, (padded > panels * PANEL ? padded : panels * PANEL) * 8);
   float *k_scales = take(&memory, padded * 4), *v_scales = take(&memory, padded * 4),
         *column_scales = take(&memory, chunks * panels * PANEL * 4);
@@ -548,13 +599,7 @@ static int backward16(const struct gradient *at, struct memory memory, struct sh
   for (int64_t j = 0; j < padded; j++) k_scales[j] = (float)scales[j];
   if (!problem) problem = pack_rows16(v, scales, at->v, key_apart, shape.keys, width, strip);
   for (int64_t j = 0; j < padded; j++) v_scales[j] = (float)scales[j];
-  for (int64_t c = 0; c < chunks && !problem; c++)
-    for (int64_t pn = 0; pn < panels && !problem; pn++) {
-      problem = grid16_columns(columns + (pn * padded / 2 + c * CHUNK / 2) * 2 * PANEL, scales,
-                               at->k + c * CHUNK * key_apart + pn * PANEL, least(CHUNK, shape.keys - c * CHUNK), key_apart,
-                               least(PANEL, width - pn * PANEL));
-      for (int64_t i = 0; i < PANEL; i++) column_scales[(c * panels + pn) * PANEL + i] = (float)scales[i];
-    }
+  if (!problem) problem = pack_columns16(columns, column_scales, at->k, key_apart, shape, copy);
   if (problem) return problem;
   for (int64_t i = 0; i < width * padded; i++) to_k[i] = to_v[i] = 0.0f;
 
@@ -567,8 +612,8 @@ static int backward16(const struct gradient *at, struct memory memory, struct sh
       problem = grid_rows16(q, q_scales, rows, width, count, width);
       if (!problem) problem = grid_rows16(g, g_scales, g_rows, apart, count, width);
       int16_t *left_g = left, *left_q = left + (width + TALL) * ROWS;
-      if (!problem) problem = grid_left16(left_g, left_scales, g_rows, apart, count, width);
-      if (!problem) problem = grid_left16(left_q, left_scales + width, rows, width, count, width);
+      if (!problem) problem = grid_left16(left_g, left_scales, g_rows, apart, count, width, copy, panel);
+      if (!problem) problem = grid_left16(left_q, left_scales + width, rows, width, count, width, copy, panel);
       if (problem) return problem;
       scores16(p, padded, q, q_scales, count, k, k_scales, first, shape);
       scores16(dp, padded, g, g_scales, count, v, v_scales, first, shape);
@@ -583,38 +628,12 @@ static int backward16(const struct gradient *at, struct memory memory, struct sh
           x_scales[i * chunks + c] = (float)found;
         }
       }
-      problem = add_columns16(to_v, left_g, left_scales, width, p, count, padded, most, first);
-      if (!problem) problem = add_columns16(to_k, left_q, left_scales + width, width, dp, count, padded, most, first);
+      problem = add_columns16(to_v, left_g, left_scales, width, p, count, padded, most, first, copy, panel);
+      if (!problem) problem = add_columns16(to_k, left_q, left_scales + width, width, dp, count, padded, most, first, copy, panel);
       if (problem) return problem;
 
-      int32_t sum[WIDEST * PANEL];
-      floats total[WIDEST];
-      tiles *compute = chosen_tiles();
-      int64_t tall, wide;
-      for (int64_t i = 0; i < count; i += tall) {
-        tall = height(count - i);
-        int64_t last = least(i + tall, count), keys = seen_by(first, last - 1, shape.keys);
-        for (int64_t pn = 0; pn < panels; pn += wide) {
-          wide = breadth((int)tall, panels - pn);
-          for (int64_t c = 0; c * CHUNK < keys; c++) {
-            compute(sum, x + i * padded + c * CHUNK, padded, columns + (pn * padded / 2 + c * CHUNK / 2) * 2 * PANEL, padded / 2,
-                    parts_of(least(CHUNK, keys - c * CHUNK), 2), (int)tall, (int)wide);
-            for (int64_t l = 0; l < (last - i) * wide; l++) {
-              ints exact;
-              __builtin_memcpy(&exact, sum + l * PANEL, sizeof exact);
-              floats term =
-                  __builtin_convertvector(exact, floats) *
-                  product_scale(load(column_scales + (c * panels + pn + l % wide) * PANEL), x_scales[(i + l / wide) * chunks + c]);
-              total[l] = c ? total[l] + term : term;
-            }
-          }
-          for (int64_t l = 0; l < (last - i) * wide; l++) {
-            float *to = at->to_q + (t + i + l / wide) * apart + r * width + (pn + l % wide) * PANEL;
-            floats result = total[l] * scale + 0.0f;
-            for (int64_t j = 0; j < least(PANEL, width - (pn + l % wide) * PANEL); j++) to[j] = result[j];
-          }
-        }
-      }
+      struct mix16 keys = {x, padded, x_scales, chunks, columns, padded / 2, column_scales, scale};
+      mix_chunks(at->to_q + t * apart + r * width, apart, &keys, count, first, shape);
     }
   for (int64_t j = 0; j < shape.keys; j++)
     for (int64_t d = 0; d < width; d++) {

@@ -179,14 +179,6 @@ static inline __attribute__((always_inline)) int grid16_panel(int16_t *restrict 
   return 0;
 }
 
-/* The same of the columns of x (n, columns), at most PANEL, its rows so far apart. */
-static inline int grid16_columns(int16_t *restrict q, double *restrict scales, const float *restrict x, int64_t n, int64_t apart,
-                                 int64_t columns) {
-  struct columns copy;
-  copy_columns(&copy, x, n, apart, columns);
-  return grid16_panel(q, scales, &copy, 0, n, PANEL);
-}
-
 /* out (4, 4) = x (4, 4)^T of pairs of int16; the rows of x and out are so many pairs apart. */
 static inline __attribute__((always_inline)) void transpose_four(int16_t *restrict out, int64_t out_apart,
                                                                  const int16_t *restrict x, int64_t x_apart) {

@@ -114,7 +114,7 @@ static inline __attribute__((always_inline)) int sums_of(const struct job *job, 
     for (int64_t j = 0; j < inner; j += BLOCK) {
       int64_t place = outer * inner + j, width = inner == 1 ? least(rows, job->stop - outer) : least(BLOCK, inner - j);
       struct lanes lanes = {x + outer * n * inner + j, centers ? centers + place : 0, inner, lane, width};
-      double sums[BLOCK];
+      double *sums = job->scratch; /* BLOCK numbers, too many for small stacks beside those of the tree */
       if (fill == plain || fill == squares)
         number_sums(&lanes, n, fill == squares, sums);
       else
