@@ -3,7 +3,8 @@
     ./nox -s parity -- bench workers [--size 6x384] [--steps 6] [--rounds 3] [--numerics exact]
 
 - step time: one worker on one core and two on two, of the same batch; DDP with gloo on the same cores, with the same model and
-  batch. The sides take turns; the figures are the best steps, which other processes disturb least.
+  batch. The sides take turns; the figures are the best steps, which other processes disturb least. The processor time of a worker's
+  step is that of a machine where nothing else runs and messages take no time.
 - bytes: what two, three and four workers send in a step, counted by the system's loopback interface while MPI is held to TCP.
 - exchange: the time of an exchange of a gradient's bytes, for several sizes, from which latency and bandwidth are fitted.
 - model: the step time of 8 to 512 workers with a shard each, from these figures.
@@ -30,14 +31,14 @@ TCP = {"MPIR_CVAR_CH4_NETMOD": "ofi", "FI_PROVIDER": "tcp", "FI_TCP_IFACE": "lo"
 LOOPBACK = Path("/sys/class/net/lo/statistics/tx_bytes")
 
 
-def best(step: Callable[[], Any], steps: int) -> float:
-    """The shortest of some steps, in seconds, after two that are not counted."""
+def best(step: Callable[[], Any], steps: int) -> tuple[float, float]:
+    """The shortest of some steps and the least processor time of one, in seconds, after two that are not counted."""
     taken = []
     for _ in range(steps + 2):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         step()
-        taken.append(time.perf_counter() - start)
-    return min(taken[2:])
+        taken.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    return min(wall for wall, _ in taken[2:]), min(processor for _, processor in taken[2:])
 
 
 # What a child process does; the first worker prints a number
@@ -56,7 +57,7 @@ def ours(size: str, steps: int, mode: Any) -> None:
         trainer = Trainer(settings, model, Random(settings), workers=workers)
         found = best(trainer._step, steps)  # noqa: SLF001 - only the step is measured
         if workers.rank == 0:
-            print(found)
+            print(json.dumps(found))
 
 
 def theirs(size: str, steps: int, rank: int, count: int) -> None:
@@ -85,7 +86,7 @@ def theirs(size: str, steps: int, rank: int, count: int) -> None:
 
     found = best(step, steps)
     if rank == 0:
-        print(found)
+        print(json.dumps(found))
     if count > 1:
         destroy_process_group()
 
@@ -122,7 +123,7 @@ def exchanges() -> None:
         found = {}
         for elements in (1, 2**10, 2**15, 2**18, 2**21):
             values = np.zeros(elements)
-            found[elements * 8] = best(lambda values=values: workers.total(values).Wait(), 20)
+            found[elements * 8] = best(lambda values=values: workers.total(values).Wait(), 20)[0]
         if workers.rank == 0:
             print(json.dumps(found))
 
@@ -141,8 +142,8 @@ def started(arguments: list[str], count: int, cores: str, **environment: str) ->
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def ddp(size: str, steps: int, count: int, cores: str) -> float:
-    """The step time of PyTorch with so many processes."""
+def ddp(size: str, steps: int, count: int, cores: str) -> list[float]:
+    """What a child of PyTorch prints, with so many processes."""
     settings = {**os.environ, **ONE_THREAD, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533", "GLOO_SOCKET_IFNAME": "lo"}
     commands = [
         ["taskset", "-c", cores, sys.executable, __file__, "theirs", size, str(steps), str(rank), str(count)]
@@ -150,7 +151,8 @@ def ddp(size: str, steps: int, count: int, cores: str) -> float:
     ]
     processes = [subprocess.Popen(one, env=settings, stdout=subprocess.PIPE, text=True) for one in commands]
     outputs = [process.communicate()[0] for process in processes]
-    return float(outputs[0].strip().splitlines()[-1])
+    found: list[float] = json.loads(outputs[0].strip().splitlines()[-1])
+    return found
 
 
 def main() -> None:
@@ -161,18 +163,20 @@ def main() -> None:
     parser.add_argument("--numerics", default="exact")
     options = parser.parse_args()
     size, steps = options.size, str(options.steps)
-    mine: dict[int, list[float]] = {1: [], 2: []}
-    other: dict[int, list[float]] = {1: [], 2: []}
+    mine: dict[int, list[list[float]]] = {1: [], 2: []}
+    other: dict[int, list[list[float]]] = {1: [], 2: []}
     for _ in range(options.rounds):
         for count, cores in ((1, "0"), (2, "0,1")):
             mine[count].append(started(["ours", size, steps, options.numerics], count, cores))
             with suppress(ModuleNotFoundError, IndexError):
                 other[count].append(ddp(size, options.steps, count, cores))
-    print("| ms for a step | 1 worker, 1 core | 2 workers, 2 cores | ratio |\n| --- | ---: | ---: | ---: |")
+    print("| ms for a step | 1 worker, 1 core | 2 workers, 2 cores | ratio | processor time of a worker, of 1 | of 2 | ratio |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, times in (("samebits, " + options.numerics, mine), ("PyTorch, DDP with gloo", other)):
         if times[1] and times[2]:
-            one, two = (min(times[count]) * 1000 for count in (1, 2))
-            print(f"| {name} | {one:.0f} | {two:.0f} | {one / two:.2f} |")
+            one, two = ([min(times[count], key=lambda pair: pair[i])[i] * 1000 for i in range(2)] for count in (1, 2))
+            row = [f"{one[i]:.0f} | {two[i]:.0f} | {one[i] / two[i]:.2f}" for i in range(2)]
+            print(f"| {name} | {' | '.join(row)} |")
     print("\n| workers | bytes sent for each parameter, step and worker | 9 · 2 (n - 1) / n |\n| --- | ---: | ---: |")
     for count in (2, 3, 4):
         nbytes, parameters = started(["sent", size, "2"], count, "0,1", **TCP)
@@ -183,7 +187,7 @@ def main() -> None:
         print(
             f"\nexchange of two workers, {name}: {found[8] * 1e6:.0f} µs for 8 bytes, {largest / found[largest] / 1e9:.2f} GB/s"
         )
-    model(min(mine[1]), config(size), found[8] / 2, found[largest] / largest)
+    model(min(mine[1])[0], config(size), found[8] / 2, found[largest] / largest)
 
 
 def model(seconds: float, settings: Any, latency: float, per_byte: float) -> None:
