@@ -437,9 +437,8 @@ def sanitize(session: nox.Session, errors: str) -> None:
     else:  # what Python and NumPy still hold at exit is no leak
         library = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True) or ""
         session.env.update({"LD_PRELOAD": library.strip(), "ASAN_OPTIONS": "detect_leaks=0"})
-    session.run(
-        "python", "-m", "pytest", *arguments, "tests/kernels/test_pairs.py", "tests/kernels/test_gemm16.py", *session.posargs
-    )
+    tests = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16")]
+    session.run("python", "-m", "pytest", *arguments, *tests, *session.posargs)
 
 
 @nox.session(default=False, requires=["wheels"])

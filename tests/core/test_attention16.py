@@ -142,6 +142,50 @@ def test_gradients_of_any_size_are_as_near(size: float) -> None:
         assert same(found, one * small)
 
 
+@pytest.mark.parametrize("size", [1e-38, 1e-40, 1e-45])
+def test_gradients_for_values_near_the_least_are_finite(size: float) -> None:
+    q, k, v, g = (heads(1, 1, 5, 4, seed=i) for i in range(4))
+    places = np.zeros(1, np.int64)
+    v = v * f32(2.0 ** round(np.log2(size)))
+    _, logs = attention16.forward(q, k, v, places)
+    found = attention16.backward(g, q, k, v, logs, places)
+    expected = gradients([g, q, k, v], places, None, 1.0)[1:]
+    np.testing.assert_allclose(found[2], expected[2], rtol=0, atol=1e-3)
+    for rough, exact in zip(found[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(rough, exact, rtol=0, atol=1e-3 * np.abs(exact).max() + 16 * 2.0**-149)
+
+
+def test_an_element_is_as_near_as_the_bound_says_and_the_bound_is_near() -> None:
+    """A span of one large weight, and 63 that are just small enough to become 0; their values have a smaller exponent."""
+    keys, worst = 64, 0.0
+    for rest in (0.49, 0.5, 0.99, 1.01):
+        k, v = np.full((1, 1, keys, 1), np.log(rest * 2.0**-14), f32), np.full((1, 1, keys, 1), -0.9997, f32)
+        k[0, 0, 0], v[0, 0, 0] = 0, 1
+        q = np.ones((1, 1, 1, 1), f32)
+        out, _ = attention16.forward(q, k, v, np.array([keys - 1]))
+        exact = gradients([q, q, k, v], np.array([keys - 1]), None, 1.0)[0]
+        bound = 2.0**-14 * (1 + 2.0**-8) * float(np.abs(k).max()) + 2.0**-8 * (1 + 2.0**-6)
+        worst = max(worst, abs(float(out[0, 0, 0, 0]) - float(exact[0, 0, 0, 0])) / bound)
+    assert 0.75 < worst < 1
+
+
+def without_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samebits.core.compiled.run", lambda *_, **__: False)
+
+
+@pytest.mark.parametrize("numpy", [False, True])
+@pytest.mark.parametrize(("batch", "queries", "keys"), [(0, 3, 3), (0, 0, 0), (2, 0, 3), (2, 0, 0)])
+def test_arrays_may_be_empty(batch: int, queries: int, keys: int, numpy: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if numpy:
+        without_kernels(monkeypatch)
+    q, k, places = heads(batch, 4, queries, 6), heads(batch, 2, keys, 6), np.zeros(batch, np.int64)
+    out, logs = attention16.forward(q, k, k, places)
+    assert out.shape == q.shape
+    assert logs.shape == q.shape[:3]
+    for found, x in zip(attention16.backward(q, q, k, k, logs, places), (q, k, k), strict=True):
+        assert same(np.ascontiguousarray(found), np.zeros(x.shape, f32))
+
+
 def test_huge_scores_and_values_stay_finite() -> None:
     q, k, v = (heads(1, 1, 70, 4, seed=i) for i in range(3))
     for one, other, third in ((f32(1e30), f32(1e30), f32(1)), (f32(1), f32(1), f32(3e37)), (f32(1e-40), f32(1e-40), f32(1e-40))):
@@ -169,5 +213,5 @@ def test_heads_of_more_channels_are_refused() -> None:
     q = heads(1, 1, 2, 257)
     with pytest.raises(ValueError, match="attention: q must have at most 256 channels in int16 arithmetic, got 257"):
         attention16.forward(q, q, q, np.zeros(1, np.int64))
-    with pytest.raises(ValueError, match="got 257"):
+    with pytest.raises(ValueError, match="KeyValueCache: channels must be at most 256 in int16 arithmetic, got 257"):
         attention16.empty(1, 1, 4, 257)

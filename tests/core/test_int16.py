@@ -105,6 +105,17 @@ def test_products_inside_kernels_are_those_of_their_definition() -> None:
     assert same(found.astype(np.float32) + np.float32(0), int16.matmul(a, b))
 
 
+@pytest.mark.parametrize("k", [1, 16, 256, 2048])
+def test_an_element_is_as_near_as_the_bound_says_and_the_bound_is_near(k: int) -> None:
+    """Each element lies nearly half a step above an integer, with the least norm that has this exponent."""
+    step = 2.0**-14
+    x = np.full(k, (np.ceil(1 / np.sqrt(min(k, 256)) / step) + 0.4999) * step, np.float32)
+    wide = x.astype(np.float64)
+    exact = wide @ wide
+    error = abs(float(int16.matmul(x[None], x[:, None])[0, 0]) - exact)
+    assert 0.95 < error / (2.0**-14 * np.sqrt(min(k, 256)) * exact) < 1 + 2.0**-9
+
+
 @pytest.mark.parametrize(("k", "limit"), [(64, 4e-4), (384, 4e-4), (4096, 4e-4)])
 def test_the_error_is_that_of_tf32(k: int, limit: float) -> None:
     a, b = normal(40, k), normal(k, 40, seed=1)

@@ -8,7 +8,7 @@ import pytest
 
 from samebits import nn
 from samebits.autograd import Tensor, no_grad
-from samebits.core import Stream, numerics
+from samebits.core import Mode, Stream, numerics
 from samebits.nn.scaled_dot_product import attend
 
 KEYS = 600
@@ -70,3 +70,24 @@ def test_a_weight_is_not_shared_between_arithmetics() -> None:
         assert [layer(x).numpy().tobytes() for _ in range(3)] == first
     assert len(set(first)) == len(set(exact)) == 1
     assert set(first) != set(exact)
+
+
+@pytest.mark.parametrize("forward", ["exact", "int16", "fast"])
+@pytest.mark.parametrize("backward", ["exact", "int16", "fast"])
+def test_gradients_may_be_computed_in_another_arithmetic(forward: Mode, backward: Mode) -> None:
+    q, k, v, g = normal(2, 4, 70, 8), normal(2, 2, 70, 8, name="k"), normal(2, 2, 70, 8, name="v"), normal(2, 4, 70, 8, name="g")
+    found: list[list[Any]] = []
+    for modes in ((forward, backward), ("exact", "exact")):
+        tensors = [Tensor(x, requires_grad=True) for x in (q, k, v)]
+        with numerics(modes[0]):
+            y = nn.attention(*tensors)
+        with numerics(modes[1]):
+            y.backward(g)
+        found.append([t.grad.numpy() for t in tensors if t.grad is not None])
+    for rough, exact in zip(*found, strict=True):
+        np.testing.assert_allclose(rough, exact, rtol=0, atol=2e-3 * np.abs(exact).max())
+
+
+def test_a_cache_of_too_many_channels_is_refused_by_its_name() -> None:
+    with pytest.raises(ValueError, match="KeyValueCache: channels must be at most 256 in int16 arithmetic, got 257"):
+        nn.KeyValueCache(1, 1, 4, 257)

@@ -21,8 +21,12 @@ The backward pass computes the weights again, p = e^(s - log-sum-exp), and with 
 
     ds = p (dp - sum(p dp))        dv = pᵀ g        dq = ds k / sqrt(D)        dk = dsᵀ q / sqrt(D)
 
-its sums over queries being cut into blocks of 64 queries of a head. In the forward pass an element is at most 2^-15 (sqrt(D) |q| |k| / sqrt(D) + 2) max |v| off,
-typically 1e-3 of the values' size.
+its sums over queries being cut into blocks of 64 queries of a head.
+
+In the forward pass an element is at most (2^-14 (1 + 2^-8) |q| |k| + 2^-8 (1 + 2^-6)) |v| off, with the largest norms of a query, a
+key and a value; typically 1e-3 of the values' size. Rounding a query and a key causes the first part. The second is that of 64
+weights, each rounded up or down by 2^(b - 16) at most, while their sum L is about 2^(b - 1), and of values whose e is less than `peak`.
+Vectors whose norm is below 2^-135 count as zeros in sums that become float32: of scores, and in the backward pass.
 """
 
 # ruff: noqa: PLR0917 - the arguments of kernels are positional
@@ -93,7 +97,7 @@ class _Operand:
 
 
 def _operand(x: Float32) -> _Operand:
-    values, scales = as_integers(x.reshape(-1, x.shape[-1]))
+    values, scales = as_integers(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]))
     return _Operand(values.reshape(x.shape), scales.reshape(*x.shape[:-1], scales.shape[-1]))
 
 
@@ -162,7 +166,8 @@ class Context16:
 
 def empty(batch: int, groups: int, places: int, width: int, _: npt.DTypeLike = np.float32) -> Context16:
     """Return a context of so many sequences, groups of heads, places and channels, all of them zeros."""
-    _check_width(width)
+    if width > CHUNK:
+        raise ValueError(f"KeyValueCache: channels must be at most {CHUNK} in int16 arithmetic, got {width}")
     panels = -(-places // WIDTH)
     return Context16(
         np.zeros((batch, groups, panels, -(-width // 2), WIDTH, 2), np.int16),
@@ -171,11 +176,6 @@ def empty(batch: int, groups: int, places: int, width: int, _: npt.DTypeLike = n
         np.zeros((batch, groups, panels * WIDTH)),
         places,
     )
-
-
-def _check_width(width: int) -> None:
-    if width > CHUNK:
-        raise ValueError(f"attention: q must have at most {CHUNK} channels in int16 arithmetic, got {width}")
 
 
 def append(kept: Context16, k: Float32, v: Float32, before: Int64, after: Int64) -> None:
@@ -261,7 +261,8 @@ def forward(
         (1, 1, 2, 4)
     """
     (batch, heads, time, width), (groups, keys) = q.shape, k.shape[1:3]
-    _check_width(width)
+    if width > CHUNK:
+        raise ValueError(f"attention: q must have at most {CHUNK} channels in int16 arithmetic, got {width}")
     out, logs = np.empty((batch, time, heads, width), np.float32), np.empty((batch, heads, time), np.float32)
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
     rows = [x.transpose(0, 2, 1, 3) for x in (q, k, v)]
@@ -319,7 +320,7 @@ class _Block:
 
     def of(self, x: Array) -> Array:
         """The block's part of x (B, H, T, ...), a view (B, G, heads, rows, ...)."""
-        return x.reshape(x.shape[0], self.groups, -1, *x.shape[2:])[:, :, self.heads, self.rows]
+        return x.reshape(x.shape[0], self.groups, x.shape[1] // self.groups, *x.shape[2:])[:, :, self.heads, self.rows]
 
 
 def _blocks(q: Float32, key: _Operand, offset: Int64, each: bool = False) -> Iterator[_Block]:
@@ -387,9 +388,9 @@ def backward(
         g = (g * power_of_two(np.array(-shift))).astype(np.float32)
     founds = [np.empty((batch, x.shape[2], x.shape[1], width), np.float32) for x in (q, k, k)]
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
-    rows = [x.transpose(0, 2, 1, 3) for x in (g, q, k, v)]
+    rows = [*[x.transpose(0, 2, 1, 3) for x in (g, q, k, v)], logs.astype(np.float32, copy=False)]
     work = batch * groups, heads // groups * time * keys
-    compiled.call(_backward if keep is None else _backward_dropout, founds, [*rows, logs], shared, work)
+    compiled.call(_backward if keep is None else _backward_dropout, founds, rows, shared, work)
     if shift:
         founds = [(x * power_of_two(np.array(shift))).astype(np.float32) for x in founds]
     to_q, to_k, to_v = (x.transpose(0, 2, 1, 3) for x in founds)
@@ -397,13 +398,14 @@ def backward(
 
 
 def _shift(g: Float32, v: Float32) -> int:
-    """The exponent of the size of g v, or 0 where that is between 2^-60 and 2^60."""
+    """The exponent of the size of g v, or 0 where that is between 2^-60 and 2^60; g 2^-shift is at most 2^100, so finite."""
     sizes = [
         max(float(np.maximum.reduce(x, axis=None, initial=0)), -float(np.minimum.reduce(x, axis=None, initial=0))) for x in (g, v)
     ]
     if not all(map(math.isfinite, sizes)):
         raise FloatingPointError
-    exponent = math.frexp(sizes[0])[1] + math.frexp(sizes[1])[1]
+    size = math.frexp(sizes[0])[1]
+    exponent = size + max(math.frexp(sizes[1])[1], -100)
     return exponent if all(sizes) and abs(exponent) > 60 else 0
 
 

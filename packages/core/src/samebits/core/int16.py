@@ -11,8 +11,9 @@ chunk of x has a norm below 2^e (1 - 2^-12), each |q| is below 2^15 (1 - 2^-12) 
 which is below 2^31: int32 holds every partial sum in any order, and so does float64, in which the NumPy version computes.
 A chunk's sum is rounded to float64 when chunks are added, and the result once more to float32.
 
-All else is as in exact arithmetic. Here rounding an operand changes it by 2^-16 of its norm at most, about as rounding to TF32
-does: an element of a result is less than 2^-15 sqrt(K) |row| |column| from the true one, typically 3e-4 of it.
+All else is as in exact arithmetic. Here rounding changes an element of a chunk by about 2^-15 of the chunk's norm at most, a chunk
+about as rounding to TF32 does: an element of a result is less than 2^-14 (1 + 2^-9) sqrt(min(K, 256)) |row| |column| from the true
+one, typically 3e-4 of it.
 """
 
 import math

@@ -243,12 +243,13 @@ def _attend(out: Array, q: Array, keys: Array, values: Array, sizes: Array, peak
 
 
 def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Array]:
-    """The result of `attention` on arrays, and the log-sum-exp of every row's scores, (B, G, R, T)."""
+    """The result of `attention` on arrays, and the log-sum-exp of every row's scores, (B, H, T)."""
     numerics, (batch, heads, time, width), (groups, keys) = current(), q.shape, source.shape[1:3]
     products, mixing = numerics.products, numerics.mixing
     out = np.empty((batch, time, heads, width), q.dtype).transpose(0, 2, 1, 3)
     q5, out5 = _grouped(q, groups), _grouped(out, groups)
-    logs = np.empty(q5.shape[:-1], numerics.working(q.dtype))
+    logs = np.empty((batch, heads, time), numerics.working(q.dtype))
+    logs5 = _grouped(logs, groups)
     with np.errstate(all="ignore"):
         for group in _groups(q, source.shape):
             seen = source[group]
@@ -262,7 +263,7 @@ def _forward(q: Array, source: Context | _Fresh, view: _View) -> tuple[Array, Ar
                 mixed /= totals * totals.dtype.type(view.rest)
                 target = block.of(out5)
                 target[...] = mixed.reshape(target.shape)
-                block.of(logs)[...] = log.reshape(target.shape[:-1])
+                block.of(logs5)[...] = log.reshape(target.shape[:-1])
         out += q.dtype.type(0)
     return out, logs
 
@@ -299,14 +300,14 @@ def _backward(
     """
     g, q, k, v, logs = arrays
     groups, keys = found[1].shape[1:3]
-    g5, q5, to_q5 = (_grouped(x, groups) for x in (g, q, found[0]))
+    g5, q5, logs5, to_q5 = (_grouped(x, groups) for x in (g, q, logs, found[0]))
     operand, multiply = numerics.products.operand, numerics.products.multiply
     k_rows, k_columns, v_rows = operand(k), operand(k, -2), operand(v)
     to_k, to_v = np.zeros_like(k_rows), np.zeros_like(v_rows)
     for block in _blocks(group, q.shape[2], keys, view.offset, backward=True):
         rows, upward = _flat(block.of(q5)) * _scale(q), _flat(block.of(g5))
         p = _scores(numerics, operand(rows), k_rows[..., : block.keys, :], block)
-        numerics.mixing.powers(p, block.of(logs).reshape(*p.shape[:-1], 1))
+        numerics.mixing.powers(p, block.of(logs5).reshape(*p.shape[:-1], 1))
         block.hide(p, 0.0)
         ds = multiply(operand(upward), v_rows[..., : block.keys, :].swapaxes(-1, -2))
         spread = p
