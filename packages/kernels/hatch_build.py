@@ -36,7 +36,8 @@ FREESTANDING = ("-shared", "-s", "-ffreestanding", "-fno-stack-protector", "-fno
 # Beyond a page, Windows wants a function of its C library called at the beginning of a function.
 UNCHECKED = ("-fno-sanitize=undefined", "-Wframe-larger-than=4096")
 UNDEFINED = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
-ADDRESS = ("-O1", "-g", "-shared", "-fPIC", "-fsanitize=address")
+# No function is called from another library, so it does not matter how gcc passes vectors.
+ADDRESS = ("-O1", "-g", "-shared", "-fPIC", "-fsanitize=address", "-Wno-psabi")
 
 LEVELS = {
     "x86_64": {
