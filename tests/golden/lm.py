@@ -1,4 +1,5 @@
-"""Golden cases of samebits.lm: micro models of both architectures, their logits, gradients and ten steps of training, interrupted and not.
+"""Golden cases of samebits.lm: micro models of both architectures, their logits, gradients and ten steps of training, interrupted and not;
+blocks of random bytes as float32.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes lm.json from it, on purpose only.
@@ -15,6 +16,7 @@ import numpy as np
 
 from samebits.core import Stream
 from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
+from samebits.lm.block_formats import FORMATS, dequantize
 from samebits.text import Batches, evaluation_windows
 
 ARCHITECTURES = ("gpt2", "llama")
@@ -82,6 +84,9 @@ def digests() -> dict[str, str]:
             found[f"{architecture}: ten steps, int16"] = checkpoint.digest(int16)
             found[f"{architecture}: ten steps"] = checkpoint.digest(whole)
             found[f"{architecture}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
+    for name, (weights, block, _) in FORMATS.items():
+        raw = Stream(0).split(name).integers(256, size=(3, 2**15 // weights * block.itemsize)).astype(np.uint8)
+        found[f"random blocks of {name}"] = checkpoint.digest({"weights": dequantize(raw.view(block), name)})
     return found
 
 

@@ -18,6 +18,7 @@ from samebits.drift.command import Options, PlainOutput, run_command
 from samebits.lm import ConfigError, ModelConfig, TrainConfig, presets
 from samebits.lm.checkpoint import CheckpointError
 from samebits.lm.data import reopen
+from samebits.lm.gguf import GGUFError, open_gguf
 from samebits.lm.metrics import cut_metrics, read_metrics
 from samebits.lm.run import Run, start
 from samebits.lm.training import CHECKPOINT
@@ -25,6 +26,7 @@ from samebits.text import TokenFileError, Tokenizer, load_tokenizer, open_tokens
 from samebits.text.ranks_file import load_ranks
 from samebits.text.tokenizer_file import TokenizerFileError
 from tools import files, matrix
+from tools.fuzz.gguf import change_gguf, gguf_file
 from tools.fuzz.mutations import change_bytes, change_json, change_toml
 from tools.fuzz.signed import change_checkpoint, change_tokenizer, change_tokens, read_checkpoint
 
@@ -168,6 +170,7 @@ def _other_files(folder: Path) -> list[Subject]:
         Subject("verdict", folder / "b.json", verdict, _JSON, lambda path: _join([folder / "valid.json", path]), (CommandError,)),
         Subject("published", folder / "published.json", published, _JSON, _read_published, (RecordError,)),
         Subject("ranks", folder / "a.tiktoken", ranks, (), lambda path: _check_ranks(load_ranks(path)), (TokenizerFileError,)),
+        Subject("gguf", folder / "a.gguf", gguf_file(), (change_gguf,) * 2, _read_gguf, (GGUFError,)),
     ]
 
 
@@ -268,7 +271,8 @@ def _join(paths: list[Path]) -> None:
 
 def _read_published(path: Path) -> None:
     known = presets.read_published(path)
-    fits = all(set(one) == {"weights", "text"} and len(one["text"]) == 64 for one in known.values())
+    digests = [one for arithmetics in known.values() for one in arithmetics.values()]
+    fits = all(set(one) == {"weights", "text"} and len(one["text"]) == 64 for one in digests)
     if not fits or not set(known) <= set(presets.names()):
         raise AssertionError(f"digests must be those of presets, got {known}")
 
@@ -276,6 +280,13 @@ def _read_published(path: Path) -> None:
 def _check_ranks(ranks: dict[bytes, int]) -> None:
     if len(set(ranks.values())) != len(ranks) or not all(ranks):
         raise AssertionError(f"each token must have a rank of its own, got {ranks}")
+
+
+def _read_gguf(path: Path) -> None:
+    found = open_gguf(path)
+    for name, entry in found.entries.items():
+        if found.tensor(name).shape != entry.shape:
+            raise AssertionError(f"a tensor must have the shape {entry.shape}, got {found.tensor(name).shape}")
 
 
 def _refuse(number: str) -> None:

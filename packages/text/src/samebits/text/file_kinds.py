@@ -9,6 +9,7 @@ import codecs
 import re
 
 __all__ = [
+    "GGUF",
     "JSON",
     "LFS_POINTER",
     "MERGES",
@@ -27,7 +28,7 @@ SAMPLE = 4096
 
 JSON, TOML, UTF_16 = "a JSON file", "a TOML file, such as a configuration", "UTF-16 text"
 MERGES, RANKS, TOKENS = "a merges.txt", "a file of tiktoken's ranks", "a token file of samebits"
-SAFETENSORS = "a safetensors file, such as a checkpoint"
+SAFETENSORS, GGUF = "a safetensors file, such as a checkpoint", "a GGUF file"
 
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 """How a Git LFS pointer begins, which is a valid text."""
@@ -35,7 +36,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _MAGIC = {
     b"PK\x03\x04": "a ZIP archive, such as PyTorch's .pt and .pth",
     b"PK\x05\x06": "an empty ZIP archive",
-    b"GGUF": "a GGUF file",
+    b"GGUF": GGUF,
     LFS_POINTER: "a Git LFS pointer, not the file itself; fetch it with `git lfs pull`",
     b"samebits tokens\n": TOKENS,
     b"\x1f\x8b": "a gzip file",
