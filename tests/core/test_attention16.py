@@ -215,3 +215,12 @@ def test_heads_of_more_channels_are_refused() -> None:
         attention16.forward(q, q, q, np.zeros(1, np.int64))
     with pytest.raises(ValueError, match="KeyValueCache: channels must be at most 256 in int16 arithmetic, got 257"):
         attention16.empty(1, 1, 4, 257)
+
+
+@pytest.mark.parametrize("score", [1.0, 1e4, 1e7])
+def test_weights_of_large_scores_add_up_to_1(score: float) -> None:
+    """Also where a float32 would have no digits of the log-sum-exp's fraction left."""
+    q, k, v = (np.full((1, 1, n, 1), x, f32) for n, x in ((1, score), (2, 1), (2, 1)))
+    _, logs = attention16.forward(q, k, v, np.array([1]))
+    _, _, to_v = attention16.backward(np.ones_like(q), q, k, v, logs, np.array([1]))
+    assert np.abs(to_v - 0.5).max() < 1e-4

@@ -101,7 +101,7 @@ def test_values_too_far_apart_are_for_numpy(level: str) -> None:
     assert found is not None
     q, k, v = (np.ones((1, 40, 1, 4), np.float32) for _ in range(3))
     v[0, 3], v[0, 9] = 1e-25, 1e25
-    arrays = [np.empty_like(q), np.empty((1, 1, 40), np.float32), q, k, v, np.array([40]), compiled.integers(1, 40, 4, 1, 40)]
+    arrays = [np.empty_like(q), np.empty((1, 1, 40)), q, k, v, np.array([40]), compiled.integers(1, 40, 4, 1, 40)]
     assert not found(1, 40, arrays)
     v[0, 9] = 1e-20
     assert found(1, 40, arrays)
@@ -112,7 +112,7 @@ def test_more_keys_than_memory_holds_are_for_numpy(level: str) -> None:
     assert found is not None
     keys = 20000
     q, k = np.ones((1, 1, 1, 64), np.float32), np.ones((1, keys, 1, 64), np.float32)
-    arrays = [np.empty_like(q), np.empty((1, 1, 1), np.float32), q, k, k, np.array([keys]), compiled.integers(1, 1, 64, 1, keys)]
+    arrays = [np.empty_like(q), np.empty((1, 1, 1)), q, k, k, np.array([keys]), compiled.integers(1, 1, 64, 1, keys)]
     assert not found(1, keys, arrays)
 
 

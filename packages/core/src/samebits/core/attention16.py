@@ -17,7 +17,7 @@ so sum(x q) is below 2^31: exact in int32. How key j and value j are rounded dep
 query and the keys and values it sees. So a prompt has the same bits alone and in a batch, at once and in pieces, and a cache keeps
 keys and values as integers.
 
-The backward pass computes the weights again, p = e^(s - log-sum-exp), and with dp = g vᵀ
+The backward pass computes the weights again, p = e^(s - log-sum-exp), the latter a float32 and the power of the rest, and with dp = g vᵀ
 
     ds = p (dp - sum(p dp))        dv = pᵀ g        dq = ds k / sqrt(D)        dk = dsᵀ q / sqrt(D)
 
@@ -39,7 +39,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core import compiled, logarithm
+from samebits.core import compiled, exponential, logarithm
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.compiled import pair
 from samebits.core.int16 import BITS, CHUNK, WIDTH, Int16, as_integers, chunks
@@ -239,7 +239,7 @@ def _cached(
 
 def forward(
     q: Float32, k: Float32, v: Float32, offset: Int64, keep: Bool | None = None, rest: float = 1.0
-) -> tuple[Float32, Float32]:
+) -> tuple[Float32, Float64]:
     """Mix the values v (B, G, S, D) for queries q (B, H, T, D) by the softmax of q kᵀ / sqrt(D).
 
     Args:
@@ -251,7 +251,7 @@ def forward(
         rest: What the others are divided by.
 
     Returns:
-        The result (B, H, T, D), in the memory order of (B, T, H, D), and the log-sum-exp of each row's scores (B, H, T), float32.
+        The result (B, H, T, D), in the memory order of (B, T, H, D), and the log-sum-exp of each row's scores (B, H, T), float64.
 
     FloatingPointError, without a message, if an argument is not finite; ValueError, if D is above 256.
 
@@ -263,7 +263,7 @@ def forward(
     (batch, heads, time, width), (groups, keys) = q.shape, k.shape[1:3]
     if width > CHUNK:
         raise ValueError(f"attention: q must have at most {CHUNK} channels in int16 arithmetic, got {width}")
-    out, logs = np.empty((batch, time, heads, width), np.float32), np.empty((batch, heads, time), np.float32)
+    out, logs = np.empty((batch, time, heads, width), np.float32), np.empty((batch, heads, time))
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
     rows = [x.transpose(0, 2, 1, 3) for x in (q, k, v)]
     work = batch * groups, heads // groups * time * keys
@@ -275,20 +275,20 @@ def _dropped(keep: Bool | None, rest: float) -> list[Array]:
     return [] if keep is None else [keep, np.array([rest], np.float32)]
 
 
-@pair("attention16", "f f f f f q q")
-def _forward(out: Float32, logs: Float32, q: Float32, k: Float32, v: Float32, offset: Int64, _: Int64) -> None:
+@pair("attention16", "f d f f f q q")
+def _forward(out: Float32, logs: Float64, q: Float32, k: Float32, v: Float32, offset: Int64, _: Int64) -> None:
     _attend(out, logs, q, _operand(k.swapaxes(1, 2)), _operand(v.swapaxes(1, 2)), offset, None, 1.0)
 
 
-@pair("attention16_dropout", "f f f f f q ? f q")
+@pair("attention16_dropout", "f d f f f q ? f q")
 def _forward_dropout(
-    out: Float32, logs: Float32, q: Float32, k: Float32, v: Float32, offset: Int64, keep: Bool, rest: Float32, _: Int64
+    out: Float32, logs: Float64, q: Float32, k: Float32, v: Float32, offset: Int64, keep: Bool, rest: Float32, _: Int64
 ) -> None:
     _attend(out, logs, q, _operand(k.swapaxes(1, 2)), _operand(v.swapaxes(1, 2)), offset, keep, rest[0])
 
 
 def _attend(
-    out: Float32, logs: Float32 | None, q: Float32, key: _Operand, value: _Operand, offset: Int64, keep: Bool | None, rest: Any
+    out: Float32, logs: Float64 | None, q: Float32, key: _Operand, value: _Operand, offset: Int64, keep: Bool | None, rest: Any
 ) -> None:
     """Fill out (B, T, H, D) and logs (B, H, T) from q (B, T, H, D), and keys and values (B, G, S, D)."""
     queries = q.swapaxes(1, 2)
@@ -339,7 +339,7 @@ def _blocks(q: Float32, key: _Operand, offset: Int64, each: bool = False) -> Ite
 
 def _mixed(
     block: _Block, scores: Float32, value: _Operand, exponents: Int64, keep: Bool | None, rest: np.float32
-) -> tuple[Float32, Float32]:
+) -> tuple[Float32, Float64]:
     """The result and the log-sum-exp of scores (B, G, R, rows, S)."""
     np.copyto(scores, np.float32(-np.inf), where=block.unseen)
     parts = [slice(start, start + SPAN) for start in range(0, scores.shape[-1], SPAN)]
@@ -369,14 +369,14 @@ def _mixed(
     logs = np.empty(total.shape)
     logarithm.log(total.astype(np.float64), logs)
     logs += top
-    return result + _ZERO, logs.astype(np.float32)
+    return result + _ZERO, logs
 
 
 # Backward
 
 
 def backward(
-    g: Float32, q: Float32, k: Float32, v: Float32, logs: Float32, offset: Int64, keep: Bool | None = None, rest: float = 1.0
+    g: Float32, q: Float32, k: Float32, v: Float32, logs: Float64, offset: Int64, keep: Bool | None = None, rest: float = 1.0
 ) -> tuple[Float32, Float32, Float32]:
     """Return the gradients of q, k and v, of the gradient g (B, H, T, D) of the result; logs and the others are as in `forward`.
 
@@ -388,7 +388,7 @@ def backward(
         g = (g * power_of_two(np.array(-shift))).astype(np.float32)
     founds = [np.empty((batch, x.shape[2], x.shape[1], width), np.float32) for x in (q, k, k)]
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
-    rows = [*[x.transpose(0, 2, 1, 3) for x in (g, q, k, v)], logs.astype(np.float32, copy=False)]
+    rows = [*[x.transpose(0, 2, 1, 3) for x in (g, q, k, v)], logs.astype(np.float64, copy=False)]
     work = batch * groups, heads // groups * time * keys
     compiled.call(_backward if keep is None else _backward_dropout, founds, rows, shared, work)
     if shift:
@@ -409,7 +409,7 @@ def _shift(g: Float32, v: Float32) -> int:
     return exponent if all(sizes) and abs(exponent) > 60 else 0
 
 
-@pair("attention16_gradient", "f f f f f f f f q q")
+@pair("attention16_gradient", "f f f f f f f d q q")
 def _backward(
     to_q: Float32,
     to_k: Float32,
@@ -418,14 +418,14 @@ def _backward(
     q: Float32,
     k: Float32,
     v: Float32,
-    logs: Float32,
+    logs: Float64,
     offset: Int64,
     _: Int64,
 ) -> None:
     _pull((to_q, to_k, to_v), (g, q, k, v), logs, offset, None, 1.0)
 
 
-@pair("attention16_gradient_dropout", "f f f f f f f f q ? f q")
+@pair("attention16_gradient_dropout", "f f f f f f f d q ? f q")
 def _backward_dropout(
     to_q: Float32,
     to_k: Float32,
@@ -434,7 +434,7 @@ def _backward_dropout(
     q: Float32,
     k: Float32,
     v: Float32,
-    logs: Float32,
+    logs: Float64,
     offset: Int64,
     keep: Bool,
     rest: Float32,
@@ -444,7 +444,7 @@ def _backward_dropout(
 
 
 def _pull(
-    founds: tuple[Array, ...], arrays: tuple[Array, ...], logs: Float32, offset: Int64, keep: Bool | None, rest: Any
+    founds: tuple[Array, ...], arrays: tuple[Array, ...], logs: Float64, offset: Int64, keep: Bool | None, rest: Any
 ) -> None:
     """Fill the gradients (B, T, H, D) and (B, S, G, D)."""
     g, q, k, v = (x.swapaxes(1, 2) for x in arrays)
@@ -456,7 +456,10 @@ def _pull(
         rows, upward = _scaled(block.of(q)), block.of(g)
         scores = _product(_operand(rows), k_rows[:, :, None])
         np.copyto(scores, np.float32(-np.inf), where=block.unseen)
-        p = power(scores - block.of(logs)[..., None])
+        log = block.of(logs)[..., None]
+        near = log.astype(np.float32)
+        exponential.exp_short(near - log, rest_of := np.empty(log.shape))  # a large log-sum-exp has few digits as a float32
+        p = power(scores - near) * rest_of.astype(np.float32)
         dp = _product(_operand(upward), v_rows[:, :, None])
         spread = p
         if keep is not None:

@@ -360,7 +360,7 @@ static __attribute__((noinline)) void mix_chunks(float *out, int64_t out_apart, 
 }
 
 /* All heads of one (B, G): its sequence is `b`, its first head `head`. */
-static __attribute__((noinline)) int forward16(float *out, float *logs, const float *q, const struct context *seen, int64_t first,
+static __attribute__((noinline)) int forward16(float *out, double *logs, const float *q, const struct context *seen, int64_t first,
                                                const uint8_t *keep, float rest, struct memory memory, struct shape shape) {
   int64_t width = shape.width, padded = whole(shape.keys), spans = parts_of(shape.keys, SPAN), apart = shape.heads * width;
   struct sizes16 sizes = {take(&memory, padded * 4), take(&memory, padded * 2), take(&memory, spans * 2)};
@@ -389,7 +389,7 @@ static __attribute__((noinline)) int forward16(float *out, float *logs, const fl
           x_scales[i * spans + c] = (float)((double)(x_scales[i * spans + c] * inverse) * units[i * spans + c]);
       }
       for (int64_t i = 0; logs && i < count; i++)
-        logs[r * shape.time + t + i] = (float)((double)totals->top[i] + log_((double)totals->total[i]));
+        logs[r * shape.time + t + i] = (double)totals->top[i] + log_((double)totals->total[i]);
       struct mix16 values = {x, padded, x_scales, spans, seen->v, seen->pairs_each, 0, 1.0f};
       mix_spans(out + t * apart + r * width, apart, &values, count, first + t, shape);
     }
@@ -415,7 +415,7 @@ static inline int attention(const struct job *job, const int64_t *offset, const 
     if (!problem) problem = pack_values16(&seen, (const float *)job->arrays[4] + from, apart, shape.keys, shape.width, strip);
     int64_t place = (b * shape.time * shape.heads + head) * shape.width, rows = (b * shape.heads + head) * shape.time;
     if (!problem)
-      problem = forward16((float *)job->arrays[0] + place, (float *)job->arrays[1] + rows, (const float *)job->arrays[2] + place,
+      problem = forward16((float *)job->arrays[0] + place, (double *)job->arrays[1] + rows, (const float *)job->arrays[2] + place,
                           &seen, first, keep ? keep + rows * shape.keys : 0, rest, memory, shape);
     if (problem) return problem;
   }
@@ -476,7 +476,8 @@ int attention16_append(const struct job *job) {
 
 /* The gradient, of one (B, G). */
 struct gradient {
-  const float *g, *q, *k, *v, *logs; /* at the group's first head, key, row */
+  const float *g, *q, *k, *v;
+  const double *logs; /* at the group's first head, key, row */
   float *to_q, *to_k, *to_v;
   const uint8_t *keep; /* or null */
   float rest;
@@ -485,15 +486,15 @@ struct gradient {
 
 /* p and dp (padded) of a row become what values and scores are multiplied with: the weight, and p (dp - sum(p dp)). Zeros from `seen`
  * on, up to `most`. */
-static __attribute__((noinline)) void pull16(float *restrict p, float *restrict dp, float log, int64_t seen, int64_t most,
+static __attribute__((noinline)) void pull16(float *restrict p, float *restrict dp, double log, int64_t seen, int64_t most,
                                              const uint8_t *keep, float stay) {
-  float dot = 0.0f;
+  float dot = 0.0f, near = (float)log, rest = (float)exp_short((double)near - log);
   for (int64_t j = seen; j < whole(seen); j++) p[j] = MINUS_INFINITY;
   for (int64_t start = 0; start < seen; start += CHUNK) {
     int64_t stop = least(start + CHUNK, seen);
     floats sum = {0};
     for (int64_t j = start; j < stop; j += PANEL) {
-      floats w = power16(load(p + j) - log), d = load(dp + j);
+      floats w = power16(load(p + j) - near) * rest, d = load(dp + j);
       if (keep) {
         d = (floats)((words)(d * stay) & kept_lanes(keep + j, seen - j));
         store(dp + j, d);
@@ -657,7 +658,7 @@ static inline int attention_gradient(const struct job *job, const int64_t *offse
                           (const float *)job->arrays[4] + place,
                           (const float *)job->arrays[5] + from,
                           (const float *)job->arrays[6] + from,
-                          (const float *)job->arrays[7] + rows,
+                          (const double *)job->arrays[7] + rows,
                           (float *)job->arrays[0] + place,
                           (float *)job->arrays[1] + from,
                           (float *)job->arrays[2] + from,
