@@ -388,7 +388,7 @@ def backward(
         g = (g * power_of_two(np.array(-shift))).astype(np.float32)
     founds = [np.empty((batch, x.shape[2], x.shape[1], width), np.float32) for x in (q, k, k)]
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
-    rows = [*[x.transpose(0, 2, 1, 3) for x in (g, q, k, v)], logs.astype(np.float64, copy=False)]
+    rows: list[Array] = [*[x.transpose(0, 2, 1, 3) for x in (g, q, k, v)], logs.astype(np.float64, copy=False)]
     work = batch * groups, heads // groups * time * keys
     compiled.call(_backward if keep is None else _backward_dropout, founds, rows, shared, work)
     if shift:
@@ -458,7 +458,7 @@ def _pull(
         np.copyto(scores, np.float32(-np.inf), where=block.unseen)
         log = block.of(logs)[..., None]
         near = log.astype(np.float32)
-        exponential.exp_short(near - log, rest_of := np.empty(log.shape))  # a large log-sum-exp has few digits as a float32
+        exponential.exp_short(near.astype(np.float64) - log, rest_of := np.empty(log.shape))  # a large log-sum-exp has few digits as a float32
         p = power(scores - near) * rest_of.astype(np.float32)
         dp = _product(_operand(upward), v_rows[:, :, None])
         spread = p
