@@ -458,7 +458,9 @@ def _pull(
         np.copyto(scores, np.float32(-np.inf), where=block.unseen)
         log = block.of(logs)[..., None]
         near = log.astype(np.float32)
-        exponential.exp_short(near.astype(np.float64) - log, rest_of := np.empty(log.shape))  # a large log-sum-exp has few digits as a float32
+        exponential.exp_short(
+            near.astype(np.float64) - log, rest_of := np.empty(log.shape)
+        )  # a large log-sum-exp has few digits as a float32
         p = power(scores - near) * rest_of.astype(np.float32)
         dp = _product(_operand(upward), v_rows[:, :, None])
         spread = p
