@@ -224,3 +224,15 @@ def test_weights_of_large_scores_add_up_to_1(score: float) -> None:
     _, logs = attention16.forward(q, k, v, np.array([1]))
     _, _, to_v = attention16.backward(np.ones_like(q), q, k, v, logs, np.array([1]))
     assert np.abs(to_v - 0.5).max() < 1e-4
+
+
+def test_a_cache_in_pieces_has_the_bits_of_the_whole() -> None:
+    q, k, v = heads(2, 4, 90, 6), heads(2, 2, 90, 6, seed=1), heads(2, 2, 90, 6, seed=2)
+    whole, _ = attention16.forward(q, k, v, np.zeros(2, np.int64))
+    kept, start = attention16.empty(2, 2, 100, 6), 0
+    for stop in (1, 70, 72, 90):
+        before, after = np.full((2, 2), [[start], [stop]])
+        attention16.append(kept, k[:, :, start:stop], v[:, :, start:stop], before, after)
+        found = attention16.cached(q[:, :, start:stop], kept, before, stop)
+        assert same(np.ascontiguousarray(found), np.ascontiguousarray(whole[:, :, start:stop]))
+        start = stop
