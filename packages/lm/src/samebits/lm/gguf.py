@@ -31,15 +31,15 @@ _ALIGNMENT = "general.alignment"
 _KEY, _TENSOR = 8 + 4 + 1, 8 + 4 + 4 + 8  # the fewest bytes that describe one
 
 # The types of tensors by number: those of `FORMATS`, and the others, for errors.
-_TENSOR_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K"}
-_TENSOR_TYPES |= {12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S"}
-_TENSOR_TYPES |= {20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
-_TENSOR_TYPES |= {29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0"}
+TENSOR_TYPES = {0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K"}
+TENSOR_TYPES |= {12: "Q4_K", 13: "Q5_K", 14: "Q6_K", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S"}
+TENSOR_TYPES |= {20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S", 23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
+TENSOR_TYPES |= {29: "IQ1_M", 30: "BF16", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4", 40: "NVFP4", 41: "Q1_0"}
 
 _CODES = {0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 10: "<u8", 11: "<i8", 12: "<f8"}
-_NUMBERS = {number: np.dtype(code) for number, code in _CODES.items()}
-_BOOL, _STRING, _ARRAY = 7, 8, 9
-_SIZES = {number: dtype.itemsize for number, dtype in _NUMBERS.items()} | {_BOOL: 1, _STRING: 8}
+NUMBERS = {number: np.dtype(code) for number, code in _CODES.items()}
+BOOL, STRING, ARRAY = 7, 8, 9
+_SIZES = {number: dtype.itemsize for number, dtype in NUMBERS.items()} | {BOOL: 1, STRING: 8}
 """The fewest bytes of a value of each type."""
 
 
@@ -241,23 +241,23 @@ class _Header:
 
     def value(self, kind: int) -> Any:
         start = self.position
-        if kind in _NUMBERS:
-            return np.frombuffer(self.take(_SIZES[kind], "the value"), _NUMBERS[kind])[0].item()
-        if kind == _BOOL:
+        if kind in NUMBERS:
+            return np.frombuffer(self.take(_SIZES[kind], "the value"), NUMBERS[kind])[0].item()
+        if kind == BOOL:
             return bool(self.booleans(1)[0])
-        if kind == _STRING:
+        if kind == STRING:
             return self.string("the value")
-        if kind != _ARRAY:
+        if kind != ARRAY:
             self.fail(f"its type must be from 0 to 12, got {kind}", start - 4)
         element = self.u32("the type of the elements")
         if element not in _SIZES:
             self.fail(f"the type of the elements must be from 0 to 12 and no array (9), got {element}", start)
         count = self.count("elements", _SIZES[element])
-        if element == _STRING:
+        if element == STRING:
             return self.strings(count)
-        if element == _BOOL:
+        if element == BOOL:
             return self.booleans(count)
-        dtype = _NUMBERS[element]
+        dtype = NUMBERS[element]
         return np.frombuffer(self.take(count * dtype.itemsize, "the elements"), dtype).astype(dtype.newbyteorder("="))
 
     def booleans(self, count: int) -> Array:
@@ -284,7 +284,7 @@ class _Header:
         if not all(sizes):
             self.fail(f"its sizes must be at least 1, got {list(sizes)}", start)
         number = self.u32("the type")
-        kind = _TENSOR_TYPES.get(number, "unknown")
+        kind = TENSOR_TYPES.get(number, "unknown")
         if kind not in FORMATS:
             self.fail(f"its type must be one of {', '.join(FORMATS)}, got {number} ({kind})", self.position - 4)
         weights, block, _ = FORMATS[kind]
