@@ -30,9 +30,8 @@ LAYER = Limit(most=1.2)  # softmax, normalizations, activations, cross entropy, 
 ADAMW = Limit(most=0.8)  # over PyTorch's fused AdamW
 MATMUL = Limit(most=2.15)  # over float32 BLAS
 WEIGHTS_BY_VALUES = Limit(most=2.8)  # a product of attention, over float32 BLAS
-MATMUL_INT16 = Limit(
-    most=0.65, avx512=0.5
-)  # in int16 arithmetic, over float32 BLAS; here and below CPUs with AVX-512 mostly have VNNI
+# In int16 arithmetic, over float32 BLAS. Here and below, CPUs with AVX-512 mostly have VNNI.
+MATMUL_INT16 = Limit(most=0.65, avx512=0.5)
 ATTENTION_INT16 = Limit(most=0.8)  # forward and backward, over PyTorch eager
 SCALAR = Limit(most=3.0)  # microseconds for tanh of a (1,) array
 TRAINING = {"6x384": Limit(least=0.62), "4x128": Limit(least=0.60)}  # PyTorch's time over ours

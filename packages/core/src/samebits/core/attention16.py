@@ -267,7 +267,7 @@ def forward(
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
     rows = [x.transpose(0, 2, 1, 3) for x in (q, k, v)]
     work = batch * groups, heads // groups * time * keys
-    compiled.call(_forward if keep is None else _forward_dropout, [out, logs], rows, shared, work)
+    compiled.call(_forward, [out, logs], rows, shared, work)
     return out.transpose(0, 2, 1, 3), logs
 
 
@@ -275,16 +275,17 @@ def _dropped(keep: Bool | None, rest: float) -> list[Array]:
     return [] if keep is None else [keep, np.array([rest], np.float32)]
 
 
+def _kept(dropped: tuple[Array, ...]) -> tuple[Bool | None, Any]:
+    """What `_dropped` made arrays of, from the last arguments of a kernel: those, and its sizes."""
+    *given, _ = dropped
+    return (given[0], given[1][0]) if given else (None, 1.0)
+
+
 @pair("attention16", "f d f f f q q")
-def _forward(out: Float32, logs: Float64, q: Float32, k: Float32, v: Float32, offset: Int64, _: Int64) -> None:
-    _attend(out, logs, q, _operand(k.swapaxes(1, 2)), _operand(v.swapaxes(1, 2)), offset, None, 1.0)
-
-
 @pair("attention16_dropout", "f d f f f q ? f q")
-def _forward_dropout(
-    out: Float32, logs: Float64, q: Float32, k: Float32, v: Float32, offset: Int64, keep: Bool, rest: Float32, _: Int64
-) -> None:
-    _attend(out, logs, q, _operand(k.swapaxes(1, 2)), _operand(v.swapaxes(1, 2)), offset, keep, rest[0])
+def _forward(out: Float32, logs: Float64, q: Float32, k: Float32, v: Float32, offset: Int64, *dropped: Array) -> None:
+    keep, rest = _kept(dropped)
+    _attend(out, logs, q, _operand(k.swapaxes(1, 2)), _operand(v.swapaxes(1, 2)), offset, keep, rest)
 
 
 def _attend(
@@ -390,7 +391,7 @@ def backward(
     shared = [offset, *_dropped(keep, rest), compiled.integers(heads, time, width, groups, keys)]
     rows: list[Array] = [*[x.transpose(0, 2, 1, 3) for x in (g, q, k, v)], logs.astype(np.float64, copy=False)]
     work = batch * groups, heads // groups * time * keys
-    compiled.call(_backward if keep is None else _backward_dropout, founds, rows, shared, work)
+    compiled.call(_backward, founds, rows, shared, work)
     if shift:
         founds = [(x * power_of_two(np.array(shift))).astype(np.float32) for x in founds]
     to_q, to_k, to_v = (x.transpose(0, 2, 1, 3) for x in founds)
@@ -410,6 +411,7 @@ def _shift(g: Float32, v: Float32) -> int:
 
 
 @pair("attention16_gradient", "f f f f f f f d q q")
+@pair("attention16_gradient_dropout", "f f f f f f f d q ? f q")
 def _backward(
     to_q: Float32,
     to_k: Float32,
@@ -420,27 +422,9 @@ def _backward(
     v: Float32,
     logs: Float64,
     offset: Int64,
-    _: Int64,
+    *dropped: Array,
 ) -> None:
-    _pull((to_q, to_k, to_v), (g, q, k, v), logs, offset, None, 1.0)
-
-
-@pair("attention16_gradient_dropout", "f f f f f f f d q ? f q")
-def _backward_dropout(
-    to_q: Float32,
-    to_k: Float32,
-    to_v: Float32,
-    g: Float32,
-    q: Float32,
-    k: Float32,
-    v: Float32,
-    logs: Float64,
-    offset: Int64,
-    keep: Bool,
-    rest: Float32,
-    _: Int64,
-) -> None:
-    _pull((to_q, to_k, to_v), (g, q, k, v), logs, offset, keep, rest[0])
+    _pull((to_q, to_k, to_v), (g, q, k, v), logs, offset, *_kept(dropped))
 
 
 def _pull(
