@@ -97,6 +97,16 @@ def test_memory_layout_and_blocks_change_no_bit(monkeypatch: pytest.MonkeyPatch)
     assert mean_of_shards(parts).tobytes() == expected.tobytes()
 
 
+@settings(max_examples=30)
+@given(SHARDS)
+def test_kernels_change_no_bit(parts: list[np.ndarray]) -> None:
+    long = [np.resize(part, 100) for part in parts]
+    found = mean_of_shards(long)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("samebits.core.compiled.run", lambda *_, **__: False)
+        assert mean_of_shards(long).tobytes() == found.tobytes()
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
     parts = [np.array([1, bad], np.float32), np.ones(2, np.float32)]

@@ -30,7 +30,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 PAIRS: dict[Callable[..., Any], list["Pair"]] = {}
 """The pairs by their NumPy versions, of which one may have compiled versions for several dtypes."""
 
-_INTEGERS = {"h": np.int16, "q": np.int64, "Q": np.uint64}
+_INTEGERS = {"B": np.uint8, "h": np.int16, "q": np.int64, "Q": np.uint64}
 _ARRAY = {np.ndarray}
 _COPIED = 2**18  # bytes of an array that is not contiguous, copied at a time
 
@@ -91,7 +91,7 @@ def pair(name: str, dtypes: str) -> Callable[[Function], Function]:
     Args:
         name: The name of the compiled function.
         dtypes: The dtypes of results, arguments and shared arrays, by NumPy's characters: f float32, d float64, h int16,
-            q int64, Q uint64, ? bool.
+            B uint8, q int64, Q uint64, ? bool.
 
     Example:
         >>> @pair("no such kernel", "f f")

@@ -16,8 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from samebits.core.arithmetic import Float32, Float64
+from samebits.core import compiled
+from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.blocks import block_elements, narrow
+from samebits.core.compiled import pair
 from samebits.core.grid import grid_constants
 
 __all__ = ["LARGEST", "grid_sum", "largest_exponents", "mean_of_shards", "rounded_mean"]
@@ -29,7 +31,6 @@ LARGEST = 2**20
 
 _BIAS = np.int64(-126)  # of the exponent field of float32: |x| < 2**(field - 126), also where x is subnormal
 _FIELDS = np.arange(256)
-_MAGNITUDE = np.uint32(0x7FFF_FFFF)
 _NOT_FINITE = 255
 
 
@@ -58,7 +59,7 @@ def mean_of_shards(parts: Sequence[Float32]) -> Float32:
     _require_count(count)
     if count == 1:
         return parts[0]
-    flat = [np.ascontiguousarray(part).reshape(-1) for part in parts]
+    flat = [_flat(part) for part in parts]
     result, step = np.empty(flat[0].size, np.float32), block_elements()
     for start in range(0, result.size, step):
         block = [part[start : start + step] for part in flat]
@@ -73,10 +74,16 @@ def largest_exponents(parts: Sequence[Float32]) -> UInt8:
         >>> largest_exponents([np.array([0, 1, np.inf], np.float32), np.array([0, 4, 1], np.float32)])
         array([  0, 129, 255], dtype=uint8)
     """
-    largest = np.zeros(parts[0].shape, np.uint32)
+    largest = np.zeros(parts[0].size, np.uint8)
     for part in parts:
-        np.maximum(largest, np.ascontiguousarray(part).view(np.uint32) & _MAGNITUDE, out=largest)
-    return (largest >> np.uint32(23)).astype(np.uint8)
+        compiled.call(_raise_exponents, [largest], [_flat(part)], [])
+    return largest.reshape(parts[0].shape)
+
+
+@pair("raise_exponents", "B f")
+def _raise_exponents(exponents: UInt8, x: Float32) -> None:
+    fields = x.view(np.uint32) >> np.uint32(23)
+    np.maximum(exponents, fields.astype(np.uint8), out=exponents)  # the sign is cut off
 
 
 def grid_sum(parts: Sequence[Float32], exponents: UInt8, count: int) -> Float64:
@@ -102,22 +109,24 @@ def grid_sum(parts: Sequence[Float32], exponents: UInt8, count: int) -> Float64:
     _require_count(count)
     if exponents.size and exponents.max() == _NOT_FINITE:
         raise FloatingPointError
-    table = grid_constants(_FIELDS + _BIAS, 51 - (count - 1).bit_length())
-    total = np.zeros(exponents.size)
-    flat = [np.ascontiguousarray(part).reshape(-1) for part in parts]
-    fields, step = exponents.reshape(-1), block_elements()
-    scratch = np.empty((2, min(step, total.size)))
-    for start in range(0, total.size if flat else 0, step):
-        block = total[start : start + step]
-        constants, rounded = scratch[:, : block.size]
-        np.take(table, fields[start : start + step], out=constants, mode="clip")  # no mode is as quick
-        np.add(flat[0][start : start + step], constants, out=block)
-        block -= constants
-        for part in flat[1:]:
-            np.add(part[start : start + step], constants, out=rounded)
-            rounded -= constants
-            block += rounded
+    total, fields = np.zeros(exponents.size), exponents.reshape(-1)
+    bits = compiled.integers(51 - (count - 1).bit_length())
+    for part in parts:
+        compiled.call(_add_on_grids, [total], [_flat(part), fields], [bits])
     return total.reshape(exponents.shape)
+
+
+@pair("add_on_grids", "d f B q")
+def _add_on_grids(total: Float64, x: Float32, exponents: UInt8, bits: Int64) -> None:
+    table, step = grid_constants(_FIELDS + _BIAS, int(bits[0])), block_elements()
+    scratch = np.empty((2, min(step, total.size)))
+    for start in range(0, total.size, step):
+        part = slice(start, start + step)
+        constants, rounded = scratch[:, : total[part].size]
+        np.take(table, exponents[part], out=constants, mode="clip")  # no mode is as quick
+        np.add(x[part], constants, out=rounded)
+        rounded -= constants
+        total[part] += rounded
 
 
 def rounded_mean(total: Float64, count: int) -> Float32:
@@ -127,7 +136,18 @@ def rounded_mean(total: Float64, count: int) -> Float32:
         >>> rounded_mean(np.array([1.0]), 3)
         array([0.33333334], dtype=float32)
     """
-    return narrow(total / count, np.empty(total.shape, np.float32))
+    mean = np.empty(total.shape, np.float32)
+    compiled.call(_rounded_mean, [mean.reshape(-1)], [total.reshape(-1)], [np.array([count], np.float64)])
+    return mean
+
+
+@pair("rounded_mean", "f d d")
+def _rounded_mean(mean: Float32, total: Float64, count: Float64) -> None:
+    narrow(total / count, mean)
+
+
+def _flat(x: Float32) -> Float32:
+    return np.ascontiguousarray(x).reshape(-1)
 
 
 def _require_count(count: int) -> None:
