@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from samebits.core import Stream
+from samebits.core.block_formats import FORMATS, dequantize
 from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
-from samebits.lm.block_formats import FORMATS, dequantize
 from samebits.text import Batches, evaluation_windows
 
 ARCHITECTURES = ("gpt2", "llama")

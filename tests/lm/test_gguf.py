@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.lm.gguf_files import array, key, string, tensor, whole
 
 from samebits.core import Stream
-from samebits.lm.block_formats import FORMATS, dequantize
+from samebits.core.block_formats import FORMATS, dequantize
 from samebits.lm.gguf import Entry, GGUFError, open_gguf
 
 pytestmark = pytest.mark.once

@@ -8,7 +8,7 @@ import pytest
 from tests.lm.gguf_files import key, string, tensor, whole
 
 from samebits.core import Stream
-from samebits.lm.block_formats import FORMATS
+from samebits.core.block_formats import FORMATS
 from samebits.lm.gguf import open_gguf
 from samebits.lm.gguf_writer import write_gguf
 

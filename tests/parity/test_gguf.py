@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from samebits.core import Stream
-from samebits.lm.block_formats import FORMATS, dequantize
+from samebits.core.block_formats import FORMATS, dequantize, quantize
 from samebits.lm.gguf import open_gguf
 
 pytestmark = pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning")  # the reference multiplies infinities
@@ -64,6 +64,16 @@ def test_every_scale_gives_the_weights_of_the_reference(name: str) -> None:
     blocks["d"] = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(2**14, 4)
     right = gguf.dequantize(blocks.view(np.uint8), gguf.GGMLQuantizationType[name])
     assert right.size == weights * 2**16 and same_bits(dequantize(blocks, name), right)
+
+
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_1"])
+def test_weights_are_quantized_as_by_the_reference(name: str) -> None:
+    for scale in (1e-6, 0.02, 100):
+        weights = Stream(8).split(name).normal((300, 512)) * np.float32(scale)
+        weights[:, :32], weights[:9, 32:64] = 0, np.float32(scale) / 3
+        weights[9:99] = np.rint(weights[9:99] / np.float32(scale) * 4)  # with many that are equal, and halves between integers
+        right = gguf.quantize(weights, gguf.GGMLQuantizationType[name])
+        assert quantize(weights, name).view(np.uint8).tobytes() == right.tobytes()
 
 
 def test_a_file_that_the_reference_writes_is_read(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ The file has no checksum, so most changes get to the checks of its header: lengt
 import random
 import struct
 
-from samebits.lm.block_formats import FORMATS
+from samebits.core.block_formats import FORMATS
 
 __all__ = ["change_gguf", "gguf_file"]
 

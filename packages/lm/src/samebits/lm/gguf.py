@@ -4,7 +4,7 @@
 
 Versions 2 and 3 are read (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The file is mapped into memory: opening one reads its
 header alone, and a tensor is read from the disk when it is used. A header is checked before it is used: each length against the size
-of the file before memory is allocated, and each tensor against its neighbors. `block_formats` has the types of tensors.
+of the file before memory is allocated, and each tensor against its neighbors. `core.block_formats` has the types of tensors.
 """
 
 import math
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from samebits.lm.block_formats import FORMATS, dequantize
+from samebits.core.block_formats import FORMATS, dequantize
 from samebits.text.file_kinds import GGUF, SAMPLE, file_kind
 
 __all__ = ["Entry", "GGUFError", "GGUFFile", "open_gguf"]

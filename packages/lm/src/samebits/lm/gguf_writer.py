@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from samebits.core.block_formats import FORMATS
 from samebits.core.files import replace_file
 from samebits.core.records import shown
-from samebits.lm.block_formats import FORMATS
 from samebits.lm.gguf import ARRAY, BOOL, NUMBERS, STRING, TENSOR_TYPES
 
 __all__ = ["write_gguf"]

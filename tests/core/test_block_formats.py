@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from samebits.core import Stream, digest
-from samebits.lm.block_formats import FORMATS, dequantize
+from samebits.core.block_formats import FORMATS, dequantize, quantize
 
 BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
 SCALARS = {"F32": (1, 4), "F16": (1, 2), "BF16": (1, 2)}
@@ -167,3 +167,50 @@ def test_float16_and_bfloat16_have_the_same_values() -> None:
 def test_other_arrays_are_refused(blocks: np.ndarray, name: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         dequantize(blocks, name)
+
+
+def quantized_slowly(name: str, w: list[float]) -> tuple[float, float, list[int]]:
+    """The scale, the offset and the integers of one block, one weight at a time."""
+    far = max(w, key=abs)
+    least = min(w) if name == "Q4_1" else 0.0
+    d = {"Q8_0": abs(far) / 127, "Q4_0": far / -8, "Q4_1": float32(max(w) - least) / 15}[name]
+    inverse = float32(1 / float32(d)) if d else 0.0
+    scaled = [float32(float32(x - least) * inverse) for x in w]
+    if name == "Q8_0":
+        return d, 0.0, [int(math.copysign(math.floor(abs(x) + 0.5), x)) for x in scaled]
+    return d, least, [min(15, int(float32(x + {"Q4_0": 8.5, "Q4_1": 0.5}[name]))) for x in scaled]
+
+
+@pytest.mark.parametrize("name", ["Q8_0", "Q4_0", "Q4_1"])
+def test_weights_are_quantized_by_the_formula(name: str) -> None:
+    weights = Stream(5).split(name).normal((3, 320)) * np.float32(0.02)
+    weights[0, :64], weights[2, :32] = 0, np.arange(-16, 16)
+    blocks = quantize(weights, name)
+    assert blocks.shape == (3, 10) and blocks.dtype == FORMATS[name].block
+    decode = FORMATS[name].decode
+    assert decode is not None
+    q = decode(blocks.reshape(-1)).q[:, 0] + (8 if name == "Q4_0" else 0)
+    for row, found, block in zip(weights.reshape(-1, 32).tolist(), q.tolist(), blocks.reshape(-1), strict=True):
+        d, m, integers = quantized_slowly(name, row)
+        assert block["d"] == np.float16(float32(d)) and (name != "Q4_1" or block["m"] == np.float16(m))
+        assert found == integers
+    step = np.repeat(np.abs(blocks["d"].astype(np.float64)), 32).reshape(3, 320)
+    assert (np.abs(dequantize(blocks, name) - weights) <= step * (1 if name == "Q4_0" else 0.53) + 2e-5).all()
+
+
+def test_quantizing_has_a_meaning_for_finite_weights_in_whole_blocks_alone() -> None:
+    x = np.zeros((2, 64), np.float32)
+    with pytest.raises(ValueError, match="name must be one of Q8_0, Q4_0, Q4_1, got 'Q4_K'"):
+        quantize(x, "Q4_K")
+    with pytest.raises(ValueError, match=r"weights must be float32, in rows of a multiple of 32, got float32 of shape \(2, 33\)"):
+        quantize(x[:, :33], "Q8_0")
+    with pytest.raises(ValueError, match="got float64 of shape"):
+        quantize(x.astype(np.float64), "Q8_0")
+    assert quantize(x[:0], "Q8_0").shape == (0, 2)
+    assert not quantize(x + np.float32(1e-45), "Q8_0")["d"].any()  # its inverse would be infinite
+    x[1, 40] = np.inf
+    with pytest.raises(FloatingPointError, match=r"quantize: weights\[1, 40\] must be finite, got inf"):
+        quantize(x, "Q8_0")
+    x[1, 40] = 1e9
+    with pytest.raises(FloatingPointError, match=r"quantize: scales\[1, 1\] must be finite, got -?inf"):
+        quantize(x, "Q4_0")
