@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,24 @@ def test_examples_of_a_module_run(name: str) -> None:
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples_of_a_chapter_run(path: Path) -> None:
     assert doctest.testfile(str(path), module_relative=False, encoding="utf-8").failed == 0
+
+
+PROGRAMS = [
+    pytest.param(program, id=f"{path.name}-{number}")
+    for path in sorted(ROOT.glob("docs/*.md"))
+    for number, program in enumerate(re.findall(r"^```python\n(.*?)^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL))
+    if "assert " in program
+]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_programs_of_a_chapter_show_what_they_say(program: str) -> None:
+    exec(program, {})  # noqa: S102 - our own documentation
+
+
+def test_a_program_is_found() -> None:
+    assert len(PROGRAMS) > 1
 
 
 # Public names without an example: write one, and take the name from this list.
