@@ -28,8 +28,7 @@ from samebits.text import (
     shakespeare,
     unicode_table,
 )
-from samebits.text.bytepair import BYTES, count_words, train
-from samebits.text.tokenizer_file import _LETTERS
+from samebits.text.bytepair import BYTES, LETTERS, count_words, train
 from samebits.text.unicode import ranges
 
 END = "<|endoftext|>"
@@ -221,7 +220,7 @@ def test_ranks_of_another_pattern_are_refused() -> None:
             [document.text for document in islice(python_code(), 50)],
             tokenizers.trainers.BpeTrainer(vocab_size=2000, initial_alphabet=alphabet, show_progress=False),
         )
-        spelled = {_LETTERS[symbol]: byte for symbol, byte in enumerate(BYTES)}
+        spelled = {LETTERS[symbol]: byte for symbol, byte in enumerate(BYTES)}
         found = {bytes(map(spelled.__getitem__, name)): id_ for name, id_ in model.get_vocab().items()}
         with pytest.raises(ValueError, match="ranks must be those of a vocabulary with GPT-2's pattern, got b"):
             BytePairTokenizer.from_ranks(found)
@@ -288,7 +287,7 @@ def test_a_vocabulary_without_all_bytes_has_the_ids_of_hugging_face(digits: bool
     model.train_from_iterator(texts, trainer)
     model.save(str(tmp_path / "theirs.json"))
     ours = load_tokenizer(tmp_path / "theirs.json")
-    assert isinstance(ours, BytePairTokenizer) and ours.individual_digits is digits and min(ours.ids) == -1
+    assert isinstance(ours, BytePairTokenizer) and ours.pattern == ("smollm" if digits else "gpt2") and min(ours.ids) == -1
     save_tokenizer(ours, tmp_path / "ours.json")
     back = tokenizers.Tokenizer.from_file(str(tmp_path / "ours.json"))
     for text in [
@@ -303,7 +302,7 @@ def test_a_vocabulary_without_all_bytes_has_the_ids_of_hugging_face(digits: bool
         assert ours.encode(text, "all").tolist() == model.encode(text).ids
     with pytest.raises(ValueError, match="encode: text must contain only characters of the vocabulary, got '中' at character 3"):
         ours.encode("ab 中")
-    merges = train(texts, 512) if not digits else BytePairTokenizer.train(texts, 512, individual_digits=True).merges
+    merges = train(texts, 512) if not digits else BytePairTokenizer.train(texts, 512, pattern="smollm").merges
     assert len(merges) == 256
 
 

@@ -18,7 +18,7 @@ from itertools import islice, pairwise
 from samebits.core.arguments import integer
 from samebits.text.unicode import words
 
-__all__ = ["BYTES", "SYMBOLS", "count_words", "learn", "train"]
+__all__ = ["BYTES", "LETTERS", "SYMBOLS", "count_words", "learn", "train"]
 
 Pair = tuple[int, int]
 
@@ -26,19 +26,22 @@ _PRINTED = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
 BYTES = bytes(_PRINTED + [byte for byte in range(256) if byte not in _PRINTED])
 """The byte of each symbol below 256, in GPT-2's order: those with a visible Latin-1 character first, then the others."""
 
+LETTERS = "".join(map(chr, [*BYTES[:188], *range(0x100, 0x100 + 68)]))
+"""The letter of each symbol below 256, with which files spell tokens: the visible character, or one from U+0100 on."""
+
 SYMBOLS = bytes(BYTES.index(byte) for byte in range(256))
 """The symbol of each byte, for ``bytes.translate``."""
 
 _END = -1  # in place of a symbol, after the last one
 
 
-def count_words(texts: Iterable[str | bytes], *, individual_digits: bool = False) -> Counter[bytes]:
+def count_words(texts: Iterable[str | bytes], *, pattern: str = "gpt2") -> Counter[bytes]:
     """Count the words of texts, as bytes.
 
     Args:
         texts: The texts. Each is split into words separately, so no word crosses from one into the next. Bytes that are not
             UTF-8 count as characters that are neither letters, numbers nor white space.
-        individual_digits: Whether every digit is a word of its own, see `samebits.text.unicode.words`.
+        pattern: What splits texts into words, see `samebits.text.unicode.words`.
 
     Raises:
         TypeError: ``texts`` is a single text, or has something that is neither str nor bytes.
@@ -54,7 +57,7 @@ def count_words(texts: Iterable[str | bytes], *, individual_digits: bool = False
         if not isinstance(text, str | bytes):
             raise TypeError(f"count_words: texts[{number}] must be str or bytes, got {type(text).__name__}")
         decoded = text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")
-        for piece in words(decoded, individual_digits=individual_digits):
+        for piece in words(decoded, pattern):
             counts.update(piece)
     return Counter({word.encode("utf-8", "surrogateescape"): count for word, count in counts.items()})
 

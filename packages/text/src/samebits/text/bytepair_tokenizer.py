@@ -7,8 +7,9 @@ splits words, `bytepair` finds merges, `merger` applies them, and `tokenizer_fil
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
-from typing import Self
+from itertools import accumulate, chain, pairwise, repeat
+from types import MappingProxyType
+from typing import NoReturn, Self
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from samebits.text import bytepair
 from samebits.text.bytepair import Pair
 from samebits.text.merger import Merger
 from samebits.text.tokenizer import IdsLike, Int64, Special, Tokenizer, first_surrogate
-from samebits.text.unicode import is_part_of_word, words
+from samebits.text.unicode import is_part_of_word, require_pattern, words
 
 __all__ = ["BytePairTokenizer"]
 
@@ -27,7 +28,7 @@ _SPACE = b" \n\t"
 
 
 class BytePairTokenizer(Tokenizer):
-    """Byte pair encoding of the words that GPT-2's pattern finds.
+    """Byte pair encoding of the words that a pattern finds.
 
     Any bytes can be encoded, unless ``ids`` leaves bytes without a token. Bytes that are not UTF-8 are encoded as tiktoken
     encodes them: everything from the last word before the first such byte on is one word.
@@ -37,7 +38,9 @@ class BytePairTokenizer(Tokenizer):
         special_tokens: Special tokens, with or without their ids; see `Tokenizer`.
         ids: The id of each symbol, the 256 bytes first and then a symbol for each merge; the symbol itself by default. -1
             for a byte without a token: `encode` refuses text that has it, or leaves the byte out with ``errors="ignore"``.
-        individual_digits: Whether every digit is a word of its own, see `unicode.words`.
+        pattern: The name of the pattern that splits text into words, see `unicode.words`. With Llama 3's, ``"llama-bpe"``, a word
+            that is a token is that token, whether or not merges make it.
+        added_tokens: Tokens that are recognized in every text, see `Tokenizer`.
 
     Raises:
         TypeError: a merge is not a pair of ints, or ``ids`` are not ints.
@@ -46,7 +49,7 @@ class BytePairTokenizer(Tokenizer):
 
     Attributes:
         ids: The id of each symbol, -1 for a byte without a token.
-        individual_digits: Whether every digit is a word of its own.
+        pattern: The name of the pattern that splits text into words.
 
     Example:
         >>> tokenizer = BytePairTokenizer.train(["low lower lowest"], 261, special_tokens=["<|end|>"])
@@ -63,10 +66,11 @@ class BytePairTokenizer(Tokenizer):
         special_tokens: Special = (),
         ids: IdsLike | None = None,
         *,
-        individual_digits: bool = False,
+        pattern: str = "gpt2",
+        added_tokens: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._merger = merges if isinstance(merges, Merger) else Merger(merges)
-        self.individual_digits = individual_digits
+        self.pattern = require_pattern("BytePairTokenizer", pattern)
         spellings = self._merger.spellings
         given = range(len(spellings)) if ids is None else ids
         self.ids: tuple[int, ...] = tuple(integer_array("BytePairTokenizer", "ids", list(given)).tolist())
@@ -77,20 +81,22 @@ class BytePairTokenizer(Tokenizer):
         self._missing = bytes(byte for byte, id_ in zip(bytepair.BYTES, self.ids, strict=False) if id_ == -1)
         known = [pair for symbol, pair in enumerate(zip(self.ids, spellings, strict=True)) if pair[0] != -1 or symbol >= 256]
         owners = dict(known)
-        for id_, spelling in known:
+        for id_, spelling in known if len(owners) < len(known) else ():
             if owners[id_] != spelling:
                 raise ValueError(f"BytePairTokenizer: ids must be different, got {id_} for {spelling!r} and {owners[id_]!r}")
         if self._missing:
             self._refuse_merges_of_missing_bytes()
-        super().__init__(owners, special_tokens)
+        super().__init__(owners, special_tokens, added_tokens)
+        self._whole = dict(zip(owners.values(), owners, strict=True)) if pattern == "llama-bpe" else {}
         self._words = _Words(self._encode_word)
 
     def _refuse_merges_of_missing_bytes(self) -> None:
-        for number, (left, right) in enumerate(self._merger.merges):
-            for part in (left, right):
-                if self.ids[part] == -1:
-                    spelling = self._merger.spellings[part]
-                    raise ValueError(f"BytePairTokenizer: merges[{number}] must join tokens, got {spelling!r}, which has no id")
+        lacking = {symbol for symbol in range(256) if self.ids[symbol] == -1}
+        if lacking.isdisjoint(chain.from_iterable(self._merger.merges)):
+            return
+        number = next(number for number, pair in enumerate(self._merger.merges) if not lacking.isdisjoint(pair))
+        spelling = next(self._merger.spellings[part] for part in self._merger.merges[number] if part in lacking)
+        raise ValueError(f"BytePairTokenizer: merges[{number}] must join tokens, got {spelling!r}, which has no id")
 
     @classmethod
     def train(
@@ -100,7 +106,7 @@ class BytePairTokenizer(Tokenizer):
         special_tokens: Sequence[str] = (),
         progress: Callable[[int, int], object] | None = None,
         *,
-        individual_digits: bool = False,
+        pattern: str = "gpt2",
     ) -> Self:
         """Train a vocabulary: the 256 bytes, then merges, then the special tokens; see `bytepair.train`.
 
@@ -110,7 +116,7 @@ class BytePairTokenizer(Tokenizer):
                 no pair is left to merge.
             special_tokens: Names of special tokens.
             progress: Called with the number of merges found and wanted; an exception from it ends the training.
-            individual_digits: Whether every digit is a word of its own, see `unicode.words`.
+            pattern: The name of the pattern that splits texts into words, see `unicode.words`.
 
         Raises:
             TypeError: ``vocabulary_size`` is not an int, or ``texts`` is a single text.
@@ -118,9 +124,53 @@ class BytePairTokenizer(Tokenizer):
         """
         reserved = len(special_tokens)
         size = integer("BytePairTokenizer.train", "vocabulary_size", vocabulary_size, 256 + reserved)
-        counts = texts if isinstance(texts, Mapping) else bytepair.count_words(texts, individual_digits=individual_digits)
+        counts = texts if isinstance(texts, Mapping) else bytepair.count_words(texts, pattern=pattern)
         merges = bytepair.train(counts, size - reserved, progress)
-        return cls(merges, special_tokens, individual_digits=individual_digits)
+        return cls(merges, special_tokens, pattern=pattern)
+
+    @classmethod
+    def from_parts(
+        cls,
+        tokens: Sequence[str] | Mapping[str, int],
+        merges: Sequence[str | Sequence[str]],
+        special_tokens: Mapping[str, int] = MappingProxyType({}),
+        *,
+        pattern: str = "gpt2",
+        added_tokens: Mapping[str, int] = MappingProxyType({}),
+    ) -> Self:
+        """The tokenizer of a vocabulary that is spelled in GPT-2's letters, a letter for each byte, as files have it.
+
+        Args:
+            tokens: The spelling of each token, by id, or a mapping from spellings to ids; special and added tokens may be among
+                them, by name. A byte without a token is left out.
+            merges: Two spellings each, in a list or with a space between them. Joined, they are the token that the merge makes.
+            special_tokens: Special tokens and their ids.
+            pattern: The name of the pattern that splits text into words, see `unicode.words`.
+            added_tokens: Tokens that are recognized in every text and their ids.
+
+        Raises:
+            ValueError: a token is there twice, or has other letters; a merge does not join two tokens to a third; or the ids are
+                invalid (see `Tokenizer`). Unless ``pattern`` is ``"llama-bpe"``: a token has no merge, has two, or is joined by an
+                earlier merge than the one that makes it.
+
+        Example:
+            >>> tokenizer = BytePairTokenizer.from_parts(["a", "b", "Ġ", "<end>", "Ġa"], ["Ġ a"], {"<end>": 3})
+            >>> tokenizer.encode("ab ab<end>", allowed_special="all").tolist()
+            [0, 1, 4, 1, 3]
+        """
+        vocabulary = dict(tokens) if isinstance(tokens, Mapping) else dict(zip(tokens, range(len(tokens)), strict=True))
+        if len(vocabulary) < len(tokens):
+            seen: set[str] = set()
+            twice = next(name for name in tokens if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            raise ValueError(f"{_PARTS}: tokens must be different, got {twice!r} twice")
+        for name, id_ in chain(special_tokens.items(), added_tokens.items()):
+            if (found := vocabulary.pop(name, id_)) != id_:
+                raise ValueError(f"{_PARTS}: tokens must give {name!r} the id of the special or added token, {id_}, got {found}")
+        names, merger = _merger(vocabulary, merges)
+        if not merger.in_order and pattern != "llama-bpe":
+            _explain(names, merger)
+        ids = list(map(vocabulary.get, names, repeat(-1)))
+        return cls(merger, special_tokens, ids, pattern=pattern, added_tokens=added_tokens)
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Special = ("<|endoftext|>",)) -> Self:
@@ -172,9 +222,12 @@ class BytePairTokenizer(Tokenizer):
 
     def _rules(self) -> list[str]:
         merges = [f"merge {self.ids[left]} {self.ids[right]}" for left, right in self._merger.merges]
-        return [*merges, "individual digits"] if self.individual_digits else merges
+        pattern = {"gpt2": [], "smollm": ["individual digits"]}.get(self.pattern, [f"pattern {self.pattern}"])
+        return [*merges, *pattern]
 
     def _encode_word(self, word: bytes) -> list[int]:
+        if word in self._whole:
+            return [self._whole[word]]
         return list(map(self.ids.__getitem__, self._merger(word.translate(None, self._missing))))
 
     def _unknown(self, text: str) -> int | None:
@@ -191,7 +244,7 @@ class BytePairTokenizer(Tokenizer):
         if broken is not None:
             return self._encode_broken(text, broken)
         ids = bytearray()
-        for piece in words(text, individual_digits=self.individual_digits):
+        for piece in words(text, self.pattern):
             ids += b"".join(map(self._words.__getitem__, piece))
         return np.frombuffer(ids, np.int64)
 
@@ -200,7 +253,7 @@ class BytePairTokenizer(Tokenizer):
 
         If the last word before it begins with a token of white space, the white space tokens before that belong to it too.
         """
-        whole = list(chain.from_iterable(words(text[:broken], individual_digits=self.individual_digits)))
+        whole = list(chain.from_iterable(words(text[:broken], self.pattern)))
         ids = [np.frombuffer(self._words[word], np.int64).tolist() for word in whole]
         flat = list(chain.from_iterable(ids))
         kept = len(flat) - len(ids[-1]) if ids else 0
@@ -209,6 +262,51 @@ class BytePairTokenizer(Tokenizer):
                 kept -= 1
         rest = b"".join(self._tokens[id_] for id_ in flat[kept:]) + text[broken:].encode("utf-8", "surrogateescape")
         return np.array(flat[:kept] + self._encode_word(rest), np.int64)
+
+
+_PARTS = "BytePairTokenizer.from_parts"
+# the byte of each letter; what is no letter becomes a character that Latin-1 does not have
+_TO_BYTES = dict.fromkeys(range(256), 0x100) | dict(zip(map(ord, bytepair.LETTERS), bytepair.BYTES, strict=True))
+
+
+def _merger(vocabulary: Mapping[str, int], merges: Sequence[str | Sequence[str]]) -> tuple[list[str], Merger]:
+    """The spellings of all symbols, and their merger."""
+    parts = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    try:
+        made = [left + right for left, right in parts]
+    except ValueError:
+        number = next(number for number, pair in enumerate(parts) if len(pair) != 2)
+        raise ValueError(f"{_PARTS}: merges[{number}] must be two tokens, got {merges[number]!r}") from None
+    names = list(dict.fromkeys(chain(bytepair.LETTERS, made, vocabulary)))
+    symbols = dict(zip(names, range(len(names)), strict=True))
+    lacking = {*chain.from_iterable(parts), *made} - vocabulary.keys()
+    for number, pair in enumerate(parts if lacking else ()):
+        for what, name in (("join tokens", pair[0]), ("join tokens", pair[1]), ("make a token", made[number])):
+            if name in lacking:
+                raise ValueError(f"{_PARTS}: merges[{number}] must {what} of the vocabulary, got {name!r}")
+    try:
+        data = "".join(names).translate(_TO_BYTES).encode("latin-1")
+    except UnicodeEncodeError:
+        name = next(name for name in names if not set(name) <= set(bytepair.LETTERS))
+        raise ValueError(f"{_PARTS}: tokens must have the letters of bytes, got {name!r}") from None
+    ends = [0, *accumulate(map(len, names))]
+    spellings = [data[start:end] for start, end in pairwise(ends)]
+    return names, Merger([(symbols[left], symbols[right]) for left, right in parts], spellings)
+
+
+def _explain(names: list[str], merger: Merger) -> NoReturn:
+    """Say which of the merges is not in order."""
+    known = set(bytepair.LETTERS)
+    for number, pair in enumerate(merger.merges):
+        left, right = (names[symbol] for symbol in pair)
+        for name in (left, right):
+            if name not in known:
+                raise ValueError(f"{_PARTS}: merges[{number}] must join bytes or tokens made by earlier merges, got {name!r}")
+        if left + right in known:
+            raise ValueError(f"{_PARTS}: merges[{number}] must make a new token, got {left + right!r} again")
+        known.add(left + right)
+    name = next(name for name in names if name not in known)
+    raise ValueError(f"{_PARTS}: tokens must be bytes or made by merges, got {name!r}")
 
 
 class _Words(dict[str, bytes]):

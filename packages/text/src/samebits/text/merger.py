@@ -8,8 +8,8 @@ with arrays, all places of one merge at a time. `bytepair` finds the merges.
 
 import heapq
 import operator
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,18 @@ class Merger:
 
     Args:
         merges: Pairs of symbols, as `bytepair.learn` yields them.
+        spellings: The bytes of every symbol, the 256 bytes first, for merges that make some symbol twice or join symbols of later
+            merges, as those of a vocabulary made from ranks do. By default each merge makes a new symbol of earlier ones.
 
     Raises:
         TypeError: a merge is not a pair of ints.
-        ValueError: a merge joins symbols that no earlier merge has made, or makes the bytes of an earlier symbol.
+        ValueError: a merge joins symbols that no earlier merge has made, or makes the bytes of an earlier symbol; with
+            ``spellings``, it makes no symbol.
 
     Attributes:
+        merges: The pairs of symbols.
         spellings: The bytes of every symbol.
+        in_order: Whether each merge makes a new symbol of earlier ones.
 
     Example:
         >>> from samebits.text.bytepair import train
@@ -46,34 +51,53 @@ class Merger:
         [b' lowe', b'r']
     """
 
-    def __init__(self, merges: Iterable[Pair] = ()) -> None:
-        self.spellings = [bytes([byte]) for byte in BYTES]
+    def __init__(self, merges: Iterable[Pair] = (), spellings: Sequence[bytes] | None = None) -> None:
+        self.spellings = [bytes([byte]) for byte in BYTES] if spellings is None else list(spellings)
         self.merges: list[Pair] = []
-        self._made: dict[Pair, int] = {}
-        self._known = set(self.spellings)
-        self._joinable = bytearray(65536)  # whether some token has this byte before that one
+        self.in_order = True
+        self._symbols = dict(zip(self.spellings, range(len(self.spellings)), strict=True))
+        self._made: dict[Pair, int] = {}  # the number of each merge
+        self._products: list[int] = []  # the symbol that each merge makes
         self._table: tuple[Int64, Int64] | None = None  # of all merges, sorted, and their numbers
-        for pair in merges:
-            self.add(pair)
+        self._joinable: npt.NDArray[np.bool_] | None = None  # whether some token has a byte before another one
+        if spellings is None:
+            for pair in merges:
+                self.add(pair)
+        else:
+            self._add_all(list(merges))
 
     def add(self, pair: Pair) -> None:
-        """Add a merge after all others."""
-        made = len(self.spellings)
+        """Add a merge after all others, and the symbol that it makes."""
+        number, made = len(self.merges), len(self.spellings)
         try:
             first, second = map(operator.index, pair)
         except (TypeError, ValueError):
-            raise TypeError(f"Merger: merges[{made - 256}] must be a pair of ints, got {pair!r}") from None
+            raise TypeError(f"Merger: merges[{number}] must be a pair of ints, got {pair!r}") from None
         if not (0 <= first < made and 0 <= second < made):
-            raise ValueError(f"Merger: merges[{made - 256}] must join symbols from 0 to {made - 1}, got {first} and {second}")
-        left, right = self.spellings[first], self.spellings[second]
-        if left + right in self._known:
-            raise ValueError(f"Merger: merges[{made - 256}] must make a new symbol, got {left + right!r} again")
-        self._known.add(left + right)
-        self.spellings.append(left + right)
+            raise ValueError(f"Merger: merges[{number}] must join symbols from 0 to {made - 1}, got {first} and {second}")
+        spelling = self.spellings[first] + self.spellings[second]
+        if spelling in self._symbols:
+            raise ValueError(f"Merger: merges[{number}] must make a new symbol, got {spelling!r} again")
+        self._symbols[spelling] = made
+        self._made[first, second] = number
+        self._products.append(made)
+        self.spellings.append(spelling)
         self.merges.append((first, second))
-        self._made[first, second] = made
-        self._joinable[left[-1] << 8 | right[0]] = True
-        self._table = None
+        self._table = self._joinable = None
+
+    def _add_all(self, merges: list[Pair]) -> None:
+        """Add merges of symbols that have their spellings, all at once: a file may have 280,000."""
+        spellings, size = self.spellings, len(self.spellings)
+        made = [spellings[left] + spellings[right] for left, right in merges]
+        products = list(map(self._symbols.get, made, repeat(-1)))
+        if -1 in products:
+            number = products.index(-1)
+            raise ValueError(f"Merger: merges[{number}] must make a symbol, got {made[number]!r}")
+        self.merges, self._products = merges, products
+        self._made = dict(zip(merges, range(len(merges)), strict=True))
+        lefts, rights = zip(*merges, strict=True) if merges else ((), ())
+        earlier = all(map(operator.lt, lefts, products)) and all(map(operator.lt, rights, products))
+        self.in_order = earlier and products == list(range(256, size))
 
     def __call__(self, word: bytes) -> list[int]:
         """The symbols of a word."""
@@ -83,42 +107,66 @@ class Merger:
         known: dict[bytes, list[int]] = {}  # most parts of a very long word are the same
         for part in self._parts(word):
             if part not in known:
-                symbols = part.translate(SYMBOLS)
-                known[part] = self._join_few(list(symbols)) if len(part) <= _SHORT else self._join_many(symbols)
+                symbols = list(part.translate(SYMBOLS))
+                join = self._join_few if len(part) <= _SHORT else self._join_many if self.in_order else self._join_in_turn
+                known[part] = join(symbols)
             result += known[part]
         return result
 
     def _parts(self, word: bytes) -> Iterator[bytes]:
         """Cut a long word between bytes that no token has side by side: no merge crosses such a cut."""
+        if self._joinable is None:
+            self._joinable = np.zeros(65536, np.bool_)
+            ends = [self.spellings[left][-1] << 8 | self.spellings[right][0] for left, right in self.merges]
+            self._joinable[np.array(ends, np.int64)] = True
         codes = np.frombuffer(word, np.uint8).astype(np.int64)
-        joinable = np.frombuffer(self._joinable, np.bool_)[codes[:-1] << np.int64(8) | codes[1:]]
+        joinable = self._joinable[codes[:-1] << np.int64(8) | codes[1:]]
         cuts = [0, *(np.flatnonzero(~joinable) + 1).tolist(), len(word)]
         return (word[start:end] for start, end in pairwise(cuts))
 
     def _join_few(self, symbols: list[int]) -> list[int]:
         """Merge the pair whose merge is the earliest, until no pair has a merge. Quadratic time."""
         made = self._made.get
-        products = [made(pair, _NEVER) for pair in pairwise(symbols)]
-        while products:
-            first = min(products)
+        merges = [made(pair, _NEVER) for pair in pairwise(symbols)]
+        while merges:
+            first = min(merges)
             if first == _NEVER:
                 break
-            at = products.index(first)
-            symbols[at : at + 2] = [first]
-            del products[at]
+            at, product = merges.index(first), self._products[first]
+            symbols[at : at + 2] = [product]
+            del merges[at]
             if at:
-                products[at - 1] = made((symbols[at - 1], first), _NEVER)
-            if at < len(products):
-                products[at] = made((first, symbols[at + 1]), _NEVER)
+                merges[at - 1] = made((symbols[at - 1], product), _NEVER)
+            if at < len(merges):
+                merges[at] = made((product, symbols[at + 1]), _NEVER)
         return symbols
 
-    def _join_many(self, word: bytes) -> list[int]:
-        """The same for long words: all places of one merge at a time, in a linked list. Time n log n at most.
+    def _join_in_turn(self, symbols: list[int]) -> list[int]:
+        """The same for long words: one place after the other, in a linked list. Time n log n."""
+        count, made = len(symbols), self._made.get
+        before, after = list(range(-1, count)), list(range(1, count + 2))
+        symbols = [*symbols, _GONE]
+        heap = [(merge, place) for place, pair in enumerate(pairwise(symbols)) if (merge := made(pair, _NEVER)) != _NEVER]
+        heapq.heapify(heap)
+        while heap:
+            merge, place = heapq.heappop(heap)
+            second = after[place]
+            if symbols[place] == _GONE or made((symbols[place], symbols[second])) != merge:
+                continue  # another merge has changed this place
+            symbols[place], symbols[second] = self._products[merge], _GONE
+            after[place], before[after[second]] = after[second], place
+            for left in (before[place], place):
+                if left >= 0 and (merge := made((symbols[left], symbols[after[left]]), _NEVER)) != _NEVER:
+                    heapq.heappush(heap, (merge, left))
+        return [symbol for symbol in symbols if symbol != _GONE]
+
+    def _join_many(self, word: list[int]) -> list[int]:
+        """The same for merges in order: all places of one merge at a time. Time n log n at most.
 
         A merge joins only symbols of earlier merges, so applying it creates no place for an earlier one.
         """
         count = len(word)
-        symbols = np.append(np.frombuffer(word, np.uint8).astype(np.int64), _GONE)
+        symbols = np.array([*word, _GONE], np.int64)
         before = np.arange(-1, count, dtype=np.int64)
         after = np.minimum(np.arange(1, count + 2, dtype=np.int64), count)
         waiting = self._places(symbols, after, np.arange(count, dtype=np.int64))

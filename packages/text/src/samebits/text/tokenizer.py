@@ -10,6 +10,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -56,10 +57,11 @@ class Tokenizer(ABC):
         tokens: The bytes of each ordinary token, by id.
         special_tokens: Tokens that text is encoded to only on request, such as the end of a document: their names, which
             get the next free ids, or a mapping from names to ids. The ids of all tokens together must be 0 to N - 1.
+        added_tokens: Tokens that are recognized in every text by their names, before it is split into ordinary tokens.
 
     Raises:
         TypeError: ``special_tokens`` is a single str, or has names that are not str or ids that are not int.
-        ValueError: an id is missing or given twice, or a special token is empty, is given twice or is not valid Unicode.
+        ValueError: an id is missing or given twice, or a special or added token is empty, is given twice or is not valid Unicode.
 
     Example:
         >>> class LetterTokenizer(Tokenizer):  # a token for each of a, b, c
@@ -72,17 +74,20 @@ class Tokenizer(ABC):
         (array([2, 0, 1, 3]), 'cab')
     """
 
-    def __init__(self, tokens: Mapping[int, bytes], special_tokens: Special = ()) -> None:
-        special = _special_ids(type(self).__name__, special_tokens, len(tokens))
-        every = {**tokens, **{id_: name.encode() for name, id_ in special.items()}}
-        size = len(tokens) + len(special)
-        for id_ in range(size):
-            if id_ not in every:
-                raise ValueError(f"{type(self).__name__}: ids must be 0 to {size - 1}, each once, but {id_} is missing")
-        self._tokens = tuple(every[id_] for id_ in range(size))
-        self._special = special
-        longest_first = sorted(special, key=len, reverse=True)
-        self._split = re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
+    def __init__(
+        self, tokens: Mapping[int, bytes], special_tokens: Special = (), added_tokens: Mapping[str, int] = MappingProxyType({})
+    ) -> None:
+        function = type(self).__name__
+        self._special = _special_ids(function, special_tokens, len(tokens))
+        self._added = _special_ids(function, added_tokens, len(tokens))
+        named = self._special | self._added
+        every = {**tokens, **{id_: name.encode() for name, id_ in named.items()}}
+        size = len(tokens) + len(self._special) + len(self._added)
+        if every.keys() != set(range(size)):
+            missing = next(id_ for id_ in range(size) if id_ not in every)
+            raise ValueError(f"{function}: ids must be 0 to {size - 1}, each once, but {missing} is missing")
+        self._tokens = tuple(map(every.__getitem__, range(size)))
+        self._split, self._split_added = _splitter(named), _splitter(self._added)
 
     @property
     def tokens(self) -> tuple[bytes, ...]:
@@ -100,10 +105,16 @@ class Tokenizer(ABC):
         return dict(self._special)
 
     @property
+    def added_tokens(self) -> dict[str, int]:
+        """The tokens that are recognized in every text, and their ids."""
+        return dict(self._added)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of everything that determines the ids of a text, in 64 hexadecimal digits."""
         lines = [type(self).__name__, *(token.hex() for token in self._tokens)]
-        lines += [f"special {id_}" for id_ in sorted(self._special.values())] + self._rules()
+        lines += [f"special {id_}" for id_ in sorted(self._special.values())]
+        lines += [f"added {id_}" for id_ in sorted(self._added.values())] + self._rules()
         return hashlib.sha256("\n".join(["samebits.tokenizer/1", *lines, ""]).encode()).hexdigest()
 
     def _rules(self) -> list[str]:
@@ -135,7 +146,7 @@ class Tokenizer(ABC):
             TypeError: ``text`` is neither str nor bytes.
             ValueError: ``text`` is a str with a lone surrogate, which UTF-8 cannot encode, or has a character without a token.
         """
-        return self._encode_known("encode_ordinary", escaped("encode_ordinary", text), 0, errors)
+        return self._encode_split("encode_ordinary", text, self._split_added, (), errors)
 
     def encode(
         self, text: str | bytes, allowed_special: Collection[str] | Literal["all"] = (), *, errors: Errors = "strict"
@@ -169,15 +180,21 @@ class Tokenizer(ABC):
         allowed = set(self._special) if allowed_special == "all" else allowed_special
         if isinstance(allowed, str) or not set(allowed) <= set(self._special):
             raise ValueError(f"encode: allowed_special must be 'all' or some of {list(self._special)}, got {allowed_special!r}")
-        text = escaped("encode", text)
-        if not self._split:
-            return self._encode_known("encode", text, 0, errors)
+        return self._encode_split("encode", text, self._split, allowed, errors)
+
+    def _encode_split(
+        self, function: str, text: str | bytes, split: re.Pattern[str] | None, allowed: Collection[str], errors: Errors
+    ) -> Int64:
+        """Encode text that is split at special and added tokens first."""
+        text = escaped(function, text)
+        if not split:
+            return self._encode_known(function, text, 0, errors)
         ids, place = [], 0
-        for number, part in enumerate(self._split.split(text)):
+        for number, part in enumerate(split.split(text)):
             if number % 2 == 0:
-                ids.append(self._encode_known("encode", part, place, errors))
-            elif part in allowed:
-                ids.append(np.array([self._special[part]], np.int64))
+                ids.append(self._encode_known(function, part, place, errors))
+            elif part in self._added or part in allowed:
+                ids.append(np.array([self._added[part] if part in self._added else self._special[part]], np.int64))
             else:
                 raise SpecialTokenError(part, place)
             place += len(part)
@@ -305,6 +322,12 @@ def _special_ids(function: str, special_tokens: Special, first: int) -> dict[str
     if not isinstance(special_tokens, Mapping):
         return dict(zip(names, range(first, first + len(names)), strict=True))
     return {name: integer(function, f"special_tokens[{name!r}]", id_) for name, id_ in special_tokens.items()}
+
+
+def _splitter(names: Collection[str]) -> re.Pattern[str] | None:
+    """What finds the names in a text, the longest first."""
+    longest_first = sorted(names, key=len, reverse=True)
+    return re.compile(f"({'|'.join(map(re.escape, longest_first))})") if longest_first else None
 
 
 def escaped(function: str, text: str | bytes) -> str:

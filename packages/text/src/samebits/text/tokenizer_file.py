@@ -2,27 +2,29 @@
 
     {"added_tokens": [special tokens], "pre_tokenizer": {...}, "model": {"type": "BPE", "vocab": {...}, "merges": [...]}}
 
-Byte pair encodings written by other programs are read too, if they split words by GPT-2's pattern, each digit for itself or
-not; an error names any setting that is not supported. Files written here carry the tokenizer's digest, so damage is detected.
+Byte pair encodings written by other programs are read too, if they split words by a pattern of `unicode`: those of GPT-2, SmolLM2,
+Llama 3 and Qwen2; an error names any setting that is not supported. Files written here carry the tokenizer's digest, so damage is detected.
 Writing is atomic, by `samebits.core.files`. tiktoken's files of ranks are read by `ranks_file`.
 """
 
 import codecs
 import json
+import operator
 import os
 from collections.abc import Callable
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from samebits.core.files import replace_file, require_file
-from samebits.text.bytepair import BYTES
+from samebits.text.bytepair import BYTES, LETTERS
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.file_kinds import JSON, MERGES, RANKS, file_kind
 from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["TokenizerFileError", "load_tokenizer", "save_tokenizer"]
+__all__ = ["TokenizerFileError", "load_tokenizer", "save_tokenizer", "spelled", "tokenizer_json"]
 
 
 class TokenizerFileError(ValueError):
@@ -41,26 +43,26 @@ class TokenizerFileError(ValueError):
     """
 
 
-# how bytes are spelled in JSON: visible Latin-1 characters as themselves, the others as the letters from U+0100 on
-_LETTERS = "".join(map(chr, [*BYTES[:188], *range(0x100, 0x100 + 68)]))
-_SPELL = dict(zip(BYTES, _LETTERS, strict=True))
+_SPELL = dict(zip(BYTES, LETTERS, strict=True))
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _DIGITS = {"type": "Digits", "individual_digits": True}
-_PATTERNS = (  # two spellings of GPT-2's
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
-)
-_SPLITS = [{"type": "Split", "pattern": {"Regex": one}, "behavior": "Isolated", "invert": False} for one in _PATTERNS]
+_NEWER = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_EXPRESSIONS = {
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+": "gpt2",
+    _NEWER % "{1,3}": "llama-bpe",
+    _NEWER % "": "qwen2",
+}
 _EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
-_FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+_FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 _TOGETHER = "it has a vocab.json and a merges.txt in one file"
 _OTHER_JSON = (
     ({"tokenizer_class", "model_max_length"}, "a tokenizer_config.json"),
     ({"architectures", "model_type"}, "a model's config.json"),
     ({"weight_map"}, "the index of a checkpoint in several files"),
 )
-_UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges")
+_UNUSED = ("dropout", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", "byte_fallback")
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
@@ -82,51 +84,106 @@ def save_tokenizer(tokenizer: Tokenizer, path: str | PathLike[str]) -> None:
         ...     load_tokenizer(f"{folder}/bytes.json")
         <ByteTokenizer of 257 tokens, 1 of them special>
     """
-    text = json.dumps(_document(tokenizer), ensure_ascii=False, indent=1)
     with replace_file(path) as file:
-        file.write(f"{text}\n".encode())
+        file.write(tokenizer_json(tokenizer).encode())
+
+
+def tokenizer_json(tokenizer: Tokenizer) -> str:
+    """The text of the file that `save_tokenizer` writes; it raises the same errors.
+
+    Example:
+        >>> json.loads(tokenizer_json(CharacterTokenizer("abc")))["model"]["vocab"]
+        {'a': 0, 'b': 1, 'c': 2}
+    """
+    return json.dumps(_document(tokenizer), ensure_ascii=False, indent=1) + "\n"
+
+
+def spelled(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
+    """The tokens by id and the merges of a byte pair or byte tokenizer, as files spell them: a letter of `LETTERS` for each byte.
+
+    Special and added tokens are spelled by name. `BytePairTokenizer.from_parts` is the inverse.
+
+    Raises:
+        TypeError: the tokenizer is of another class.
+        ValueError: a special or added token is spelled like an ordinary one.
+
+    Example:
+        >>> from samebits.text.bytepair import BYTES
+        >>> tokens, merges = spelled(BytePairTokenizer.train(["low lower lowest"], 258))
+        >>> merges, tokens[256:]
+        (['l o', 'lo w'], ['lo', 'low'])
+    """
+    if not isinstance(tokenizer, BytePairTokenizer | ByteTokenizer):
+        raise TypeError(f"spelled: tokenizer must be a BytePairTokenizer or ByteTokenizer, got {type(tokenizer).__name__}")
+    ordinary = {id_: "".join(map(_SPELL.__getitem__, token)) for id_, token in enumerate(tokenizer.tokens)}
+    names = _names("spelled", tokenizer, ordinary)
+    if isinstance(tokenizer, ByteTokenizer):
+        return names, []
+    return names, [f"{names[tokenizer.ids[left]]} {names[tokenizer.ids[right]]}" for left, right in tokenizer.merges]
+
+
+def _names(function: str, tokenizer: Tokenizer, ordinary: dict[int, str]) -> list[str]:
+    """The names of all tokens by id, of which the ordinary ones are given."""
+    special = {**tokenizer.special_tokens, **tokenizer.added_tokens}
+    names = ordinary | {id_: name for name, id_ in special.items()}
+    if len(set(names.values())) < len(names):
+        others = {name for id_, name in ordinary.items() if names[id_] is name}
+        clash = min(special.keys() & others)
+        raise ValueError(f"{function}: special tokens must not be spelled like ordinary ones in the file, got {clash!r}")
+    return [names[id_] for id_ in range(len(names))]
 
 
 def _document(tokenizer: Tokenizer) -> dict[str, Any]:
     """The content of the file."""
-    special = tokenizer.special_tokens
     model: dict[str, Any]
     decoder: dict[str, Any]
     if isinstance(tokenizer, CharacterTokenizer):
-        names = dict(enumerate(tokenizer.characters))
+        names, merges = _names("save_tokenizer", tokenizer, dict(enumerate(tokenizer.characters))), None
         splitting, decoder = _EACH_CHARACTER, {"type": "Fuse"}
         model = {"type": "WordLevel", "unk_token": "<unk>"}
     elif isinstance(tokenizer, BytePairTokenizer | ByteTokenizer):
-        tokens, left_out = tokenizer.tokens, set(special.values())
-        names = {id_: "".join(map(_SPELL.__getitem__, tokens[id_])) for id_ in range(len(tokens)) if id_ not in left_out}
-        splitting = decoder = _BYTE_LEVEL
-        if isinstance(tokenizer, BytePairTokenizer) and tokenizer.individual_digits:
-            splitting = {"type": "Sequence", "pretokenizers": [_DIGITS, _BYTE_LEVEL]}
+        names, merges = spelled(tokenizer)
+        pattern = tokenizer.pattern if isinstance(tokenizer, BytePairTokenizer) else "gpt2"
+        splitting, decoder = _splitting(pattern), _BYTE_LEVEL
         model = {"type": "BPE", "unk_token": None, **dict.fromkeys(_UNUSED[:3]), **dict.fromkeys(_UNUSED[3:], False)}
+        model["ignore_merges"] = pattern == "llama-bpe"
     else:
         raise TypeError(
             "save_tokenizer: tokenizer must be a BytePairTokenizer, CharacterTokenizer or ByteTokenizer, "
             f"got {type(tokenizer).__name__}"
         )
-    for clash in sorted(special.keys() & set(names.values())):
-        raise ValueError(f"save_tokenizer: special tokens must not be spelled like ordinary ones in the file, got {clash!r}")
-    names |= {id_: name for name, id_ in special.items()}
-    model |= {"samebits_digest": tokenizer.digest, "vocab": {names[id_]: id_ for id_ in range(len(names))}}
-    if model["type"] == "BPE":
-        pairs = tokenizer.merges if isinstance(tokenizer, BytePairTokenizer) else ()
-        ids = tokenizer.ids if isinstance(tokenizer, BytePairTokenizer) else ()
-        model["merges"] = [f"{names[ids[left]]} {names[ids[right]]}" for left, right in pairs]
+    model |= {"samebits_digest": tokenizer.digest, "vocab": {name: id_ for id_, name in enumerate(names)}}
+    if merges is not None:
+        model["merges"] = merges
+    added = [{"id": id_, "content": name, **_FLAGS, "special": True} for name, id_ in tokenizer.special_tokens.items()]
+    added += [{"id": id_, "content": name, **_FLAGS, "special": False} for name, id_ in tokenizer.added_tokens.items()]
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": id_, "content": name, **_FLAGS} for name, id_ in sorted(special.items(), key=lambda one: one[1])],
+        "added_tokens": sorted(added, key=operator.itemgetter("id")),
         "normalizer": None,
         "pre_tokenizer": splitting,
         "post_processor": None,
         "decoder": decoder,
         "model": model,
     }
+
+
+def _splitting(pattern: str) -> dict[str, Any]:
+    """The pre-tokenizer of a pattern."""
+    if pattern == "gpt2":
+        return _BYTE_LEVEL
+    first = _DIGITS
+    last = _BYTE_LEVEL
+    if pattern != "smollm":
+        expression = next(text for text, name in _EXPRESSIONS.items() if name == pattern)
+        first, last = _split(expression), {**_BYTE_LEVEL, "use_regex": False}
+    return {"type": "Sequence", "pretokenizers": [first, last]}
+
+
+def _split(expression: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": {"Regex": expression}, "behavior": "Isolated", "invert": False}
 
 
 def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
@@ -200,13 +257,13 @@ def _tokenizer(document: Any) -> Tokenizer:
     readers: dict[Any, Callable[..., Tokenizer]] = {"BPE": _byte_pairs, "WordLevel": _characters}
     kind = model.get("type", "BPE")
     _need(isinstance(kind, str) and kind in readers, f"model.type must be 'BPE' or 'WordLevel', got {_short(kind)}")
-    special = _special(document.get("added_tokens") or [])
+    special, added = _added_tokens(document.get("added_tokens") or [])
     vocabulary = _vocabulary(model.get("vocab"))
-    for name, id_ in special.items():
+    for name, id_ in chain(special.items(), added.items()):
         found = vocabulary.pop(name, id_)
         _need(found == id_, f"added_tokens must give {name!r} the id that model.vocab does, {found}, got {id_}")
     try:
-        tokenizer = readers[kind](document, model, vocabulary, special)
+        tokenizer = readers[kind](document, model, vocabulary, special, added)
     except TokenizerFileError:
         raise
     except ValueError as error:  # of the tokenizer itself
@@ -240,58 +297,54 @@ def _is_byte_level(value: Any, *, use_regex: bool) -> bool:
     return isinstance(value, dict) and {**_BYTE_LEVEL, **value, "trim_offsets": True} == {**_BYTE_LEVEL, "use_regex": use_regex}
 
 
-def _individual_digits(splitting: Any) -> bool:
-    """Whether a pre-tokenizer splits off every digit before it splits by GPT-2's pattern, which it must."""
+def _pattern(splitting: Any) -> str:
+    """The name of the pattern of a pre-tokenizer."""
     steps = _flat(splitting, "pretokenizers")
     digits = steps[:1] == [_DIGITS]
+    name = None
     match steps[1:] if digits else steps:
-        case [only]:
-            fits = _is_byte_level(only, use_regex=True)
-        case [first, last]:
-            fits = first in _SPLITS and _is_byte_level(last, use_regex=False)
-        case _:
-            fits = False
+        case [only] if _is_byte_level(only, use_regex=True):
+            name = "gpt2"
+        case [{"pattern": {"Regex": str(expression)}} as first, last] if _is_byte_level(last, use_regex=False):
+            name = _EXPRESSIONS.get(expression) if first == _split(expression) else None
+    if digits:
+        name = "smollm" if name == "gpt2" else None
     _need(
-        fits,
-        f"pre_tokenizer must be {_BYTE_LEVEL}, the same as a Split by GPT-2's pattern and a ByteLevel without use_regex, or one "
-        f"of these after {_DIGITS}, got {_short(splitting)}",
+        name,
+        f"pre_tokenizer must be {_BYTE_LEVEL}, the same as a Split by GPT-2's pattern and a ByteLevel without use_regex, one of these "
+        f"after {_DIGITS}, or a Split by the pattern of Llama 3 or Qwen2 and a ByteLevel without use_regex, got {_short(splitting)}",
     )
-    return digits
+    return str(name)
 
 
-def _byte_pairs(document: Any, model: Any, vocabulary: dict[str, int], special: dict[str, int]) -> Tokenizer:
-    digits = _individual_digits(document.get("pre_tokenizer"))
-    for part, plural in (("post_processor", "processors"), ("decoder", "decoders")):
+def _byte_pairs(
+    document: Any, model: Any, vocabulary: dict[str, int], special: dict[str, int], added: dict[str, int]
+) -> Tokenizer:
+    pattern = _pattern(document.get("pre_tokenizer"))
+    kinds = {"ByteLevel", "TemplateProcessing"}  # a template adds special tokens, which `encode` leaves to its caller
+    for part, plural, allowed in (("post_processor", "processors", kinds), ("decoder", "decoders", {"ByteLevel"})):
         value = document.get(part)
-        fits = all(isinstance(one, dict) and one.get("type") == "ByteLevel" for one in _flat(value, plural))
-        _need(fits, f"{part} must be null or ByteLevel, got {_short(value)}")
+        fits = all(isinstance(one, dict) and one.get("type") in allowed for one in _flat(value, plural))
+        _need(fits, f"{part} must be null or {' or '.join(sorted(allowed))}, got {_short(value)}")
     for setting in _UNUSED:
         _need(not model.get(setting), f"model.{setting} must be null or false, got {_short(model.get(setting))}")
-    ids = [vocabulary.get(letter, -1) for letter in _LETTERS]
-    symbols = {letter: symbol for symbol, letter in enumerate(_LETTERS) if letter in vocabulary}
+    whole = model.get("ignore_merges") or False
+    _need(
+        whole is (pattern == "llama-bpe"), f"model.ignore_merges must be true with Llama 3's pattern alone, got {_short(whole)}"
+    )
     merges = model.get("merges")
     _need(isinstance(merges, list), f"model.merges must be a list, got {_short(merges)}")
-    pairs = []
     for number, merge in enumerate(merges):
         parts = merge.split(" ") if isinstance(merge, str) else merge
-        fits = isinstance(parts, list) and len(parts) == 2 and all(isinstance(part, str) for part in parts)
-        _need(fits, f"model.merges[{number}] must be two tokens, got {_short(merge)}")
-        for part in parts:
-            _need(part in symbols, f"model.merges[{number}] must join bytes or tokens made by earlier merges, got {_short(part)}")
-        made = "".join(parts)
-        _need(made in vocabulary, f"model.merges[{number}] must make a token of model.vocab, got {_short(made)}")
-        _need(made not in symbols, f"model.merges[{number}] must make a new token, got {_short(made)} again")
-        pairs.append((symbols[parts[0]], symbols[parts[1]]))
-        symbols[made] = len(ids)
-        ids.append(vocabulary[made])
-    for name in vocabulary:
-        _need(name in symbols, f"model.vocab must have only bytes and tokens made by merges, got {_short(name)}")
-    if not pairs and ids == list(BYTES):
+        if not (isinstance(parts, list) and len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], str)):
+            raise TokenizerFileError(f"model.merges[{number}] must be two tokens, got {_short(merge)}")
+    if not merges and pattern == "gpt2" and all(vocabulary.get(_SPELL[byte]) == byte for byte in range(256)):
         return ByteTokenizer(special)
-    return BytePairTokenizer(pairs, special, ids, individual_digits=digits)
+    return BytePairTokenizer.from_parts(vocabulary, merges, special, pattern=pattern, added_tokens=added)
 
 
-def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict[str, int]) -> Tokenizer:
+def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict[str, int], added: dict[str, int]) -> Tokenizer:
+    _need(not added, f"added_tokens must all be special with a WordLevel model, got {_short(added)}")
     splitting = document.get("pre_tokenizer")
     _need(splitting == _EACH_CHARACTER, f"pre_tokenizer must be {_EACH_CHARACTER}, got {_short(splitting)}")
     for name, id_ in vocabulary.items():
@@ -300,16 +353,17 @@ def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict
     return CharacterTokenizer("".join(sorted(vocabulary, key=vocabulary.__getitem__)), special)
 
 
-def _special(added: Any) -> dict[str, int]:
-    """The ids of the added tokens, all of which must be special."""
-    _need(isinstance(added, list), f"added_tokens must be a list, got {_short(added)}")
+def _added_tokens(listed: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """The ids of the special and of the other added tokens."""
+    _need(isinstance(listed, list), f"added_tokens must be a list, got {_short(listed)}")
     special: dict[str, int] = {}
-    for number, token in enumerate(added):
+    others: dict[str, int] = {}
+    for number, token in enumerate(listed):
         where = f"added_tokens[{number}]"
         _need(isinstance(token, dict), f"{where} must be an object, got {_short(token)}")
         name, id_ = token.get("content"), token.get("id")
         _need(
-            isinstance(name, str) and name not in special,
+            isinstance(name, str) and name not in special and name not in others,
             f"{where}.content must be a string that is not repeated, got {_short(name)}",
         )
         _need(type(id_) is int, f"{where}.id must be an integer, got {_short(id_)}")
@@ -317,8 +371,10 @@ def _special(added: Any) -> dict[str, int]:
             given = token.get(flag, only)
             fits = given is only or flag == "normalized"  # without a normalizer it has no effect
             _need(fits, f"{where}.{flag} must be {json.dumps(only)}, got {_short(given)}")
-        special[name] = id_
-    return special
+        kind = token.get("special", True)
+        _need(type(kind) is bool, f"{where}.special must be true or false, got {_short(kind)}")
+        (special if kind else others)[name] = id_
+    return special, others
 
 
 def _vocabulary(vocabulary: Any) -> dict[str, int]:

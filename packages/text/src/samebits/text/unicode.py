@@ -1,13 +1,13 @@
-r"""Unicode classes, pinned to one version, and the words that GPT-2's pattern splits text into.
+r"""Unicode classes, pinned to one version, and the words that the patterns of GPT-2 and of newer models split text into.
 
 Python's own tables grow with its version, and one more letter would change token ids. These tables are those of Unicode
-16.0.0, which tiktoken and Hugging Face `tokenizers` use. The pattern depends only on the classes of characters,
+16.0.0, which tiktoken and Hugging Face `tokenizers` use. A pattern depends only on the classes of characters, such as GPT-2's:
 
     's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
 
 so it is matched on an ASCII stand-in of the text: every letter beyond ASCII becomes ``A``, every number ``0``, white space
-a line feed, everything else ``!``. Source: Radford et al., Language Models are Unsupervised Multitask Learners (2019), and
-the code published with it. `bytepair` makes tokens of the words.
+a line feed or a tab, everything else ``!``. Sources: Radford et al., Language Models are Unsupervised Multitask Learners (2019),
+and the code published with it; the patterns of Llama 3 and Qwen2 are in their files. `bytepair` makes tokens of the words.
 """
 
 import functools
@@ -20,22 +20,30 @@ import numpy.typing as npt
 
 from samebits.text import unicode_table
 
-__all__ = ["UNICODE_VERSION", "is_part_of_word", "ranges", "stand_in", "words"]
+__all__ = ["PATTERNS", "UNICODE_VERSION", "is_part_of_word", "ranges", "stand_in", "words"]
 
 UNICODE_VERSION = unicode_table.VERSION
 
 _STAND_IN = {"A": unicode_table.LETTERS, "0": unicode_table.NUMBERS, "\n": unicode_table.SPACES}
-_SPLIT = re.compile(
-    r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++| ?[0-9]++| ?[^\sA-Za-z0-9]++|\s+(?!\S)|\s+",
-    re.ASCII,  # \s is then the six characters of ASCII that have the property White_Space
+_NEWER = (  # the pattern of Llama 3 and Qwen2, with the numbers of each
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\nA-Za-z0-9]?[A-Za-z]++|{numbers}| ?[^\sA-Za-z0-9]++[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-# the same where every digit is a word, without the space before it, and white space ends at a digit as at the end of the text
-_SPLIT_DIGITS = re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++|[0-9]| ?[^\sA-Za-z0-9]++|\s+(?![^\s0-9])|\s+", re.ASCII)
+# \s is the six characters of ASCII that have the property White_Space
+_SPLITS = {
+    "gpt2": re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++| ?[0-9]++| ?[^\sA-Za-z0-9]++|\s+(?!\S)|\s+", re.ASCII),
+    # every digit is a word, without the space before it, and white space ends at a digit as at the end of the text
+    "smollm": re.compile(r"'(?:[sdmt]|ll|ve|re)| ?[A-Za-z]++|[0-9]| ?[^\sA-Za-z0-9]++|\s+(?![^\s0-9])|\s+", re.ASCII),
+    "llama-bpe": re.compile(_NEWER.replace("{numbers}", "[0-9]{1,3}"), re.ASCII),
+    "qwen2": re.compile(_NEWER.replace("{numbers}", "[0-9]"), re.ASCII),
+}
+PATTERNS = tuple(_SPLITS)
+"""The names of the patterns, as in GGUF files."""
+
 # a part of a word: of a contraction, of a run with the space before it, or of white space
 _PART = re.compile(r"'(?:[sdmt]|ll?|ve?|re?)| ?(?:[A-Za-z]*|[0-9]*|[^\sA-Za-z0-9]*)|\s*", re.ASCII)
 _PIECE = 2**12  # characters at once: the list of their words stays in a core's cache, and many pieces are pure ASCII
-# white space after a visible character always starts a new word, so text can be cut between the two
-_CUT = re.compile(r"[!-~](?=[ \n])")
+# where a new word starts in every pattern, so text can be cut between the two
+_CUT = re.compile(r"[!-~](?= )|[0-9A-Za-z](?=\n)")
 
 
 def ranges(runs: str) -> list[tuple[int, int]]:
@@ -58,20 +66,27 @@ def ranges(runs: str) -> list[tuple[int, int]]:
 
 
 @functools.cache
-def _table() -> npt.NDArray[np.uint8]:
-    """The stand-in of every code point: 1.1 MB, made for the first text that is not ASCII."""
+def _table(*, newlines: bool) -> npt.NDArray[np.uint8]:
+    """The stand-in of every code point: 1.1 MB, made for the first text that is not ASCII.
+
+    With ``newlines`` a line feed stands for itself alone, and the long s for the s of contractions, which ignore case.
+    """
     table = np.full(0x110000, ord("!"), np.uint8)
     for character, runs in _STAND_IN.items():
         for first, last in ranges(runs):
             table[first : last + 1] = ord(character)
+    if newlines:
+        table[table == ord("\n")] = ord("\t")
+        table[ord("ſ")] = ord("s")
     table[:128] = np.arange(128, dtype=np.uint8)
     return table
 
 
-def stand_in(text: str) -> str:
+def stand_in(text: str, *, newlines: bool = False) -> str:
     r"""Replace every character beyond ASCII with an ASCII character of the same class.
 
-    Letters (``\p{L}``) become ``A``, numbers (``\p{N}``) ``0``, white space (``\s``) a line feed, all others ``!``.
+    Letters (``\p{L}``) become ``A``, numbers (``\p{N}``) ``0``, white space (``\s``) a line feed, or a tab with ``newlines``,
+    all others ``!``.
 
     Example:
         >>> stand_in("naïve – 二〇 ½!")
@@ -80,33 +95,49 @@ def stand_in(text: str) -> str:
     if text.isascii():
         return text
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    letters: bytes = _table()[codes].tobytes()
+    letters: bytes = _table(newlines=newlines)[codes].tobytes()
     return letters.decode("ascii")
 
 
-def words(text: str, *, individual_digits: bool = False) -> Iterator[list[str]]:
-    r"""Split text into the words of GPT-2's pattern, as an iterator of lists of words; joined they give the text.
+def words(text: str, pattern: str = "gpt2") -> Iterator[list[str]]:
+    r"""Split text into the words of a pattern, as an iterator of lists of words; joined they give the text.
 
     Lone surrogates have the class "others". Time is linear in the length of the text.
 
     Args:
         text: The text.
-        individual_digits: Whether every character of ``\p{N}`` is a word of its own. The text is split at digits first, as
-            by ``Digits(individual_digits=True)`` of Hugging Face `tokenizers`, so no word begins with a space and a digit.
+        pattern: The name of the pattern, one of `PATTERNS`. ``"smollm"`` is GPT-2's on the text between digits (``\p{N}``), each
+            of which is a word of its own: ``Digits(individual_digits=True)`` of Hugging Face `tokenizers` in front.
+
+    Raises:
+        ValueError: ``pattern`` is not the name of a pattern.
 
     Example:
-        >>> [word for piece in words("It's 10  o'clock, übermorgen.") for word in piece]
-        ['It', "'s", ' 10', ' ', ' o', "'", 'clock', ',', ' übermorgen', '.']
-        >>> [word for piece in words("at 10  o'clock", individual_digits=True) for word in piece]
-        ['at', ' ', '1', '0', ' ', ' o', "'", 'clock']
+        >>> for pattern in PATTERNS:
+        ...     print([word for piece in words("It's (at) 1984  AD.\n", pattern) for word in piece])
+        ['It', "'s", ' (', 'at', ')', ' 1984', ' ', ' AD', '.', '\n']
+        ['It', "'s", ' (', 'at', ')', ' ', '1', '9', '8', '4', ' ', ' AD', '.', '\n']
+        ['It', "'s", ' (', 'at', ')', ' ', '198', '4', ' ', ' AD', '.\n']
+        ['It', "'s", ' (', 'at', ')', ' ', '1', '9', '8', '4', ' ', ' AD', '.\n']
     """
-    split = _SPLIT_DIGITS if individual_digits else _SPLIT
+    require_pattern("words", pattern)
+    return _words(text, _SPLITS[pattern], newlines=pattern in {"llama-bpe", "qwen2"})
+
+
+def require_pattern(function: str, pattern: str) -> str:
+    """Require the name of a pattern, and return it."""
+    if pattern not in _SPLITS:
+        raise ValueError(f"{function}: pattern must be one of {', '.join(map(repr, PATTERNS))}, got {pattern!r}")
+    return pattern
+
+
+def _words(text: str, split: re.Pattern[str], *, newlines: bool) -> Iterator[list[str]]:
     start = 0
     while start < len(text):
         cut = _CUT.search(text, start + _PIECE)
         end = cut.end() if cut else len(text)
         piece = text[start:end]
-        found: list[str] = split.findall(stand_in(piece))
+        found: list[str] = split.findall(stand_in(piece, newlines=newlines))
         if not piece.isascii():
             ends = [0, *itertools.accumulate(map(len, found))]
             found = [piece[first:last] for first, last in itertools.pairwise(ends)]
