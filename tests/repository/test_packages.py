@@ -23,9 +23,10 @@ def test_what_the_command_declares_is_what_its_lock_is_compiled_from() -> None:
     declared = {name for name in settings["project"]["dependencies"] if not name.startswith("samebits")}
     locked = {line.split("#")[0].strip() for line in (ROOT / "requirements/cli.in").read_text().splitlines()}
     assert locked - {"", "colorama"} == declared
-    mpi = {line.split(";")[0] for line in settings["project"]["optional-dependencies"]["mpi"]}
-    locked = {line.split(";")[0] for line in (ROOT / "requirements/mpi.in").read_text().splitlines() if line[0] != "#"}
-    assert locked == mpi
+    for extra in ("chat", "mpi"):
+        declared = {line.split(";")[0] for line in settings["project"]["optional-dependencies"][extra]}
+        locked = {line.split(";")[0] for line in (ROOT / f"requirements/{extra}.in").read_text().splitlines() if line[0] != "#"}
+        assert locked == declared
 
 
 def test_there_is_one_namespace_and_every_package_owns_one_name_in_it() -> None:

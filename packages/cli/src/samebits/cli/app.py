@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -43,6 +43,32 @@ WORKERS = Annotated[
 ]
 JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
 RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint file.")]
+
+
+TEMPERATURE = Annotated[
+    float | None,
+    typer.Option(
+        help="Divide the logits by this: below 1 favors likely tokens, 0 always takes the most likely. By default 0.8, or what the "
+        "model's file says, as for the other options.",
+        show_default=False,
+    ),
+]
+TOP_K = Annotated[int | None, typer.Option(metavar="K", help="Sample only from the K most likely tokens.")]
+TOP_P = Annotated[
+    float | None, typer.Option(metavar="P", help="Sample only from the most likely tokens whose probabilities add up to P.")
+]
+MIN_P = Annotated[
+    float | None, typer.Option(metavar="P", help="Sample only from tokens at least P times as likely as the most likely one.")
+]
+REPETITION_PENALTY = Annotated[
+    float | None, typer.Option(help="Above 1, tokens that occurred already become less likely.", show_default=False)
+]
+SEED = Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")]
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _print_version(wanted: bool) -> None:
@@ -158,19 +184,13 @@ def generate(
         typer.Option(help="The text to continue, by default a line break. May be repeated.", show_default=False),
     ] = None,
     tokens: Annotated[int, typer.Option(min=0, help="The largest number of tokens to generate.")] = 500,
-    temperature: Annotated[
-        float, typer.Option(help="Divide the logits by this: below 1 favors likely tokens, 0 always takes the most likely.")
-    ] = 0.8,
-    top_k: Annotated[int | None, typer.Option(metavar="K", help="Sample only from the K most likely tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Sample only from the most likely tokens whose probabilities add up to P.")
-    ] = None,
-    min_p: Annotated[
-        float | None, typer.Option(metavar="P", help="Sample only from tokens at least P times as likely as the most likely one.")
-    ] = None,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1, tokens that occurred already become less likely.")] = 1.0,
+    temperature: TEMPERATURE = None,
+    top_k: TOP_K = None,
+    top_p: TOP_P = None,
+    min_p: MIN_P = None,
+    repetition_penalty: REPETITION_PENALTY = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be repeated.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")] = 0,
+    seed: SEED = 0,
     special: Annotated[SPECIAL, typer.Option(help="How to read names of special tokens in the prompt.")] = "refuse",
     arithmetic: NUMERICS = None,
     workers: WORKERS = None,
@@ -178,10 +198,9 @@ def generate(
     """Continue a prompt with a trained model, or several. The same seed gives the same text on every machine."""
     with reported_errors():
         from samebits.cli.generation import print_continuations
-        from samebits.lm import Sampling
 
-        sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-        job = partial(print_continuations, run, prompt or ["\n"], tokens=tokens, sampling=sampling, stop=stop or [], seed=seed)
+        given = _given(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
+        job = partial(print_continuations, run, prompt or ["\n"], tokens=tokens, given=given, stop=stop or [], seed=seed)
         raise _shared(workers, partial(job, arithmetic=arithmetic, special=special))
 
 

@@ -1,6 +1,6 @@
 """Generation: print a model's continuation of a prompt, token by token, or those of several prompts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ def print_continuations(
     prompts: Sequence[str],
     *,
     tokens: int,
-    sampling: Sampling,
+    given: Mapping[str, Any],
     stop: Sequence[str],
     seed: int,
     arithmetic: Mode | None,
@@ -33,7 +33,12 @@ def print_continuations(
     with joined(workers) as processes:
         with noted_warnings():
             model, config, tokenizer = open_run(source)
-        options: dict[str, Any] = {"tokens": tokens, "sampling": sampling, "stop": stop, "special": special}
+        options: dict[str, Any] = {
+            "tokens": tokens,
+            "sampling": Sampling(**{"temperature": 0.8, **given}),
+            "stop": stop,
+            "special": special,
+        }
         with numerics(arithmetic or reproducible(config)):
             if len(prompts) == 1:
                 if processes.rank == 0:

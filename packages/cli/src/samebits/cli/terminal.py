@@ -30,6 +30,7 @@ __all__ = [
     "write_text",
 ]
 
+_CHAT = {"jinja2", "prompt_toolkit"}
 _INSTALL = "python -m pip install samebits, or in a clone: python -m pip install ./packages/*"
 
 
@@ -101,6 +102,8 @@ def message_of(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return f"out of memory: {error}"
     if isinstance(error, ModuleNotFoundError):
+        if error.name in _CHAT:
+            return f'{error.name} is not installed: python -m pip install "samebits[chat]"'
         ours = error.name is not None and error.name.startswith("samebits")
         return f"{error.name} is not installed: {_INSTALL}" if ours else None
     try:

@@ -1,0 +1,279 @@
+"""Conversation: questions to a model and its answers.
+
+    system prompt, questions, answers  ->  chat template  ->  token ids  ->  the model reads those that are new  ->  an answer
+
+The template renders the whole conversation for each answer. The model reads what follows the longest beginning that its key/value
+cache holds. In exact and int16 arithmetic, an answer has the bits that it has when everything is read from scratch.
+
+Special tokens come from the template, and from the model itself. Names of special tokens in questions and in the system prompt
+are ordinary text: each character of a message is marked before the template sees it, and a marked name is not a special token.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import count
+
+import numpy as np
+import numpy.typing as npt
+
+from samebits.autograd import no_grad
+from samebits.core import Stream, current, numerics, require_arithmetic, restore_arithmetic
+from samebits.core.arguments import integer
+from samebits.lm.model import LanguageModel
+from samebits.lm.sampling import Sampling
+from samebits.text.tokenizer import Tokenizer
+
+__all__ = ["Conversation", "Message", "Template", "Turn"]
+
+Message = Mapping[str, str]
+"""A ``role``, which is "system", "user" or "assistant", and its ``content``."""
+
+Template = Callable[[Sequence[Message]], str]
+"""The text of some messages as the model reads it, with the beginning of the next answer."""
+
+_MARK = "\U0010ffff"  # no character of any text
+_AT_ONCE = 256  # tokens that are read in one step: their logits take memory
+
+
+@dataclass
+class Turn:
+    """A question and its answer."""
+
+    question: str
+    read: list[int]
+    """The ids of everything that the model reads before it answers."""
+    attempt: int = 0
+    """How often the answer was regenerated."""
+    answer: list[int] = field(default_factory=list)
+    """The ids of the answer; the last one is a stop id, unless the answer was cut short."""
+
+
+class Conversation:
+    """A conversation with a model.
+
+    Args:
+        model: The model, in evaluation mode.
+        tokenizer: Its tokenizer.
+        template: Renders the messages as the model was trained to read them.
+        stop_ids: The ids that end an answer.
+        sampling: How tokens are chosen; by default each with its probability.
+        seed: The seed of the answers. That of turn i draws from ``Stream(seed).split(i).split(attempt)``.
+        tokens: The largest number of tokens of an answer; by default 1024, or half of the context if that is less.
+        system: The system prompt; None leaves it to the template. It may be set to another one at any time.
+
+    The character U+10FFFF, which is none of any text, is left out of all messages.
+
+    Raises:
+        TypeError: ``seed`` or ``tokens`` is not an int.
+        ValueError: The model is in training mode, the vocabulary sizes of model and tokenizer differ, a stop id is not in the
+            vocabulary, ``seed`` is negative, or ``tokens`` is not below the context.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.text import CharacterTokenizer
+        >>> tokenizer = CharacterTokenizer("abc:", ["<end>"])
+        >>> config = ModelConfig(vocabulary_size=5, context=64, layers=1, heads=2, channels=16)
+        >>> model = LanguageModel(config, stream=Stream(0)).eval()
+        >>> def template(messages):
+        ...     return "".join(f"{one['content']}<end>" for one in messages) + ":"
+        >>> conversation = Conversation(model, tokenizer, template, stop_ids=[4], tokens=5)
+        >>> pieces = list(conversation.ask("ab"))
+        >>> conversation.turns[0].read, len(conversation.turns[0].answer) <= 5
+        ([0, 1, 4, 3], True)
+    """
+
+    turns: list[Turn]
+    """All turns, also those that the model no longer reads."""
+
+    dropped: int
+    """The number of turns, the oldest ones, that are no longer read, as the context is full."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        template: Template,
+        *,
+        stop_ids: Collection[int] = (),
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        tokens: int | None = None,
+        system: str | None = None,
+    ) -> None:
+        size, context = model.config.vocabulary_size, model.config.context
+        if model.training:
+            raise ValueError("Conversation: model must be in evaluation mode, got one in training mode; call its eval()")
+        if tokenizer.vocabulary_size != size:
+            raise ValueError(f"Conversation: tokenizer must have {size} tokens, as the model, got {tokenizer.vocabulary_size}")
+        self.stop_ids = frozenset(integer("Conversation", "stop_ids", one, 0, size - 1) for one in stop_ids)
+        self.seed = integer("Conversation", "seed", seed, least=0)
+        wanted = min(1024, context // 2) if tokens is None else tokens
+        self.tokens = integer("Conversation", "tokens", wanted, 1, context - 1)
+        self.sampling, self.system = sampling or Sampling(), system
+        self._tokenizer, self._template, self._reader = tokenizer, template, _Reader(model)
+        self._special = tokenizer.special_tokens
+        names = sorted(map(re.escape, self._special), key=len, reverse=True)
+        self._split = re.compile(f"(?<!{_MARK})({'|'.join(names) or '(?!)'})")
+        self.reset()
+
+    @property
+    def arithmetic(self) -> str:
+        """The arithmetic of the answers: the one that was active when the conversation was made."""
+        return self._reader.mode
+
+    def reset(self) -> None:
+        """Forget all turns; the system prompt stays."""
+        self.turns, self.dropped = [], 0
+
+    def ask(self, question: str) -> Iterator[str]:
+        """Ask a question; yield the answer as it is generated, in pieces of whole characters.
+
+        The turn is part of the conversation from now on. An answer that is not taken to its end is kept as far as it was taken.
+        If there is no room for the answer, the oldest turns are dropped whole, and `dropped` counts them.
+
+        Raises:
+            FloatingPointError: A logit is not finite.
+            ValueError: The question has a character that the tokenizer does not know; or it is too long for the context, with
+                the system prompt alone; or the template refuses the messages. Nothing is changed.
+        """
+        return self._answer(question, attempt=0)
+
+    def regenerate(self) -> Iterator[str]:
+        """Answer the last question again, with other random numbers; see `ask`.
+
+        Raises:
+            ValueError: There is no question yet; or as in `ask`.
+        """
+        if not self.turns:
+            raise ValueError("regenerate: there must be a question to answer again, got none")
+        last = self.turns.pop()
+        try:
+            return self._answer(last.question, last.attempt + 1)
+        except ValueError:
+            self.turns.append(last)
+            raise
+
+    def messages(self) -> list[dict[str, str]]:
+        """The system prompt, and all questions and answers.
+
+        Example:
+            >>> from samebits.lm import ModelConfig
+            >>> from samebits.text import CharacterTokenizer
+            >>> config = ModelConfig(vocabulary_size=2, context=64, layers=1, heads=2, channels=16)
+            >>> model = LanguageModel(config, stream=Stream(0)).eval()
+            >>> Conversation(model, CharacterTokenizer("ab"), str, system="a").messages()
+            [{'role': 'system', 'content': 'a'}]
+        """
+        pairs = [(turn.question, self._tokenizer.decode(self._text_ids(turn))) for turn in self.turns]
+        return _messages(self.system, pairs)
+
+    def digest(self, model: str) -> str:
+        """SHA-256 of the model, the settings, and all ids that were read and generated, in 64 hexadecimal digits.
+
+        Args:
+            model: The digest of the model's file.
+        """
+        chosen = {name: value for name, value in asdict(self.sampling).items() if value != getattr(Sampling(), name)}
+        settings = {"model": model, "numerics": self.arithmetic, "sampling": chosen, "seed": self.seed, "tokens": self.tokens}
+        lines = [json.dumps(one, sort_keys=True) for one in (settings, *([turn.read, turn.answer] for turn in self.turns))]
+        return hashlib.sha256("\n".join(["samebits.conversation/1", *lines, ""]).encode()).hexdigest()
+
+    def _answer(self, question: str, attempt: int) -> Iterator[str]:
+        """Add a turn, and return the pieces of its answer."""
+        context, most = self._reader.context, self._reader.context - self.tokens
+        for dropped in count(self.dropped):
+            pairs = [(_marked(turn.question), self._marked_answer(turn)) for turn in self.turns[dropped:]]
+            system = None if self.system is None else _marked(self.system)
+            read = self._encode(self._template(_messages(system, [*pairs, (_marked(question), None)])))
+            if len(read) <= most:
+                break
+            if not pairs:
+                raise ValueError(
+                    f"ask: question must have at most {most} tokens, with the system prompt and what the template adds, so that "
+                    f"an answer of {self.tokens} has room in the context of {context}, got {len(read)}"
+                )
+        self.dropped = dropped
+        turn = Turn(question, read, attempt)
+        stream = Stream(self.seed).split(len(self.turns)).split(attempt)
+        self.turns.append(turn)
+        return self._tokenizer.decode_stream(self._generated(turn, stream))
+
+    def _generated(self, turn: Turn, stream: Stream) -> Iterator[int]:
+        """The ids of an answer, which are added to its turn, without the stop id."""
+        while len(turn.answer) < self.tokens:
+            ids = turn.read + turn.answer
+            token = self.sampling.choose(self._reader.logits(ids), stream, ids)
+            turn.answer.append(token)
+            if token in self.stop_ids:
+                return
+            yield token
+
+    def _text_ids(self, turn: Turn) -> list[int]:
+        """The ids of an answer without the stop id."""
+        return turn.answer[:-1] if turn.answer and turn.answer[-1] in self.stop_ids else turn.answer
+
+    def _marked_answer(self, turn: Turn) -> str:
+        """The text of an answer; the special tokens in it are what the model generated as such."""
+        ids, text, special = self._text_ids(turn), "", set(self._special.values())
+        while ids:
+            length = next((i for i, one in enumerate(ids) if one in special), len(ids))
+            text += _marked(self._tokenizer.decode(ids[:length])) + self._tokenizer.decode(ids[length : length + 1])
+            ids = ids[length + 1 :]
+        return text
+
+    def _encode(self, rendered: str) -> list[int]:
+        """The ids of a rendered conversation: names of special tokens are these tokens, unless they are marked."""
+        ids: list[int] = []
+        for number, part in enumerate(self._split.split(rendered)):
+            if number % 2:
+                ids.append(self._special[part])
+            else:
+                ids += self._tokenizer.encode_ordinary(part.replace(_MARK, "")).tolist()
+        return ids
+
+
+def _messages(system: str | None, turns: Sequence[tuple[str, str | None]]) -> list[dict[str, str]]:
+    texts = [("system", system), *(pair for turn in turns for pair in zip(("user", "assistant"), turn, strict=True))]
+    return [{"role": role, "content": text} for role, text in texts if text is not None]
+
+
+def _marked(text: str) -> str:
+    """The text with a mark before every character, but for the space around it, which templates may strip."""
+    text = text.replace(_MARK, "")
+    inner = text.strip()
+    before, _, after = text.partition(inner) if inner else (text, "", "")
+    return before + "".join(_MARK + one for one in inner) + after
+
+
+class _Reader:
+    """A model that keeps the keys and values of the ids it has read, in the arithmetic that is active when it is made."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self._model, self.mode, self.context = model, current().name, model.config.context
+        self._caches = [block.cache(1, self.context) for block in model.blocks]
+        self._held: list[int] = []
+
+    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+        """The logits (V,) of the id that follows; a beginning that was read before is not read again."""
+        restore_arithmetic()
+        del self._held[_common(self._held, ids[:-1]) :]  # the last one is always read, for its logits
+        while (start := len(self._held)) < len(ids):
+            new = list(ids[start : start + _AT_ONCE])
+            for cache in self._caches:
+                cache.lengths = np.array([start], np.int64)
+            with numerics(self.mode), no_grad():
+                logits: npt.NDArray[np.float32] = self._model(np.array([new], np.int64), self._caches).data[0, -1]
+            self._held += new
+        require_arithmetic()
+        return logits
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """The length of the longest common beginning."""
+    length = min(len(first), len(second))
+    if first[:length] == second[:length]:
+        return length
+    return next(i for i in range(length) if first[i] != second[i])
