@@ -32,6 +32,13 @@ def test_a_written_configuration_is_read_back_unchanged(data: str, learning_rate
     assert TrainConfig.from_toml(config.to_toml()) == config
 
 
+def test_later_settings_are_written_where_they_differ_from_the_default() -> None:
+    model = ModelConfig(architecture="llama", rope_base=1e5, qk_norm=True, rope_scaling="llama3", rope_factor=8)
+    lines = TrainConfig(model=model).to_toml().splitlines()
+    assert lines[-1] == "rope_factor = 8.0" and "qk_norm = true" in lines and not any("rope_low" in line for line in lines)
+    assert TrainConfig.from_toml("\n".join(lines)).model == model
+
+
 def test_an_empty_file_has_the_defaults() -> None:
     assert TrainConfig.from_toml("") == TrainConfig()
 
@@ -43,7 +50,7 @@ def test_a_written_file_explains_each_setting_that_applies(optimizer: str) -> No
     assert TrainConfig.from_toml(text) == config
     for kind in (TrainConfig, ModelConfig):
         for name, (_, _, setting) in settings(kind).items():
-            applies = not setting.optimizers or optimizer in setting.optimizers
+            applies = (not setting.optimizers or optimizer in setting.optimizers) and not setting.only_changed
             assert (f"# {setting.meaning}\n{name} = " in text) is applies
 
 
@@ -84,6 +91,9 @@ def test_a_written_file_explains_each_setting_that_applies(optimizer: str) -> No
             "[model]\narchitecture = 'llama'\nchannels = 12",
             'channels must be a multiple of 2 heads for "llama", which is 8, got 12',
         ),
+        ("[model]\nrope_base = 500.0", 'rope_base must be 10000.0 for "gpt2", got 500.0'),
+        ("[model]\narchitecture = 'llama'\nhead_channels = 7", "head_channels must be even, got 7"),
+        ("[model]\narchitecture = 'llama'\nrope_low = 4", "rope_low must be below rope_high, which is 4.0, got 4.0"),
         ("[model]\ntied = 1", "tied must be true or false, got 1"),
         ("steps = ", "not valid TOML"),
         ("steps = 1\nsteps = 2", "not valid TOML"),

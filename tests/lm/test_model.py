@@ -21,6 +21,7 @@ from samebits.lm import (
     load_model,
     parameter_count,
 )
+from samebits.nn import initializer
 
 ARCHITECTURES = ["gpt2", "llama"]
 IDS = Stream(0).split("ids").integers(11, size=(2, 8))
@@ -42,6 +43,50 @@ def test_the_counts_are_those_of_the_model(architecture: str, options: Any) -> N
         p.size for name, p in one.named_parameters() if p.ndim == 2 and name not in looked_up and "positions" not in name
     )
     assert flops_per_token(one.config) == 6 * matrices + 12 * one.config.layers * 16 * 8
+
+
+@pytest.mark.parametrize("options", [{"head_channels": 6}, {"qkv_bias": True}, {"qk_norm": True, "head_channels": 8}])
+def test_the_counts_of_other_blocks_are_those_of_the_model(options: Any) -> None:
+    one = model("llama", key_value_heads=2, **options)
+    assert parameter_count(one.config) == one.parameter_count()
+    matrices = sum(p.size for p in one.parameters() if p.ndim == 2)
+    assert flops_per_token(one.config) == 6 * matrices + 12 * 2 * 4 * one.config.head_size * 8
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"head_channels": 6, "qk_norm": True, "qkv_bias": True},
+        {"rope_base": 500.0},
+        {"norm_eps": 0.1},
+        {"rope_scaling": "linear", "rope_factor": 4.0},
+        {"rope_scaling": "llama3", "rope_factor": 4.0, "rope_context": 16},
+    ],
+)
+def test_each_setting_changes_the_logits_and_a_cache_does_not(options: Any) -> None:
+    one = model("llama", key_value_heads=2, **options).eval()
+    plain = model("llama", key_value_heads=2, head_channels=options.get("head_channels", 0))
+    for each in (one, plain):
+        for p in each.parameters():
+            with p.edit() as values:
+                values[...] += np.float32(0.3) * np.cos(np.arange(p.size, dtype=np.float32)).reshape(p.shape)
+    with no_grad():
+        whole = one(IDS).numpy()
+        assert abs(whole - plain(IDS).numpy()).max() > 1e-3
+        caches = [block.cache(2, 8) for block in one.blocks]
+        steps = [one(IDS[:, i : i + 1], caches).numpy() for i in range(8)]
+    assert np.concatenate(steps, axis=1).tobytes() == whole.tobytes()
+    one.loss(IDS, IDS).backward()
+    assert all(p.grad is not None and p.grad.numpy().any() for name, p in one.named_parameters() if not name.endswith("key.bias"))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_model_can_be_made_without_drawing_its_weights(architecture: str) -> None:
+    drawn = model(architecture, tied=False)
+    zeros = LanguageModel(drawn.config, stream=Stream(0), initialize=initializer.zeros)
+    assert not any(p.numpy().any() for p in zeros.parameters() if p.ndim == 2)
+    zeros.load_state_dict(drawn.state_dict())
+    assert zeros(IDS).numpy().tobytes() == drawn(IDS).numpy().tobytes()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -215,6 +215,21 @@ def test_every_split_into_cached_pieces_has_the_bits_of_the_whole(pieces: list[i
     assert cache.lengths.tolist() == [length, length]
 
 
+def test_heads_may_be_larger_and_normalized_and_the_output_without_bias() -> None:
+    attend = MultiHeadAttention(24, 4, head_channels=8, norm_eps=1e-6, output_bias=False, rotary=Rotary(8), stream=Stream(2))
+    shapes = {name: p.shape for name, p in attend.named_parameters()}
+    assert shapes["query.weight"] == (32, 24) and shapes["query.bias"] == (32,) and shapes["output.weight"] == (24, 32)
+    assert shapes["query_norm.weight"] == shapes["key_norm.weight"] == (8,) and "output.bias" not in shapes
+    x = Tensor(normal(2, 7, 24))
+    for name in ("query", "key"):  # normalized heads do not depend on the size of the projection
+        with no_grad():
+            before = attend(x).numpy()
+        with getattr(attend, name).weight.edit() as weight, getattr(attend, name).bias.edit() as bias:
+            weight[...] *= 1024
+            bias[...] *= 1024
+        np.testing.assert_allclose(attend(x).numpy(), before, rtol=0, atol=1e-5)
+
+
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=4).filter(any), st.integers(1, 4))
 @settings(max_examples=20)
 def test_prompts_of_any_lengths_have_the_same_bits_alone_and_padded_in_a_batch(lengths: list[int], steps: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from samebits.autograd import Tensor, gradient_check
 from samebits.core import Stream, numerics
-from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, rotate
+from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions, llama3_factors, rotate
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -41,6 +41,25 @@ def test_rotary_rotates_pairs_of_channels(base: float) -> None:
     for offset in (0, 1000):
         found = Rotary(8, base=base)(Tensor(x), offset).numpy()
         np.testing.assert_allclose(found, turned(x.astype(np.float64), offset, base), rtol=0, atol=2.5e-7)  # half a unit of 4
+
+
+def test_factors_slow_rotations_down() -> None:
+    x = Tensor(normal(1, 1, 9, 8))
+    halved = Rotary(8, factors=np.full(4, 0.5))
+    assert halved(x).numpy()[:, :, ::2].tobytes() == Rotary(8)(Tensor(x.numpy()[:, :, ::2].copy())).numpy().tobytes()
+    for wrong in (np.ones(3), [1, 1, 1, 0], [1, 1, 1, math.inf]):
+        with pytest.raises(ValueError, match="Rotary: factors must be 4 finite numbers above 0, got"):
+            Rotary(8, factors=wrong)
+
+
+def test_factors_of_llama_3_are_those_of_its_code() -> None:
+    found = llama3_factors(128, 500000.0, factor=8.0, low=1.0, high=4.0, context=8192)
+    for i, factor in enumerate(found.tolist()):
+        wavelength = 2 * math.pi * 500000.0 ** (2 * i / 128)
+        smooth = (8192 / wavelength - 1) / 3
+        right = 1.0 if wavelength < 8192 / 4 else 1 / 8 if wavelength > 8192 else (1 - smooth) / 8 + smooth
+        assert math.isclose(factor, right, rel_tol=1e-12)
+    assert found[0] == 1 and found[-1] == 1 / 8 and ((found > 1 / 8) & (found < 1)).sum() > 5
 
 
 def test_products_of_rotated_vectors_depend_on_their_distance() -> None:

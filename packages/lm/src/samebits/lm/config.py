@@ -12,7 +12,7 @@ What a setting is, and how its limits are checked, is in `schema`.
 """
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,8 @@ from samebits.lm.schema import ConfigError, Setting, check, from_values, toml_li
 from samebits.text.file_kinds import TOML, file_kind
 
 __all__ = ["ModelConfig", "TrainConfig"]
+
+_OF_LLAMA = ("head_channels", "norm_eps", "qkv_bias", "qk_norm", "rope_base", "rope_scaling")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,16 +73,63 @@ class ModelConfig:
     ] = 0
     dropout: Annotated[float, Setting("Dropout probability (Srivastava et al., 2014).", least=0, below=1)] = 0.0
     tied: Annotated[bool, Setting("Share the embedding matrix with the output layer (Press and Wolf, 2017).")] = True
+    head_channels: Annotated[
+        int, Setting('Size of an attention head, for "llama"; 0 means channels / heads.', least=0, only_changed=True)
+    ] = 0
+    norm_eps: Annotated[float, Setting('Added to the mean square in RMSNorm, for "llama".', above=0, only_changed=True)] = 1e-5
+    qkv_bias: Annotated[
+        bool, Setting('Biases of queries, keys and values, for "llama", as in Qwen 2 (Yang et al., 2024).', only_changed=True)
+    ] = False
+    qk_norm: Annotated[
+        bool,
+        Setting(
+            'RMSNorm over each head of queries and keys, for "llama", as in Qwen 3 (Yang et al., 2025; Henry et al., 2020).',
+            only_changed=True,
+        ),
+    ] = False
+    rope_base: Annotated[
+        float, Setting('Base of the wavelengths of rotary positions, for "llama".', above=1, only_changed=True)
+    ] = 10000.0
+    rope_scaling: Annotated[
+        str,
+        Setting(
+            'Slows rotary positions down for longer texts, for "llama": "linear" by rope_factor (Chen et al., 2023), '
+            '"llama3" the long wavelengths by rope_factor (Grattafiori et al., 2024).',
+            choices=("none", "linear", "llama3"),
+            only_changed=True,
+        ),
+    ] = "none"
+    rope_factor: Annotated[
+        float, Setting("How many times longer the texts are with rope_scaling.", above=0, only_changed=True)
+    ] = 1.0
+    rope_low: Annotated[
+        float,
+        Setting('Turns in rope_context tokens up to which "llama3" scales by the whole factor.', above=0, only_changed=True),
+    ] = 1.0
+    rope_high: Annotated[
+        float, Setting('Turns in rope_context tokens from which "llama3" does not scale.', above=0, only_changed=True)
+    ] = 4.0
+    rope_context: Annotated[
+        int, Setting('Context length of the training before "llama3" scaling, in tokens.', least=1, only_changed=True)
+    ] = 8192
 
     def __post_init__(self) -> None:
         check(self)
-        if self.channels % self.heads:
+        if self.architecture == "gpt2":
+            for one in fields(self):
+                if one.name in _OF_LLAMA and getattr(self, one.name) != one.default:
+                    raise ConfigError(f'{one.name} must be {one.default!r} for "gpt2", got {getattr(self, one.name)!r}')
+        if self.rope_low >= self.rope_high:
+            raise ConfigError(f"rope_low must be below rope_high, which is {self.rope_high}, got {self.rope_low}")
+        if self.head_channels % 2:
+            raise ConfigError(f"head_channels must be even, got {self.head_channels}")
+        if not self.head_channels and self.channels % self.heads:
             raise ConfigError(f"channels must be a multiple of heads, which is {self.heads}, got {self.channels}")
         if self.architecture == "gpt2" and self.groups != self.heads:
             raise ConfigError(f'key_value_heads must be 0 for "gpt2", got {self.key_value_heads}')
         if self.heads % self.groups:
             raise ConfigError(f"key_value_heads must divide heads, which is {self.heads}, got {self.key_value_heads}")
-        if self.architecture == "llama" and self.head_size % 2:
+        if self.architecture == "llama" and self.head_size % 2:  # without head_channels
             raise ConfigError(
                 f'channels must be a multiple of 2 heads for "llama", which is {2 * self.heads}, got {self.channels}'
             )
@@ -88,7 +137,7 @@ class ModelConfig:
     @property
     def head_size(self) -> int:
         """The channels of one attention head."""
-        return self.channels // self.heads
+        return self.head_channels or self.channels // self.heads
 
     @property
     def groups(self) -> int:

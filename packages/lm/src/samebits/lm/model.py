@@ -29,10 +29,11 @@ from samebits.nn.block import TransformerBlock
 from samebits.nn.cache import KeyValueCache
 from samebits.nn.dense import Linear, linear
 from samebits.nn.embeddings import Embedding
+from samebits.nn.initializer import Initializer
 from samebits.nn.loss import cross_entropy
 from samebits.nn.module import Module
 from samebits.nn.normalization import LayerNorm, RMSNorm
-from samebits.nn.positions import LearnedPositions, Rotary
+from samebits.nn.positions import LearnedPositions, Rotary, llama3_factors
 from samebits.nn.regularization import Dropout
 
 __all__ = ["LanguageModel", "flops_per_token", "load_model", "parameter_count"]
@@ -50,6 +51,7 @@ class LanguageModel(Module):
     Args:
         config: The architecture and the sizes; ``vocabulary_size`` must be above 0.
         stream: The source of the weights; each is drawn from the sub-stream of its name.
+        initialize: Draws all matrices, if given; with `samebits.nn.initializer.zeros` a model is made at once, to load its weights.
 
     Raises:
         ConfigError: ``vocabulary_size`` is 0.
@@ -63,22 +65,22 @@ class LanguageModel(Module):
         ((1, 3, 5), True)
     """
 
-    def __init__(self, config: ModelConfig, *, stream: Stream) -> None:
+    def __init__(self, config: ModelConfig, *, stream: Stream, initialize: Initializer | None = None) -> None:
         if config.vocabulary_size < 1:
             raise ConfigError("vocabulary_size must be above 0 to make a model: set it to the tokenizer's")
         require_stream("LanguageModel", stream)
         restore_arithmetic()  # the weights are computed here
         self.config = config
         channels, size = config.channels, config.vocabulary_size
-        small = initializer.normal(std=0.02)
+        small = initialize or initializer.normal(std=0.02)
         self.embedding = Embedding(size, channels, stream=stream.split("embedding"), initialize=small)
         gpt2 = config.architecture == "gpt2"
         self.positions = (
             LearnedPositions(config.context, channels, stream=stream.split("positions"), initialize=small) if gpt2 else None
         )
         self.dropout = Dropout(config.dropout)
-        self.blocks = _blocks(config, stream.split("blocks"))
-        self.norm = LayerNorm(channels) if gpt2 else RMSNorm(channels)
+        self.blocks = _blocks(config, stream.split("blocks"), small, initialize or initializer.scaled_residual(config.layers))
+        self.norm = LayerNorm(channels) if gpt2 else RMSNorm(channels, eps=config.norm_eps)
         self.head = None if config.tied else Linear(channels, size, bias=False, stream=stream.split("head"), initialize=small)
 
     def __call__(
@@ -153,7 +155,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[LanguageModel, TrainConfig
     try:
         config = TrainConfig.from_toml(metadata["config"])
         _check_size(config.model, sum(x.size for x in state.values()))  # before memory is allocated
-        model = LanguageModel(config.model, stream=Stream(0))
+        model = LanguageModel(config.model, stream=Stream(0), initialize=initializer.zeros)
         model.load_state_dict(state)
     except KeyError:
         raise CheckpointError(f"{path}: not a checkpoint of a training run: its metadata have no config") from None
@@ -172,7 +174,10 @@ def parameter_count(config: ModelConfig) -> int:
     """
     gpt2, channels = config.architecture == "gpt2", config.channels
     vectors = 4 if gpt2 else 2  # two normalizations, with or without biases
-    biases = 5 * channels + config.hidden_size if gpt2 else 0
+    biases = (
+        5 * channels + config.hidden_size if gpt2 else config.qkv_bias * config.head_size * (config.heads + 2 * config.groups)
+    )
+    biases += 2 * config.head_size if config.qk_norm else 0
     block = _matrices(config) + vectors * channels + biases
     tables = config.vocabulary_size * (1 if config.tied else 2) + (config.context if gpt2 else 0)
     return config.layers * block + tables * channels + vectors // 2 * channels
@@ -191,7 +196,7 @@ def flops_per_token(config: ModelConfig) -> int:
         854438400
     """
     weights = config.layers * _matrices(config) + config.vocabulary_size * config.channels
-    return 6 * weights + 12 * config.layers * config.channels * config.context
+    return 6 * weights + 12 * config.layers * config.heads * config.head_size * config.context
 
 
 def _check_size(config: ModelConfig, size: int) -> None:
@@ -201,13 +206,12 @@ def _check_size(config: ModelConfig, size: int) -> None:
 
 def _matrices(config: ModelConfig) -> int:
     """The number of weights in the matrices of a block."""
-    channels, shared = config.channels, config.groups * config.head_size
+    channels, attended = config.channels, (config.heads + config.groups) * config.head_size
     feed_forward = (2 if config.architecture == "gpt2" else 3) * channels * config.hidden_size
-    return 2 * channels * channels + 2 * channels * shared + feed_forward
+    return 2 * channels * attended + feed_forward
 
 
-def _blocks(config: ModelConfig, stream: Stream) -> list[TransformerBlock]:
-    first, last = initializer.normal(std=0.02), initializer.scaled_residual(config.layers)
+def _blocks(config: ModelConfig, stream: Stream, first: Initializer, last: Initializer) -> list[TransformerBlock]:
     shared: dict[str, Any] = {
         "hidden": config.hidden_size,
         "dropout": config.dropout,
@@ -217,11 +221,30 @@ def _blocks(config: ModelConfig, stream: Stream) -> list[TransformerBlock]:
     if config.architecture == "gpt2":
         make = partial(TransformerBlock.gpt2, config.channels, config.heads, **shared)
     else:
-        rotary = Rotary(config.head_size)  # shared: its tables grow with the longest text
         make = partial(
-            TransformerBlock.llama, config.channels, config.heads, key_value_heads=config.groups, rotary=rotary, **shared
+            TransformerBlock.llama,
+            config.channels,
+            config.heads,
+            key_value_heads=config.groups,
+            head_channels=config.head_size,
+            qkv_bias=config.qkv_bias,
+            qk_norm=config.qk_norm,
+            rotary=_rotary(config),  # shared: its tables grow with the longest text
+            eps=config.norm_eps,
+            **shared,
         )
     return [make(stream=stream.split(i)) for i in range(config.layers)]
+
+
+def _rotary(config: ModelConfig) -> Rotary:
+    size, base, factors = config.head_size, config.rope_base, None
+    if config.rope_scaling == "linear":
+        factors = np.full(size // 2, 1 / config.rope_factor)
+    elif config.rope_scaling == "llama3":
+        factors = llama3_factors(
+            size, base, factor=config.rope_factor, low=config.rope_low, high=config.rope_high, context=config.rope_context
+        )
+    return Rotary(size, base=base, factors=factors)
 
 
 def _of(stream: Stream | None, name: str | int) -> Stream | None:

@@ -54,6 +54,8 @@ class Setting:
     """It must be smaller than this."""
     optimizers: tuple[str, ...] = ()
     """The optimizers that have it; all if empty."""
+    only_changed: bool = False
+    """Whether it is written only where it differs from its default: so a file of a configuration without it stays the same."""
 
     def allows(self, value: Any) -> bool:
         """Whether a value of the right type is within the limits."""
@@ -152,11 +154,11 @@ def from_values(config: type[Config], values: Mapping[str, Any], *, where: str =
 
 
 def toml_lines(config: Any) -> list[str]:
-    """The lines of a TOML table with all settings that apply, each under a comment with its meaning."""
+    """The lines of a TOML table with the settings that apply, each under a comment with its meaning."""
     return [
         line
-        for name, (_, _, setting) in settings(type(config)).items()
-        if _applies(config, setting)
+        for name, (_, default, setting) in settings(type(config)).items()
+        if _applies(config, setting) and not (setting.only_changed and getattr(config, name) == default)
         for line in (f"# {setting.meaning}", f"{name} = {_toml(getattr(config, name))}", "")
     ]
 

@@ -7,6 +7,8 @@ It normalizes before each part ("pre-norm"; Xiong et al., 2020), as in GPT-2 and
 
     gpt2     LayerNorm    biases       MLP with GELU (tanh)    as many key and value heads as heads
     llama    RMSNorm      no biases    SwiGLU                  rotary positions, grouped queries
+
+Qwen's blocks are Llama's with biases of queries, keys and values (Qwen 2) or with normalized queries and keys (Qwen 3).
 """
 
 from functools import partial
@@ -122,7 +124,10 @@ class TransformerBlock(Module):
         heads: int,
         *,
         key_value_heads: int | None = None,
+        head_channels: int | None = None,
         hidden: int | None = None,
+        qkv_bias: bool = False,
+        qk_norm: bool = False,
         rotary: Rotary | None = None,
         eps: float = 1e-5,
         dropout: float = 0.0,
@@ -133,10 +138,13 @@ class TransformerBlock(Module):
         """A block of Llama (Touvron et al., 2023).
 
         Args:
-            channels: The length of the last axis of x; a multiple of ``heads``.
+            channels: The length of the last axis of x; a multiple of ``heads`` if there are no ``head_channels``.
             heads: The number of heads.
             key_value_heads: The number of key and value heads, by default ``heads``.
+            head_channels: The number of channels of a head, by default ``channels / heads``.
             hidden: The length of the hidden axis of the perceptron, by default 8/3 ``channels`` rounded up to a multiple of 32.
+            qkv_bias: Whether queries, keys and values have biases.
+            qk_norm: Whether queries and keys are normalized, as in `MultiHeadAttention`.
             rotary: Rotates queries and keys; blocks may share one, and its tables. By default a new one.
             eps: The eps of the norms.
             dropout: As in `gpt2`.
@@ -150,7 +158,8 @@ class TransformerBlock(Module):
         """
         owner = "TransformerBlock.llama"
         channels, heads = integer(owner, "channels", channels, least=1), integer(owner, "heads", heads, least=1)
-        check_multiple(owner, channels=channels, heads=heads)
+        if head_channels is None:
+            check_multiple(owner, channels=channels, heads=heads)
         stream = require_stream(owner, stream)
         width = -(-8 * channels // 96) * 32 if hidden is None else hidden
         return cls(
@@ -159,8 +168,11 @@ class TransformerBlock(Module):
                 channels,
                 heads,
                 key_value_heads=key_value_heads,
-                bias=False,
-                rotary=rotary or Rotary(channels // heads),
+                head_channels=head_channels,
+                bias=qkv_bias,
+                output_bias=False,
+                norm_eps=eps if qk_norm else None,
+                rotary=rotary or Rotary(channels // heads if head_channels is None else head_channels),
                 dropout=dropout,
                 stream=stream.split("attention"),
                 initialize=initialize,

@@ -24,7 +24,7 @@ from samebits.autograd.tensor import wrap
 from samebits.core import Numerics, Prepared, Stream, current, refuse_non_finite
 from samebits.core.arguments import integer
 from samebits.core.random import require_stream
-from samebits.nn.initializer import Initializer, kaiming_uniform
+from samebits.nn.initializer import Initializer, initialized, kaiming_uniform
 from samebits.nn.module import Module, parameter
 
 __all__ = ["MOST_KEPT", "Linear", "linear", "linears"]
@@ -213,7 +213,8 @@ class Linear(Module):
         self.inputs = inputs = integer("Linear", "inputs", inputs, least=1)
         self.outputs = outputs = integer("Linear", "outputs", outputs, least=1)
         stream = require_stream("Linear", stream)
-        self.weight = parameter((initialize or kaiming_uniform(math.sqrt(1 / 3)))(stream.split("weight"), (outputs, inputs)))
+        draw = initialize or kaiming_uniform(math.sqrt(1 / 3))
+        self.weight = initialized(draw, stream.split("weight"), (outputs, inputs))
         self.bias: Tensor | None = None
         if bias:
             bound = 1 / math.sqrt(inputs)

@@ -16,8 +16,8 @@ from samebits.core import Stream, current
 from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.nn.arguments import integers
-from samebits.nn.initializer import Initializer, normal
-from samebits.nn.module import Module, parameter
+from samebits.nn.initializer import Initializer, initialized, normal
+from samebits.nn.module import Module
 
 __all__ = ["Embedding", "embedding"]
 
@@ -81,7 +81,7 @@ class Embedding(Module):
     ) -> None:
         shape = integer("Embedding", "entries", entries, least=1), integer("Embedding", "channels", channels, least=1)
         stream = require_stream("Embedding", stream)
-        self.weight = parameter((initialize or normal())(stream.split("weight"), shape))
+        self.weight = initialized(initialize or normal(), stream.split("weight"), shape)
 
     def __call__(self, ids: Any) -> Tensor:
         """The vectors (..., C) of ids (...)."""

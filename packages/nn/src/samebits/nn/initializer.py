@@ -16,12 +16,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from samebits.autograd import Tensor
+from samebits.autograd.tensor import wrap
 from samebits.core import Stream
 from samebits.core.arguments import integer
 from samebits.nn.arguments import number_within
+from samebits.nn.module import parameter
 
 __all__ = [
     "Initializer",
+    "initialized",
     "kaiming_normal",
     "kaiming_uniform",
     "normal",
@@ -40,7 +44,7 @@ Initializer = Callable[[Stream, Shape], Array]
 
 
 def zeros(_: Stream, shape: Shape) -> Array:
-    """All 0; nothing is drawn.
+    """All 0; nothing is drawn, and in `initialized` no memory is written: for a model whose weights are loaded.
 
     Example:
         >>> zeros(Stream(0), (2,))
@@ -57,6 +61,21 @@ def ones(_: Stream, shape: Shape) -> Array:
         array([1., 1.], dtype=float32)
     """
     return np.ones(shape, np.float32)
+
+
+def initialized(initialize: Initializer, stream: Stream, shape: Shape) -> Tensor:
+    """A parameter of a shape whose elements an initializer draws.
+
+    Example:
+        >>> initialized(ones, Stream(0), (2,))
+        Tensor([1., 1.], requires_grad=True)
+    """
+    array = initialize(stream, shape)
+    if initialize is not zeros:
+        return parameter(array)
+    tensor = wrap(array, None)  # not copied: the system gives zeroed memory when it is written
+    tensor.requires_grad = True
+    return tensor
 
 
 def normal(std: float = 1.0, mean: float = 0.0) -> Initializer:

@@ -5,9 +5,11 @@
     Rotary                 queries and keys rotated by an angle proportional to it   (Su et al., 2021, section 3.2.2)
 
 All angles are position * base^(-2i / channels) for pairs i of channels. Their tables are float64, computed by the kernels of
-core, and grow with the longest sequence so far; a row depends on its position alone.
+core, and grow with the longest sequence so far; a row depends on its position alone. A model that was trained on longer texts later
+rotates by less: `Rotary` takes a factor for each pair, such as those of `llama3_factors`.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -18,26 +20,57 @@ from samebits.core import Stream, compiled, current, exponential, logarithm, row
 from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.nn.arguments import integers, number_within
-from samebits.nn.initializer import Initializer, normal
-from samebits.nn.module import Module, parameter
+from samebits.nn.initializer import Initializer, initialized, normal
+from samebits.nn.module import Module
 
-__all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions", "rotate"]
+__all__ = ["LearnedPositions", "Rotary", "SinusoidalPositions", "llama3_factors", "rotate"]
 
 Array = npt.NDArray[Any]
+Float64 = npt.NDArray[np.float64]
 Offset = npt.ArrayLike
 
 
-def angles(positions: int, channels: int, base: float) -> npt.NDArray[np.float64]:
-    """The angles position * base^(-2i / channels), (positions, channels / 2)."""
+def frequencies(channels: int, base: float) -> Float64:
+    """The angles between neighbors, base^(-2i / channels), (channels / 2,)."""
     logarithm.log(np.array([base]), exponent := np.empty(1))
     powers = np.arange(0, channels, 2, dtype=np.int64) * (-exponent / channels)
-    exponential.exp(powers, frequencies := np.empty_like(powers))
-    return np.arange(positions, dtype=np.int64)[:, None] * frequencies
+    exponential.exp(powers, found := np.empty_like(powers))
+    return found
 
 
-def sines(positions: int, channels: int, base: float) -> tuple[Array, Array]:
-    """The cosines and sines of the angles, float64 (positions, channels / 2) each."""
-    turns = angles(positions, channels, base).reshape(-1)
+def llama3_factors(channels: int, base: float, *, factor: float, low: float, high: float, context: int) -> Float64:
+    """The factors of frequencies with which Llama 3.1 reads longer texts than it was trained on at first.
+
+    A pair of channels that turns less than ``low`` times in the first context is slowed down by ``factor``, one that turns more than
+    ``high`` times is not, and the rest is interpolated (Grattafiori et al., 2024, The Llama 3 herd of models, section 3.4.2, and its code).
+
+    Args:
+        channels: The number of channels of a head, even.
+        base: As in `Rotary`.
+        factor: How many times longer the texts are.
+        low: The number of turns up to which a pair is slowed down by the whole factor.
+        high: The number of turns from which it is not slowed down; above ``low``.
+        context: The length of the first texts in tokens.
+
+    Returns:
+        float64 (channels / 2,), from ``1 / factor`` to 1.
+
+    Example:
+        >>> llama3_factors(8, 10000.0, factor=8.0, low=1.0, high=4.0, context=1000)
+        array([1.        , 1.        , 0.29755991, 0.125     ])
+    """
+    turns = frequencies(channels, base) * (context / (2 * math.pi))
+    kept = np.clip((turns - low) / (high - low), 0, 1)
+    factors: Float64 = (1 - kept) / factor + kept
+    return factors
+
+
+def sines(positions: int, channels: int, base: float, factors: Float64 | None = None) -> tuple[Array, Array]:
+    """The cosines and sines of position * frequency, float64 (positions, channels / 2) each."""
+    steps = frequencies(channels, base)
+    if factors is not None:
+        steps *= factors
+    turns = (np.arange(positions, dtype=np.int64)[:, None] * steps).reshape(-1)
     trigonometry.cos(turns, cosine := np.empty_like(turns))
     trigonometry.sin(turns, sine := np.empty_like(turns))
     return cosine.reshape(positions, channels // 2), sine.reshape(positions, channels // 2)
@@ -63,7 +96,7 @@ class LearnedPositions(Module):
         self.entries = integer("LearnedPositions", "entries", entries, least=1)
         self.channels = integer("LearnedPositions", "channels", channels, least=1)
         stream = require_stream("LearnedPositions", stream)
-        self.weight = parameter((initialize or normal())(stream.split("weight"), (self.entries, self.channels)))
+        self.weight = initialized(initialize or normal(), stream.split("weight"), (self.entries, self.channels))
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
         """Add the vectors of positions ``offset``, ``offset + 1``, ... to x (B, T, channels).
@@ -118,6 +151,7 @@ class Rotary(Module):
     Args:
         channels: The number of channels of a head, even.
         base: The longest wavelength is below 2 pi times this; above 1.
+        factors: A factor of each angle, (channels / 2,), above 0; by default 1.
 
     Example:
         >>> Rotary(2)(Tensor([[[[1.0, 0.0], [1.0, 0.0]]]]))
@@ -125,8 +159,13 @@ class Rotary(Module):
                   [0.5403023 , 0.84147096]]]])
     """
 
-    def __init__(self, channels: int, *, base: float = 10000.0) -> None:
+    def __init__(self, channels: int, *, base: float = 10000.0, factors: npt.ArrayLike | None = None) -> None:
         self.channels, self.base = _checked("Rotary", channels, base)
+        self._factors = None if factors is None else np.array(factors, np.float64)
+        if self._factors is not None:
+            wanted = (self.channels // 2,)
+            if self._factors.shape != wanted or not ((self._factors > 0) & (self._factors < math.inf)).all():
+                raise ValueError(f"Rotary: factors must be {wanted[0]} finite numbers above 0, got {factors!r}")
         self._tables: dict[np.dtype[Any], tuple[Array, Array]] = {}
 
     def __call__(self, x: Tensor, offset: Offset = 0) -> Tensor:
@@ -142,7 +181,7 @@ class Rotary(Module):
         """The tables, with at least so many positions."""
         known = self._tables.get(dtype)
         if known is None or len(known[0]) < positions:
-            cosine, sine = sines(max(positions, 2 * len(known[0]) if known else 0), self.channels, self.base)
+            cosine, sine = sines(max(positions, 2 * len(known[0]) if known else 0), self.channels, self.base, self._factors)
             known = self._tables[dtype] = cosine.astype(dtype), sine.astype(dtype)
         return known
 
