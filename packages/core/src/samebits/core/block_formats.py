@@ -18,6 +18,7 @@ from them by the formula, from left to right, each operation rounded; so are tho
 the reference has those of the processor; of F32 and BF16 the bits are kept. `quantize` chooses the integers as the reference does.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from samebits.core.nonfinite import refuse_non_finite
 
-__all__ = ["FORMATS", "BlockFormat", "Integers", "dequantize", "quantize"]
+__all__ = ["FORMATS", "BlockFormat", "Integers", "dequantize", "quantize", "weights_of"]
 
 Array = npt.NDArray[Any]
 Float32 = npt.NDArray[np.float32]
@@ -103,11 +104,19 @@ def dequantize(blocks: Array, name: str) -> Float32:
     for start in range(0, len(flat), step):
         block = flat[start : start + step]
         with np.errstate(all="ignore"):  # scales may be infinite or NaN
-            part = _one_weight(block, name) if decode is None else _weights(decode(block))
+            part = _one_weight(block, name) if decode is None else weights_of(decode(block))
             if name != "BF16":
                 np.copyto(part, np.float32(np.nan), where=np.isnan(part))
         rows[start : start + step] = part
     return result
+
+
+def weights_of(parts: Integers) -> Float32:
+    """The weights of n blocks from their integers, float32 (n, weights of a block)."""
+    weights = parts.scale[..., None] * parts.q.astype(np.float32)
+    if parts.offset is not None:
+        weights += parts.offset[..., None]
+    return weights.reshape(len(weights), math.prod(weights.shape[1:]))
 
 
 def quantize(weights: Float32, name: str) -> Array:
@@ -186,14 +195,6 @@ def _nibbles(x: Float32) -> Array:
 
 
 _QUANTIZE: dict[str, Callable[[Float32, Array], None]] = {"Q8_0": _to_q8_0, "Q4_0": _to_q4_0, "Q4_1": _to_q4_1}
-
-
-def _weights(parts: Integers) -> Float32:
-    """Weights (n, weights of a block)."""
-    weights = parts.scale[..., None] * parts.q.astype(np.float32)
-    if parts.offset is not None:
-        weights += parts.offset[..., None]
-    return weights.reshape(len(weights), -1)
 
 
 def _one_weight(blocks: Array, name: str) -> Float32:

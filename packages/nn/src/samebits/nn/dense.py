@@ -23,9 +23,11 @@ from samebits.autograd.graph import recording
 from samebits.autograd.tensor import wrap
 from samebits.core import Numerics, Prepared, Stream, current, refuse_non_finite
 from samebits.core.arguments import integer
+from samebits.core.quantized import QuantizedMatrix
 from samebits.core.random import require_stream
 from samebits.nn.initializer import Initializer, initialized, kaiming_uniform
 from samebits.nn.module import Module, parameter
+from samebits.nn.quantized import QuantizedLinear, quantized_linear
 
 __all__ = ["MOST_KEPT", "Linear", "linear", "linears"]
 
@@ -35,12 +37,12 @@ MOST_KEPT = 2**30
 """The size limit of the cache in bytes, with 4 bytes for an element and a direction; further weights are not cached."""
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, weight: Tensor | QuantizedMatrix, bias: Tensor | None = None) -> Tensor:
     """The linear map x Wᵀ + b.
 
     Args:
         x: Floating, (..., inputs).
-        weight: (outputs, inputs), of the dtype of x; a tied output layer passes the weight of the embedding.
+        weight: (outputs, inputs), of the dtype of x, or quantized; a tied output layer passes the weight of the embedding.
         bias: (outputs,), or None.
 
     Returns:
@@ -55,10 +57,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         >>> linear(Tensor([[1.0, 2.0]]), Tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), Tensor([0.5, 0.5, 0.5]))
         Tensor([[1.5, 2.5, 3.5]])
     """
+    if isinstance(weight, QuantizedMatrix):
+        return quantized_linear(x, weight, bias)
     return _linear(x, weight, bias, isinstance(weight, Tensor))
 
 
-def linears(x: Tensor, layers: Sequence["Linear"]) -> list[Tensor]:
+def linears(x: Tensor, layers: Sequence["Linear | QuantizedLinear"]) -> list[Tensor]:
     """Apply several layers to one x; in `no_grad` as one product, which saves the most where x has few rows.
 
     Example:
@@ -66,8 +70,10 @@ def linears(x: Tensor, layers: Sequence["Linear"]) -> list[Tensor]:
         >>> [y.shape for y in linears(Tensor([[1.0, 2.0, 3.0]]), layers)]
         [(1, 2), (1, 4)]
     """
-    numerics, weights = current(), [layer.weight.data for layer in layers]
+    numerics, weights = current(), [layer.weight.data for layer in layers if isinstance(layer, Linear)]
     right = None
+    if len(weights) < len(layers):
+        return [layer(x) for layer in layers]
     if not recording.get() and x.ndim and x.dtype == weights[0].dtype and x.shape[-1:] == weights[0].shape[-1:]:
         right = _prepared(numerics, weights, transposed=True)
     if right is None:

@@ -53,13 +53,19 @@ def _embedding(ids: Any, weight: Any) -> tuple[Array, tuple[Any, int]]:
     current().checked("embedding", weight=weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must have two axes, entries and channels, got shape {weight.shape}")
-    array = np.array(integers("embedding", "ids", ids))  # a copy: the gradient needs it later
-    wrong = (array < 0) | (array >= len(weight))
+    array = np.array(checked_ids(ids, len(weight)))  # a copy: the gradient needs it later
+    return weight.take(array, axis=0), (array, len(weight))
+
+
+def checked_ids(ids: Any, entries: int) -> npt.NDArray[np.int64]:
+    """Return ids as an int64 array, which may be the same array; IndexError if one is not from 0 to ``entries`` - 1."""
+    array = integers("embedding", "ids", ids)
+    wrong = (array < 0) | (array >= entries)
     if wrong.any():
         place = tuple(int(i) for i in np.unravel_index(int(np.argmax(wrong)), array.shape))
         where = f"ids[{', '.join(map(str, place))}]" if place else "ids"
-        raise IndexError(f"embedding: {where} must be from 0 to {len(weight) - 1}, got {array[place]}")
-    return weight.take(array, axis=0), (array, len(weight))
+        raise IndexError(f"embedding: {where} must be from 0 to {entries - 1}, got {array[place]}")
+    return array
 
 
 class Embedding(Module):
