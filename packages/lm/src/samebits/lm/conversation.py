@@ -132,7 +132,7 @@ class Conversation:
         """Ask a question; yield the answer as it is generated, in pieces of whole characters.
 
         The turn is part of the conversation from now on. An answer that is not taken to its end is kept as far as it was taken.
-        If there is no room for the answer, the oldest turns are dropped whole, and `dropped` counts them.
+        If the answer does not fit the context, the oldest turns are dropped whole, and `dropped` counts them.
 
         Raises:
             FloatingPointError: A logit is not finite.
@@ -193,7 +193,7 @@ class Conversation:
             if not pairs:
                 raise ValueError(
                     f"ask: question must have at most {most} tokens, with the system prompt and what the template adds, so that "
-                    f"an answer of {self.tokens} has room in the context of {context}, got {len(read)}"
+                    f"an answer of {self.tokens} fits the context of {context}, got {len(read)}"
                 )
         self.dropped = dropped
         turn = Turn(question, read, attempt)
