@@ -20,13 +20,22 @@ from samebits.lm.tensor_names import halved_rows
 from samebits.text import ByteTokenizer, CharacterTokenizer, load_tokenizer
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 
+pytestmark = pytest.mark.once
+
 CHARACTERS = CharacterTokenizer(" abcé€", ["<end>"])
 PAIRS = BytePairTokenizer.train(["low lower lowest 2026 "] * 2, 264, ["<end>"], pattern="smollm")
 
 
 def exported(tokenizer: Any = CHARACTERS, **settings: Any) -> Exported:
     """A model of 2 layers whose weights and biases are all different."""
-    sizes = {"architecture": "llama", "vocabulary_size": tokenizer.vocabulary_size, "context": 8, "layers": 2, "heads": 2, "channels": 32}
+    sizes = {
+        "architecture": "llama",
+        "vocabulary_size": tokenizer.vocabulary_size,
+        "context": 8,
+        "layers": 2,
+        "heads": 2,
+        "channels": 32,
+    }
     model = LanguageModel(ModelConfig(**{**sizes, **settings}), stream=Stream(0))
     model.load_state_dict({name: Stream(1).split(name).normal(size=x.shape) for name, x in model.state_dict().items()})
     return Exported(name="small", model=model.eval(), tokenizer=tokenizer, eos_id=tokenizer.special_tokens.get("<end>"))
@@ -60,7 +69,13 @@ def test_a_gpt2_in_gguf_has_queries_keys_and_values_in_one_matrix(tmp_path: Path
 def test_the_settings_of_a_model_are_in_its_metadata(tmp_path: Path) -> None:
     export_gguf(exported(key_value_heads=1, rope_scaling="linear", rope_factor=2.0), tmp_path / "x.gguf")
     found = open_gguf(tmp_path / "x.gguf").metadata
-    expected = {"context_length": 8, "embedding_length": 32, "block_count": 2, "feed_forward_length": 96, "vocab_size": 7}
+    expected: dict[str, Any] = {
+        "context_length": 8,
+        "embedding_length": 32,
+        "block_count": 2,
+        "feed_forward_length": 96,
+        "vocab_size": 7,
+    }
     expected |= {"attention.head_count": 2, "attention.head_count_kv": 1, "attention.key_length": 16, "rope.dimension_count": 16}
     expected |= {"rope.freq_base": 10000, "attention.layer_norm_rms_epsilon": np.float32(1e-5), "rope.scaling.factor": 2}
     assert {key: found[f"llama.{key}"] for key in expected} == expected

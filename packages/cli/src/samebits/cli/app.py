@@ -65,6 +65,15 @@ REPETITION_PENALTY = Annotated[
 ]
 SEED = Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")]
 
+OUTPUT = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="The file or folder to write, by default in this folder and named after the model.",
+        show_default=False,
+    ),
+]
+
 
 def _given(**options: Any) -> dict[str, Any]:
     """The options that were given."""
@@ -233,3 +242,39 @@ def info(run: RUN) -> None:
         from samebits.cli.evaluation import print_checkpoint
 
         raise typer.Exit(print_checkpoint(run))
+
+
+@app.command()
+def export(
+    run: RUN,
+    *,
+    layout: Annotated[
+        Literal["gguf", "huggingface"],
+        typer.Option("--format", help="gguf: a file for llama.cpp; huggingface: a folder for transformers."),
+    ] = "gguf",
+    weights: Annotated[
+        Literal["f32", "f16", "q8_0", "q4_0"],
+        typer.Option(
+            "--type", help="The type of the weights: 32, 16, about 8 or about 4 bits each; huggingface has the first two."
+        ),
+    ] = "f32",
+    output: OUTPUT = None,
+) -> None:
+    """Write a trained model to files that other programs read: llama.cpp, transformers. The same model gives the same bytes."""
+    with reported_errors():
+        from samebits.cli.export import write_model
+
+        raise typer.Exit(write_model(run, layout=layout, weights=weights, output=output))
+
+
+@app.command()
+def quantize(
+    run: RUN,
+    *,
+    weights: Annotated[
+        Literal["q8_0", "q4_0"], typer.Option("--type", help="The type of the weights: about 8 or about 4 bits each.")
+    ] = "q8_0",
+    output: OUTPUT = None,
+) -> None:
+    """Write a trained model to a GGUF file with weights of 8 or 4 bits; short for ``export --type``."""
+    export(run, weights=weights, output=output)

@@ -279,7 +279,7 @@ def _config(source: Exported, weights: str) -> dict[str, Any]:
 
 def _tokenizer_config(source: Exported) -> dict[str, Any]:
     """The contents of tokenizer_config.json."""
-    names = {id_: name for name, id_ in source.tokenizer.special_tokens.items()}
+    names: dict[int | None, str] = {id_: name for name, id_ in source.tokenizer.special_tokens.items()}
     values = {"bos_token": names.get(source.bos_id), "eos_token": names.get(source.eos_id), "chat_template": source.chat_template}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
