@@ -24,7 +24,7 @@ from samebits.text.file_kinds import JSON, MERGES, RANKS, file_kind
 from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["TokenizerFileError", "load_tokenizer", "save_tokenizer", "spelled", "tokenizer_json"]
+__all__ = ["TokenizerFileError", "load_tokenizer", "save_tokenizer", "spelled", "tokenizer_from_json", "tokenizer_json"]
 
 
 class TokenizerFileError(ValueError):
@@ -209,15 +209,31 @@ def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
         [2, 0, 1]
     """
     require_file(path)
+    return tokenizer_from_json(Path(path).read_bytes(), os.fspath(path))
+
+
+def tokenizer_from_json(data: bytes, source: str) -> Tokenizer:
+    """The tokenizer of the bytes of a file, as `load_tokenizer` reads them.
+
+    Args:
+        data: JSON in UTF-8.
+        source: What errors name first.
+
+    Raises:
+        TokenizerFileError: as in `load_tokenizer`.
+
+    Example:
+        >>> tokenizer_from_json(tokenizer_json(CharacterTokenizer("abc")).encode(), "letters").encode("cab").tolist()
+        [2, 0, 1]
+    """
     try:
-        data = Path(path).read_bytes()
         kind = file_kind(data)
         _need(kind in {None, JSON}, f"this is {kind}, not a tokenizer.json{_REMEDIES.get(kind or '', '')}")
         return _tokenizer(_parsed(data.removeprefix(codecs.BOM_UTF8)))
     except TokenizerFileError as error:
-        raise TokenizerFileError(f"{os.fspath(path)}: {error}") from error
+        raise TokenizerFileError(f"{source}: {error}") from error
     except RecursionError as error:
-        raise TokenizerFileError(f"{os.fspath(path)}: objects are nested too deeply") from error
+        raise TokenizerFileError(f"{source}: objects are nested too deeply") from error
 
 
 _REMEDIES = {RANKS: "; read it with load_ranks", MERGES: f"; {_TOGETHER}"}
