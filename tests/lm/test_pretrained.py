@@ -56,8 +56,9 @@ def test_quantized_matrices_stay_as_they_are_in_the_file(tmp_path: Path, tied: b
     source = exported(key_value_heads=1, tied=tied, qkv_bias=True)
     export_gguf(source, tmp_path / "x.gguf", "q8_0")
     found, dequantized = (load_pretrained(tmp_path / "x.gguf", quantized=one).model for one in (True, False))
-    attention = found.blocks[1].attention
-    assert isinstance(found.embedding, QuantizedEmbedding) and isinstance(attention.key, QuantizedLinear)
+    embedding: Any = found.embedding
+    attention: Any = found.blocks[1].attention
+    assert type(embedding) is QuantizedEmbedding and type(attention.key) is QuantizedLinear
     wanted = source.model.state_dict()
     key = dequantize(quantize(wanted["blocks.1.attention.key.weight"], "Q8_0"), "Q8_0")
     assert attention.key.weight.rows(np.arange(16)).tobytes() == key.tobytes()
