@@ -59,6 +59,13 @@ def test_quantize_is_export_to_gguf(run: Path, kind: str) -> None:
     assert open_gguf("other.gguf").entries["blk.0.attn_q.weight"].type == kind.upper()
 
 
+def test_a_model_in_a_gguf_file_is_quantized(run: Path) -> None:
+    assert call("export", run).exit_code == 0
+    assert call("quantize", "fox-f32.gguf", "--type", "q4_0").exit_code == 0
+    assert call("export", run, "--type", "q4_0", "--output", "run.gguf").exit_code == 0
+    assert Path("fox-q4_0.gguf").read_bytes() == Path("run.gguf").read_bytes()
+
+
 def test_what_cannot_be_exported_is_one_line(run: Path) -> None:
     done = call("export", run, "--format", "huggingface", "--type", "q8_0")
     assert done.exit_code == 2 and "weights must be f32 or f16, got 'q8_0'" in done.output

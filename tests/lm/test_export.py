@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from samebits.autograd import no_grad
 from samebits.core import Stream
 from samebits.core.block_formats import dequantize, quantize
-from samebits.lm import LanguageModel, ModelConfig, checkpoint
-from samebits.lm.export import Exported, export_gguf, export_hugging_face
+from samebits.lm import LanguageModel, ModelConfig, Sampling, checkpoint
+from samebits.lm.export import export_gguf, export_hugging_face
 from samebits.lm.gguf import open_gguf
+from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.lm.tensor_names import halved_rows
 from samebits.text import ByteTokenizer, CharacterTokenizer, load_tokenizer
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
@@ -26,7 +28,7 @@ CHARACTERS = CharacterTokenizer(" abcé€", ["<end>"])
 PAIRS = BytePairTokenizer.train(["low lower lowest 2026 "] * 2, 264, ["<end>"], pattern="smollm")
 
 
-def exported(tokenizer: Any = CHARACTERS, **settings: Any) -> Exported:
+def exported(tokenizer: Any = CHARACTERS, **settings: Any) -> Pretrained:
     """A model of 2 layers whose weights and biases are all different."""
     sizes = {
         "architecture": "llama",
@@ -38,7 +40,18 @@ def exported(tokenizer: Any = CHARACTERS, **settings: Any) -> Exported:
     }
     model = LanguageModel(ModelConfig(**{**sizes, **settings}), stream=Stream(0))
     model.load_state_dict({name: Stream(1).split(name).normal(size=x.shape) for name, x in model.state_dict().items()})
-    return Exported(name="small", model=model.eval(), tokenizer=tokenizer, eos_id=tokenizer.special_tokens.get("<end>"))
+    return Pretrained(
+        model=model.eval(),
+        tokenizer=tokenizer,
+        chat_template=None,
+        sampling=Sampling(),
+        stop_ids=(),
+        bos_id=None,
+        eos_id=tokenizer.special_tokens.get("<end>"),
+        add_bos=False,
+        name="small",
+        files=(),
+    )
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -207,6 +220,37 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     assert names == {path.name for path in (tmp_path / "a").iterdir()}
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    "settings", [{"key_value_heads": 1, "tied": False}, {"qk_norm": True}, {"rope_scaling": "linear", "rope_factor": 2.0}]
+)
+@pytest.mark.parametrize("tokenizer", [CHARACTERS, PAIRS])
+def test_a_gguf_of_float32_is_read_back_with_the_same_logits(tmp_path: Path, tokenizer: Any, settings: Any) -> None:
+    source = exported(tokenizer, **settings)
+    export_gguf(source, tmp_path / "x.gguf")
+    found = load_pretrained(tmp_path / "x.gguf")
+    assert found.model.config == replace(source.model.config, hidden=source.model.config.hidden_size)
+    ids = np.arange(6)[None]
+    assert found.model(ids).numpy().tobytes() == source.model(ids).numpy().tobytes()
+    assert (found.tokenizer.digest, found.eos_id, found.name) == (tokenizer.digest, source.eos_id, "small")
+
+
+def test_a_quantized_gguf_is_read_back(tmp_path: Path) -> None:
+    source = exported(PAIRS)
+    export_gguf(source, tmp_path / "x.gguf", "q8_0")
+    found, ids = load_pretrained(tmp_path / "x.gguf").model, np.arange(6)[None]
+    with no_grad():
+        logits, close = source.model(ids).numpy(), found(ids).numpy()
+    assert abs(close - logits).max() < 0.05 * abs(logits).max()  # weights of 8 bits
+
+
+def test_how_tokens_are_chosen_is_for_hugging_face(tmp_path: Path) -> None:
+    source = replace(exported(), sampling=Sampling(0.5, top_k=9), stop_ids=(3, 6))
+    export_hugging_face(source, tmp_path / "x")
+    expected = {"bos_token_id": None, "eos_token_id": [3, 6], "do_sample": True, "temperature": 0.5, "top_k": 9}
+    expected["repetition_penalty"] = 1.0
+    assert json.loads((tmp_path / "x/generation_config.json").read_text()) == expected
 
 
 def test_what_files_cannot_represent_is_refused(tmp_path: Path) -> None:

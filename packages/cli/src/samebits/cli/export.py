@@ -5,9 +5,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from samebits.cli.models import find_model
 from samebits.cli.terminal import console, noted_warnings
-from samebits.lm import open_run
-from samebits.lm.export import Exported, export_gguf, export_hugging_face
+from samebits.lm import Sampling, open_run
+from samebits.lm.export import export_gguf, export_hugging_face
+from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.lm.run import checkpoint_of
 
 __all__ = ["write_model"]
@@ -17,12 +19,13 @@ def write_model(source: Path, *, layout: str, weights: str, output: Path | None)
     """Write a model as a GGUF file or as a folder, and print its files; returns the exit status."""
     with noted_warnings():
         model = _opened(source)
+    stem = _stem(model.files[0])
     if layout == "gguf":
-        path = output or Path(f"{model.name}-{weights}.gguf")
+        path = output or Path(f"{stem}-{weights}.gguf")
         export_gguf(model, path, weights)
         files = [path]
     else:
-        path = output or Path(f"{model.name}-huggingface")
+        path = output or Path(f"{stem}-huggingface")
         export_hugging_face(model, path, weights)
         files = sorted(path.iterdir())
     for file in files:
@@ -32,8 +35,26 @@ def write_model(source: Path, *, layout: str, weights: str, output: Path | None)
     return 0
 
 
-def _opened(source: Path) -> Exported:
-    """The model of a run, which ends its texts as the documents it was trained on end."""
+def _opened(source: Path) -> Pretrained:
+    """A model of others with float32 weights, or that of a run, which ends its texts as the documents it was trained on end."""
+    if (others := find_model(source)) is not None:
+        return load_pretrained(others, quantized=False)
     model, config, tokenizer = open_run(source)
-    name = checkpoint_of(source).resolve().parent.name
-    return Exported(name=name, model=model, tokenizer=tokenizer, eos_id=tokenizer.special_tokens.get(config.end_of_text))
+    file, end = checkpoint_of(source).resolve(), tokenizer.special_tokens.get(config.end_of_text)
+    return Pretrained(
+        model=model,
+        tokenizer=tokenizer,
+        chat_template=None,
+        sampling=Sampling(),
+        stop_ids=() if end is None else (end,),
+        bos_id=None,
+        eos_id=end,
+        add_bos=False,
+        name=file.parent.name,
+        files=(file,),
+    )
+
+
+def _stem(file: Path) -> str:
+    """What files are named after: a GGUF file, or the folder of a run or of a model."""
+    return file.stem.removesuffix("-f32").removesuffix("-f16") if file.suffix.lower() == ".gguf" else file.parent.name

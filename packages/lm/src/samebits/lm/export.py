@@ -10,7 +10,6 @@ together are neighbors. The same model gives the same bytes.
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,15 @@ from samebits.lm import checkpoint
 from samebits.lm.config import ModelConfig
 from samebits.lm.gguf_writer import write_gguf
 from samebits.lm.model import LanguageModel
+from samebits.lm.pretrained import Pretrained
+from samebits.lm.sampling import Sampling
 from samebits.lm.tensor_names import names_of, paired_rows
 from samebits.text.bytepair import BYTES, LETTERS
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.plain_tokenizers import CharacterTokenizer
-from samebits.text.tokenizer import Tokenizer
 from samebits.text.tokenizer_file import spelled, tokenizer_json
 
-__all__ = ["WEIGHTS", "Exported", "export_gguf", "export_hugging_face"]
+__all__ = ["WEIGHTS", "export_gguf", "export_hugging_face"]
 
 Float32 = npt.NDArray[np.float32]
 
@@ -47,30 +47,14 @@ _PATTERNS = {"gpt2": "gpt-2"}  # llama.cpp's name, where it is another
 _NORMAL, _CONTROL, _ADDED, _UNUSED = 1, 3, 4, 5  # llama.cpp's types of tokens
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """What is exported."""
-
-    name: str
-    model: LanguageModel
-    tokenizer: Tokenizer
-    bos_id: int | None = None
-    """The token that begins a text."""
-    eos_id: int | None = None
-    """The token that ends a text."""
-    add_bos: bool = False
-    """Whether every text begins with ``bos_id``."""
-    chat_template: str | None = None
-
-
-def export_gguf(source: Exported, path: str | os.PathLike[str], weights: str = "f32") -> None:
+def export_gguf(source: Pretrained, path: str | os.PathLike[str], weights: str = "f32") -> None:
     """Write a model to a GGUF file, which llama.cpp and `samebits.lm.gguf` read.
 
     Vectors stay float32, and so do learned positions. With ``"q4_0"`` the embedding and the output layer are Q8_0. Matrices whose rows
     are no multiple of 32 long are F16 instead of quantized.
 
     Args:
-        source: The model.
+        source: The model, with float32 weights.
         path: The file to create or to replace.
         weights: The type of the matrices, one of `WEIGHTS`.
 
@@ -87,11 +71,11 @@ def export_gguf(source: Exported, path: str | os.PathLike[str], weights: str = "
     write_gguf(path, {**_settings(source, weights), **_vocabulary(source)}, tensors)
 
 
-def export_hugging_face(source: Exported, folder: str | os.PathLike[str], weights: str = "f32") -> None:
+def export_hugging_face(source: Pretrained, folder: str | os.PathLike[str], weights: str = "f32") -> None:
     """Write a model to a folder, which ``from_pretrained`` of Hugging Face's transformers reads.
 
     Args:
-        source: The model.
+        source: The model, with float32 weights.
         folder: The folder; it is created if needed, and files of the same names are replaced, ``config.json`` last.
         weights: ``"f32"`` or ``"f16"``.
 
@@ -109,7 +93,7 @@ def export_hugging_face(source: Exported, folder: str | os.PathLike[str], weight
     files = {
         "tokenizer.json": tokenizer_json(source.tokenizer),
         "tokenizer_config.json": _json(_tokenizer_config(source)),
-        "generation_config.json": _json({"bos_token_id": source.bos_id, "eos_token_id": source.eos_id}),
+        "generation_config.json": _json(_generation_config(source)),
         "config.json": _json(_config(source, weights)),
     }
     Path(folder).mkdir(parents=True, exist_ok=True)
@@ -163,7 +147,7 @@ def _float16(name: str, x: Float32) -> npt.NDArray[np.float16]:
     return half
 
 
-def _settings(source: Exported, weights: str) -> dict[str, Any]:
+def _settings(source: Pretrained, weights: str) -> dict[str, Any]:
     """The metadata of the model."""
     config = source.model.config
     family = _family(config)
@@ -197,7 +181,7 @@ def _settings(source: Exported, weights: str) -> dict[str, Any]:
     }
 
 
-def _vocabulary(source: Exported) -> dict[str, Any]:
+def _vocabulary(source: Pretrained) -> dict[str, Any]:
     """The metadata of the tokenizer, which is a byte pair encoding there, whatever it is here."""
     tokenizer = source.tokenizer
     names, merges = _characters(tokenizer) if isinstance(tokenizer, CharacterTokenizer) else spelled(tokenizer)
@@ -232,7 +216,7 @@ def _characters(tokenizer: CharacterTokenizer) -> tuple[list[str], list[str]]:
     return names, list(dict.fromkeys(merges))
 
 
-def _config(source: Exported, weights: str) -> dict[str, Any]:
+def _config(source: Pretrained, weights: str) -> dict[str, Any]:
     """The contents of config.json."""
     config = source.model.config
     family = _family(config)
@@ -277,7 +261,18 @@ def _config(source: Exported, weights: str) -> dict[str, Any]:
     }
 
 
-def _tokenizer_config(source: Exported) -> dict[str, Any]:
+def _generation_config(source: Pretrained) -> dict[str, Any]:
+    """The contents of generation_config.json: what ends a text, and how tokens are chosen if not as by default."""
+    stop: int | list[int] | None = list(source.stop_ids) if len(source.stop_ids) > 1 else source.eos_id
+    values: dict[str, Any] = {"bos_token_id": source.bos_id, "eos_token_id": stop}
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+    if source.sampling != Sampling():
+        values["do_sample"] = source.sampling.temperature > 0
+        values |= {name: getattr(source.sampling, name) for name in names if getattr(source.sampling, name) is not None}
+    return values
+
+
+def _tokenizer_config(source: Pretrained) -> dict[str, Any]:
     """The contents of tokenizer_config.json."""
     names: dict[int | None, str] = {id_: name for name, id_ in source.tokenizer.special_tokens.items()}
     values = {"bos_token": names.get(source.bos_id), "eos_token": names.get(source.eos_id), "chat_template": source.chat_template}
