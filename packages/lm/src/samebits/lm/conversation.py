@@ -216,8 +216,8 @@ class Conversation:
         return turn.answer[:-1] if turn.answer and turn.answer[-1] in self.stop_ids else turn.answer
 
     def _marked_answer(self, turn: Turn) -> str:
-        """The text of an answer; the special tokens in it are what the model generated as such."""
-        ids, text, special = self._text_ids(turn), "", set(self._special.values())
+        """The text of an answer; special and added tokens in it are those that the model generated."""
+        ids, text, special = self._text_ids(turn), "", {*self._special.values(), *self._tokenizer.added_tokens.values()}
         while ids:
             length = next((i for i, one in enumerate(ids) if one in special), len(ids))
             text += _marked(self._tokenizer.decode(ids[:length])) + self._tokenizer.decode(ids[length : length + 1])

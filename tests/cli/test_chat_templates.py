@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from samebits.cli.chat_template import chat_template
+from samebits.cli.chat_templates import chat_template
 
 pytestmark = pytest.mark.once
 
