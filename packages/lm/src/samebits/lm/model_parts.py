@@ -4,21 +4,24 @@
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from samebits.core.block_formats import dequantize
+from samebits.core.records import shown
 from samebits.lm.config import ModelConfig
 from samebits.lm.sampling import Sampling
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["Description", "ModelParts", "PretrainedError", "StoredTensor"]
+__all__ = ["Description", "ModelParts", "PretrainedError", "Settings", "StoredTensor"]
+
+Value = TypeVar("Value", int, float, str, bool)
 
 _AT_ONCE = 2**20
 
@@ -31,6 +34,50 @@ class PretrainedError(ValueError):
         Traceback (most recent call last):
         samebits.lm.model_parts.PretrainedError: model.gguf: tensor 'output_norm.weight' is missing
     """
+
+
+class Settings:
+    """The settings in a file, whose types are checked when they are used.
+
+    Args:
+        path: The file, for errors.
+        values: The settings by name; None is none.
+        prefix: Begins every name.
+
+    Example:
+        >>> Settings(Path("config.json"), {"hidden_size": "64"}).get("hidden_size", int)
+        Traceback (most recent call last):
+        samebits.lm.model_parts.PretrainedError: config.json: hidden_size must be of type int, got '64'
+    """
+
+    def __init__(self, path: Path, values: Mapping[str, Any], prefix: str = "") -> None:
+        self.path, self.values, self.prefix = path, values, prefix
+
+    def get(self, name: str, kind: type[Value], default: Value | None = None) -> Value:
+        """A setting, an int where a float is meant as a float.
+
+        Raises:
+            PretrainedError: It has another type, or is missing and has no default.
+        """
+        value = self.values.get(self.prefix + name)
+        if value is None:
+            if default is None:
+                raise PretrainedError(f"{self.path}: there is no setting {self.prefix}{name}")
+            return default
+        if kind is float and type(value) is int and abs(value) < 2**53:
+            return kind(value)
+        if type(value) is not kind:
+            self.fail(name, f"of type {kind.__name__}")
+        return value
+
+    def fail(self, name: str, wanted: str) -> NoReturn:
+        """Refuse a setting.
+
+        Raises:
+            PretrainedError: Always.
+        """
+        value = self.values.get(self.prefix + name)
+        raise PretrainedError(f"{self.path}: {self.prefix}{name} must be {wanted}, got {shown(value)}")
 
 
 class StoredTensor(NamedTuple):
