@@ -6,21 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.lm.models import changed_gguf, exported, logits
 
-from samebits.autograd import no_grad
-from samebits.core import Stream
 from samebits.core.block_formats import dequantize, quantize
-from samebits.lm import LanguageModel, ModelConfig
-from samebits.lm.export import Exported, export_gguf
-from samebits.lm.gguf import open_gguf
-from samebits.lm.gguf_writer import write_gguf
+from samebits.lm.export import export_gguf, export_hugging_face
 from samebits.lm.model_parts import PretrainedError
 from samebits.lm.pretrained import load_pretrained
 from samebits.nn.quantized import QuantizedEmbedding, QuantizedLinear
-from samebits.text import BytePairTokenizer
 
-PAIRS = BytePairTokenizer.train(["low lower lowest 2026 "] * 2, 264, ["<end>"], pattern="smollm")
-IDS = np.array([[0, 260, 5, 263, 80]])
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {"key_value_heads": 1, "rope_base": 1e5, "norm_eps": 1e-6},
     "untied": {"tied": False, "rope_scaling": "linear", "rope_factor": 2.0},
@@ -29,25 +22,15 @@ FAMILIES: dict[str, dict[str, Any]] = {
 }
 
 
-def exported(**settings: Any) -> Exported:
-    """A model of 2 layers whose weights and biases are all different."""
-    sizes = {"vocabulary_size": 264, "context": 8, "layers": 2, "heads": 2, "channels": 32, "hidden": 64}
-    model = LanguageModel(ModelConfig(architecture="llama", **{**sizes, **settings}), stream=Stream(0))
-    model.load_state_dict({name: Stream(1).split(name).normal(size=x.shape, std=0.3) for name, x in model.state_dict().items()})
-    return Exported(name="small", model=model.eval(), tokenizer=PAIRS, eos_id=263)
-
-
-def logits(model: LanguageModel) -> Any:
-    with no_grad():
-        return model(IDS).numpy()
-
-
+@pytest.mark.parametrize("export", [export_gguf, export_hugging_face])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_exported_model_is_loaded_with_the_same_bits(tmp_path: Path, family: str) -> None:
+def test_an_exported_model_is_loaded_with_the_same_bits(tmp_path: Path, family: str, export: Any) -> None:
     source = exported(**FAMILIES[family])
-    export_gguf(source, tmp_path / "x.gguf")
-    found = load_pretrained(tmp_path / "x.gguf")
+    export(source, tmp_path / "x")
+    found = load_pretrained(tmp_path / "x")
     assert found.model.config == source.model.config and not found.model.training
+    assert found.tokenizer.digest == source.tokenizer.digest
+    assert (found.eos_id, found.stop_ids, found.add_bos) == (263, (263,), False)
     assert logits(found.model).tobytes() == logits(source.model).tobytes()
 
 
@@ -68,19 +51,6 @@ def test_quantized_matrices_stay_as_they_are_in_the_file(tmp_path: Path, tied: b
     np.testing.assert_allclose(logits(found), logits(dequantized), rtol=0, atol=2e-3)  # logits are about 5
 
 
-def changed(tmp_path: Path, metadata: Any = (), tensors: Any = (), **settings: Any) -> Path:
-    """An exported file with other keys and tensors; those that are None are left out."""
-    export_gguf(exported(**settings), tmp_path / "x.gguf")
-    file = open_gguf(tmp_path / "x.gguf")
-    blocks = {name: file.blocks(name) for name in file.entries}
-    for old, new in ((file.metadata, dict(metadata)), (blocks, dict(tensors))):
-        old.update(new)
-        for name in [name for name, value in new.items() if value is None]:
-            del old[name]
-    write_gguf(tmp_path / "y.gguf", file.metadata, blocks)
-    return tmp_path / "y.gguf"
-
-
 @pytest.mark.parametrize(
     ("metadata", "tensors", "says"),
     [
@@ -99,11 +69,11 @@ def changed(tmp_path: Path, metadata: Any = (), tensors: Any = (), **settings: A
 )
 def test_tensors_that_do_not_fit_are_named(tmp_path: Path, metadata: Any, tensors: Any, says: str) -> None:
     with pytest.raises(PretrainedError, match=re.escape(says)):
-        load_pretrained(changed(tmp_path, metadata, tensors))
+        load_pretrained(changed_gguf(tmp_path, metadata, tensors))
 
 
 def test_a_quantized_tensor_that_is_not_finite_is_named(tmp_path: Path) -> None:
     blocks = quantize(np.ones((64, 32), np.float32), "Q8_0")
     blocks["d"][3] = np.inf
     with pytest.raises(PretrainedError, match=r"tensor 'blk\.0\.ffn_up\.weight' must be finite, but it has NaN or infinities"):
-        load_pretrained(changed(tmp_path, {}, {"blk.0.ffn_up.weight": blocks}))
+        load_pretrained(changed_gguf(tmp_path, {}, {"blk.0.ffn_up.weight": blocks}))

@@ -49,13 +49,14 @@ def read_gguf_model(path: Path) -> ModelParts:
     if architecture not in _ARCHITECTURES:
         general.fail("general.architecture", f"one of {', '.join(_ARCHITECTURES)}")
     tensors = {name: StoredTensor(path, entry.type, entry.shape, file.blocks(name)) for name, entry in file.entries.items()}
+    config = _config(Settings(path, general.values, f"{architecture}."), tensors, _ARCHITECTURES[architecture])
     return ModelParts(
         path=path,
-        config=_config(Settings(path, general.values, f"{architecture}."), tensors, _ARCHITECTURES[architecture]),
+        config=config,
         tensors=tensors,
         their_name=lambda name: names_of(name).gguf,
         paired=architecture == "llama",
-        description=_description(general),
+        description=_description(general, config.vocabulary_size),
     )
 
 
@@ -119,10 +120,10 @@ def _scaling(keys: Settings, tensors: dict[str, StoredTensor], size: int, base: 
     )
 
 
-def _tokenizer(keys: Settings) -> Tokenizer:
+def _tokenizer(keys: Settings, size: int) -> Tokenizer:
     if whole := keys.get("tokenizer.huggingface.json", str, ""):
         try:
-            return tokenizer_from_json(whole.encode(), f"{keys.path}: tokenizer.huggingface.json")
+            return tokenizer_from_json(whole.encode(), f"{keys.path}: tokenizer.huggingface.json", size)
         except TokenizerFileError as error:
             raise PretrainedError(str(error)) from None
     if keys.get("tokenizer.ggml.model", str) != "gpt2":
@@ -145,8 +146,8 @@ def _tokenizer(keys: Settings) -> Tokenizer:
         raise PretrainedError(f"{keys.path}: tokenizer: {error}") from None
 
 
-def _description(keys: Settings) -> Description:
-    tokenizer = _tokenizer(keys)
+def _description(keys: Settings, vocabulary_size: int) -> Description:
+    tokenizer = _tokenizer(keys, vocabulary_size)
     bos, eos, *others = (_special(keys, f"tokenizer.ggml.{name}_token_id", tokenizer) for name in ("bos", "eos", "eot", "eom"))
     return Description(
         tokenizer=tokenizer,

@@ -8,7 +8,7 @@
 Weights are F32, F16 or BF16. Files of other kinds, such as pytorch_model.bin, are not read: they are programs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ _FAMILIES: dict[str, dict[str, Any]] = {"llama": {}, "mistral": {}, "qwen2": {"q
 _ONLY: dict[str, Any] = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
 
 _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+_EMBEDDING = "model.embed_tokens.weight"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -52,6 +53,11 @@ def read_folder(folder: Path) -> ModelParts:
     files = _weight_files(folder)
     tensors = _tensors(files)
     config = _config(settings, tensors, _FAMILIES[family])
+    embedding = tensors.get(_EMBEDDING)
+    if embedding is None:
+        raise PretrainedError(f"{folder}: tensor {_EMBEDDING!r} is missing")
+    if embedding.shape[:1] != (config.vocabulary_size,):
+        settings.fail("vocab_size", f"that of tensor {_EMBEDDING!r}, whose shape is {embedding.shape}")
     return ModelParts(
         path=folder,
         config=config,
@@ -209,11 +215,13 @@ def _ids(settings: Settings, generation: Settings, name: str, tokenizer: Tokeniz
 def _chat_template(folder: Path, texts: Settings) -> str | None:
     """The template in a file of its own or in tokenizer_config.json, of several the one that is called "default"."""
     if (path := folder / "chat_template.jinja").exists():
-        return path.read_text("utf-8")
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise PretrainedError(f"{path}: not UTF-8 at byte {error.start}") from None
     value = texts.values.get("chat_template")
     if isinstance(value, list):
-        named = {one.get("name"): one.get("template") for one in value if isinstance(one, dict)}
-        value = named.get("default")
+        value = next((one.get("template") for one in value if isinstance(one, dict) and one.get("name") == "default"), None)
     if not isinstance(value, str | None):
         texts.fail("chat_template", "a template, or objects of name and template")
     return value
@@ -234,9 +242,14 @@ def _sampling(generation: Settings) -> Sampling:
 
 def _adds_bos(data: bytes, tokenizer: Tokenizer, bos: list[int]) -> bool:
     """Whether the post-processor of a tokenizer puts the token that begins a text before it."""
-    if b"TemplateProcessing" not in data:
-        return False
     names = {name for name, id_ in tokenizer.special_tokens.items() if id_ in bos}
-    post = parse_json(data, dict[str, Any])["post_processor"]
-    templates = [one for one in (post, *post.get("processors", ())) if one.get("type") == "TemplateProcessing"]
-    return any(one["single"][0].get("SpecialToken", {}).get("id") in names for one in templates)
+    return b"TemplateProcessing" in data and _begins_with(parse_json(data, dict[str, Any]).get("post_processor"), names)
+
+
+def _begins_with(processor: Any, names: Collection[str]) -> bool:
+    match processor:
+        case {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": name}}, *_]}:
+            return name in names
+        case {"type": "Sequence", "processors": [*parts]}:
+            return any(_begins_with(part, names) for part in parts)
+    return False

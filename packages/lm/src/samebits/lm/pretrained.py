@@ -20,6 +20,7 @@ from samebits.core.block_formats import FORMATS
 from samebits.core.files import require_file
 from samebits.core.quantized import QuantizedMatrix
 from samebits.lm.gguf_model import read_gguf_model
+from samebits.lm.hugging_face import read_folder
 from samebits.lm.model import LanguageModel, parameter_count
 from samebits.lm.model_parts import Description, ModelParts, PretrainedError, StoredTensor
 from samebits.lm.tensor_names import halved_rows
@@ -44,7 +45,7 @@ def load_pretrained(path: str | os.PathLike[str], *, quantized: bool = True) -> 
     """Load a model of the families Llama (also SmolLM2, Mistral), Qwen 2 and Qwen 3.
 
     Args:
-        path: A GGUF file.
+        path: A GGUF file, or a folder of Hugging Face.
         quantized: Whether matrices in a format with blocks stay as they are in the file (`samebits.nn.quantized`); otherwise all
             weights are float32.
 
@@ -54,8 +55,12 @@ def load_pretrained(path: str | os.PathLike[str], *, quantized: bool = True) -> 
         OSError: A file cannot be read.
     """
     path = Path(path)
-    require_file(path)
-    parts = read_gguf_model(path)
+    if not path.is_dir():
+        require_file(path)
+    parts = read_folder(path) if path.is_dir() else read_gguf_model(path)
+    found, wanted = parts.description.tokenizer.vocabulary_size, parts.config.vocabulary_size
+    if found != wanted:
+        raise PretrainedError(f"{path}: the tokenizer must have {wanted} tokens, as the model has embeddings, got {found}")
     described = {field.name: getattr(parts.description, field.name) for field in fields(Description)}
     return Pretrained(model=build_model(parts, quantized=quantized).eval(), **described)
 

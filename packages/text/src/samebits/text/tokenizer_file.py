@@ -212,12 +212,14 @@ def load_tokenizer(path: str | PathLike[str]) -> Tokenizer:
     return tokenizer_from_json(Path(path).read_bytes(), os.fspath(path))
 
 
-def tokenizer_from_json(data: bytes, source: str) -> Tokenizer:
+def tokenizer_from_json(data: bytes, source: str, vocabulary_size: int | None = None) -> Tokenizer:
     """The tokenizer of the bytes of a file, as `load_tokenizer` reads them.
 
     Args:
         data: JSON in UTF-8.
         source: What errors name first.
+        vocabulary_size: The size of the vocabulary. Ids up to it that the file leaves out become special tokens that no text has,
+            ``"[PAD100]"`` and so on: some models have more rows than tokens. By default that of the file.
 
     Raises:
         TokenizerFileError: as in `load_tokenizer`.
@@ -229,7 +231,7 @@ def tokenizer_from_json(data: bytes, source: str) -> Tokenizer:
     try:
         kind = file_kind(data)
         _need(kind in {None, JSON}, f"this is {kind}, not a tokenizer.json{_REMEDIES.get(kind or '', '')}")
-        return _tokenizer(_parsed(data.removeprefix(codecs.BOM_UTF8)))
+        return _tokenizer(_parsed(data.removeprefix(codecs.BOM_UTF8)), vocabulary_size or 0)
     except TokenizerFileError as error:
         raise TokenizerFileError(f"{source}: {error}") from error
     except RecursionError as error:
@@ -262,8 +264,8 @@ def _number(digits: str) -> int:
     return int(digits)
 
 
-def _tokenizer(document: Any) -> Tokenizer:
-    """The tokenizer of a file's contents."""
+def _tokenizer(document: Any, vocabulary_size: int) -> Tokenizer:
+    """The tokenizer of a file's contents, with at least so many tokens."""
     _need(isinstance(document, dict), f"the file must have a JSON object, got {_short(document)}")
     _refuse_other_json(document)
     for part in ("truncation", "padding", "normalizer"):
@@ -278,6 +280,8 @@ def _tokenizer(document: Any) -> Tokenizer:
     for name, id_ in chain(special.items(), added.items()):
         found = vocabulary.pop(name, id_)
         _need(found == id_, f"added_tokens must give {name!r} the id that model.vocab does, {found}, got {id_}")
+    taken = {*vocabulary.values(), *special.values(), *added.values()}
+    special |= {f"[PAD{id_}]": id_ for id_ in range(vocabulary_size) if id_ not in taken}
     try:
         tokenizer = readers[kind](document, model, vocabulary, special, added)
     except TokenizerFileError:
