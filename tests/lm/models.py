@@ -9,21 +9,22 @@ import numpy as np
 from samebits.autograd import no_grad
 from samebits.core import Stream
 from samebits.lm import LanguageModel, ModelConfig
-from samebits.lm.export import Exported, export_gguf, export_hugging_face
+from samebits.lm.export import export_gguf, export_hugging_face
 from samebits.lm.gguf import open_gguf
 from samebits.lm.gguf_writer import write_gguf
+from samebits.lm.pretrained import Pretrained
 from samebits.text import BytePairTokenizer
 
 PAIRS = BytePairTokenizer.train(["low lower lowest 2026 "] * 2, 264, ["<end>"], pattern="smollm")
 IDS = np.array([[0, 260, 5, 263, 80]])
 
 
-def exported(**settings: Any) -> Exported:
+def exported(**settings: Any) -> Pretrained:
     """A model of 2 layers whose weights and biases are all different."""
     sizes = {"vocabulary_size": 264, "context": 8, "layers": 2, "heads": 2, "channels": 32, "hidden": 64}
     model = LanguageModel(ModelConfig(architecture="llama", **{**sizes, **settings}), stream=Stream(0))
     model.load_state_dict({name: Stream(1).split(name).normal(size=x.shape, std=0.3) for name, x in model.state_dict().items()})
-    return Exported(name="small", model=model.eval(), tokenizer=PAIRS, eos_id=263)
+    return Pretrained(name="small", model=model.eval(), tokenizer=PAIRS, eos_id=263)
 
 
 def logits(model: LanguageModel) -> Any:

@@ -5,7 +5,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -104,20 +104,20 @@ class Description:
     """What a model comes with beside its weights."""
 
     tokenizer: Tokenizer
-    chat_template: str | None
+    chat_template: str | None = None
     """A Jinja template that renders messages; None if the model has none."""
-    sampling: Sampling
+    sampling: Sampling = field(default_factory=Sampling)
     """How its makers advise to choose tokens; the default if they do not say."""
-    stop_ids: tuple[int, ...]
+    stop_ids: tuple[int, ...] = ()
     """The ids that end an answer, in ascending order."""
-    bos_id: int | None
+    bos_id: int | None = None
     """The id of the token that begins a text, if there is one."""
-    eos_id: int | None
+    eos_id: int | None = None
     """The id of the token that ends a text, if there is one."""
-    add_bos: bool
+    add_bos: bool = False
     """Whether the model was trained on texts that begin with ``bos_id``."""
     name: str
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
     """The files of its weights."""
 
     @cached_property
