@@ -33,7 +33,7 @@ tiles *chosen_tiles(void);
 
 /* e of x (n), its elements so far apart; returns what a kernel returns. The sum of squares, which are exact, is summed to 2^-90 of
  * itself, so that 2 is almost never. */
-static int exponent(const float *x, int64_t n, int64_t apart, int64_t *e) {
+static inline int exponent(const float *x, int64_t n, int64_t apart, int64_t *e) {
   double sum = 0.0, rest = 0.0;
   uint32_t any = 0;
   for (int64_t i = 0; i < n; i++) any |= word32(x[i * apart]) << 1;
@@ -121,7 +121,7 @@ static inline __attribute__((always_inline)) void copy_panels(struct columns *re
 }
 
 /* Copy x (n, columns), at most COPIED panels and CHUNK rows, which are so far apart. */
-static void copy_columns(struct columns *restrict to, const float *restrict x, int64_t n, int64_t apart, int64_t columns) {
+static inline void copy_columns(struct columns *restrict to, const float *restrict x, int64_t n, int64_t apart, int64_t columns) {
   int64_t whole = columns / PANEL, rest = columns % PANEL;
   switch (whole) {
     case 4:
