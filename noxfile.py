@@ -445,7 +445,7 @@ def sanitize(session: nox.Session, errors: str) -> None:
     else:  # what Python and NumPy still hold at exit is no leak
         library = session.run("gcc", "-print-file-name=libasan.so", external=True, silent=True) or ""
         session.env.update({"LD_PRELOAD": library.strip(), "ASAN_OPTIONS": "detect_leaks=0"})
-    tests = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16")]
+    tests = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16", "quantized")]
     session.run("python", "-m", "pytest", *arguments, *tests, *session.posargs)
 
 
@@ -471,7 +471,7 @@ def emulate(session: nox.Session) -> None:
     session.env.update({"PYTHONPATH": str(folder), "SAMEBITS_CELL": f"{python} {numpy}"})
     # without libraries, the tests of pairs are skipped
     compiled = "tests/kernels/test_library.py::test_the_wheel_for_this_platform_has_libraries"
-    pairs = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16")]
+    pairs = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16", "quantized")]
     micro = "tests/lm/test_presets.py::test_the_micro_preset_gives_the_published_bits"
     tests = [compiled, *pairs, "tests/test_golden.py", micro, "-m", "not variants"]
     session.run(*command, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, external=True)

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from samebits.core import compiled
 from samebits.core.arithmetic import Float32, Float64, Int64
 from samebits.core.block_formats import FORMATS, Integers, weights_of
-from samebits.core.blocks import aligned, row_blocks, store
+from samebits.core.blocks import row_blocks, store
 from samebits.core.compiled import pair
 from samebits.core.mixing import power_of_two
 from samebits.core.nonfinite import refuse_non_finite
@@ -136,8 +136,8 @@ class QuantizedMatrix:
             raise TypeError(f"multiply: x must be float32, got {x.dtype}; convert with x.astype(np.float32)")
         if not x.ndim or x.shape[-1] != length:
             raise ValueError(f"multiply: x must have shape (..., {length}), got {x.shape}")
-        rows = np.ascontiguousarray(x).reshape(-1, length)
-        out = aligned((len(rows), outputs), np.float32)
+        rows = x.reshape(x.size // length, length)
+        out = np.empty((len(rows), outputs), np.float32)
         shared = [self._bytes, compiled.integers(len(rows), length, outputs, self._layout)]
         try:
             if len(rows) <= _FEW_ROWS:  # outputs are shared among threads

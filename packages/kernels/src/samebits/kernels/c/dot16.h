@@ -110,6 +110,21 @@ static inline eight_ints multiply_pairs(shorts a, shorts b) {
 static inline int has_fused(void) { return 0; }
 #endif
 
+/* out (8) = x (8) float16, which are finite. */
+static inline void widen_halves(double *out, const uint16_t *x) {
+#if defined(__F16C__)
+  __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x));
+  _mm256_storeu_pd(out, _mm256_cvtps_pd(_mm256_castps256_ps128(wide)));
+  _mm256_storeu_pd(out + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(wide, 1)));
+#else
+  for (int i = 0; i < 8; i++) {
+    float normal = number32((uint32_t)((x[i] & 0x7fff) << 13) + (UINT32_C(112) << 23));
+    float size = x[i] & 0x7c00 ? normal : normal + normal - 0x1p-14f; /* with exponent 0 there is no leading 1 */
+    out[i] = (double)(x[i] & 0x8000 ? -size : size);
+  }
+#endif
+}
+
 /* The rows of a tile, of which so many are left. */
 static inline int height(int64_t left) {
   return left >= TALL ? TALL : left == 1 ? 1 : left == 2 ? 2 : left <= 4 && TALL > 4 ? 4 : TALL;

@@ -13,7 +13,16 @@ enum { ROWS = 48, EIGHT = 8 };                         /* rows of x at most, who
 
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef int8_t signed16 __attribute__((vector_size(16)));
+typedef uint16_t unsigned_shorts __attribute__((vector_size(32)));
 typedef double four __attribute__((vector_size(32)));
+
+/* The 16 bytes at two places. */
+static inline __attribute__((always_inline)) shorts two_of(const void *a, const void *b) {
+  quad x, y;
+  __builtin_memcpy(&x, a, sizeof x);
+  __builtin_memcpy(&y, b, sizeof y);
+  return (shorts)__builtin_shufflevector(x, y, 0, 1, 2, 3, 4, 5, 6, 7);
+}
 
 /* The weights; x (m, K), and the scratch that its integers are in. */
 struct product {
@@ -60,41 +69,40 @@ static inline __attribute__((always_inline)) int grid_of_group(int16_t *restrict
   return 0;
 }
 
-static inline __attribute__((always_inline)) int put_on_grids(const struct product *p, const float *x, int layout) {
+/* Put all rows on their grids. If they are split, the even numbers of each 16 come before the odd ones. */
+static inline __attribute__((always_inline)) int put_on_grids(const struct product *p, const float *x, int layout, int is_split) {
   int64_t n = size_of(layout);
   for (int64_t i = 0; i < p->rows * p->groups; i++) {
+    int16_t q[32];
     int32_t sum;
-    int problem = grid_of_group(p->a + i * n, &p->scales[i], &sum, x + i * n, n);
+    int problem = grid_of_group(q, &p->scales[i], &sum, x + i * n, n);
     if (problem) return problem;
     p->sums[i] = (double)sum * p->scales[i];
     p->zeros[i] = layout == Q4_0 ? 8 * sum : 0;
+    for (int64_t j = 0; j < n; j++) p->a[i * n + j] = q[is_split ? j / 16 * 16 + j % 8 * 2 + j % 16 / 8 : j];
   }
   return 0;
 }
 
-/* A finite float16. */
-static inline float half(uint32_t bits) {
-  float x = number32(((bits & 0x7fff) << 13) + (UINT32_C(112) << 23)), y = x + x - 0x1p-14f; /* y: with exponent 0 */
-  return number32(word32(bits & 0x7c00 ? x : y) | (bits & 0x8000) << 16);
-}
-
-/* s and m (groups, count) of some outputs; beyond the last output, its own again. */
-static inline __attribute__((always_inline)) void read_scales(const struct product *p, double *restrict s, double *restrict m,
-                                                              int64_t first, int count, int layout) {
-  const uint8_t *rows[PANEL];
-  for (int r = 0; r < count; r++) rows[r] = p->blocks + least(first + r, p->outputs - 1) * p->groups * bytes_of(layout);
-  for (int64_t g = 0; g < p->groups; g++) {
-    uint32_t words[2][PANEL];
-    for (int r = 0; r < count; r++) {
-      __builtin_memcpy(&words[0][r], rows[r] + g * bytes_of(layout), 4);
-      if (layout == WIDE_BLOCKS) __builtin_memcpy(&words[1][r], rows[r] + g * bytes_of(layout) + 4, 4);
-    }
-    for (int r = 0; r < count; r++) {
-      int is_half = layout < WIDE_BLOCKS;
-      s[g * count + r] = (double)(is_half ? half(words[0][r] & 0xffff) : number32(words[0][r]));
-      if (has_offset(layout)) m[g * count + r] = (double)(is_half ? half(words[0][r] >> 16) : number32(words[1][r]));
-    }
+/* s and m (groups, count), which lie together, of some outputs; beyond the last output, its own again. count is a multiple of 8. */
+static inline __attribute__((always_inline)) void read_scales(const struct product *p, double *restrict s, uint16_t *restrict halves,
+                                                              int64_t first, int64_t count, int layout) {
+  int64_t all = p->groups * count, step = bytes_of(layout);
+  for (int64_t r = 0; r < count; r++) {
+    const uint8_t *row = p->blocks + least(first + r, p->outputs - 1) * p->groups * step;
+    for (int64_t part = 0; part <= has_offset(layout); part++)
+      for (int64_t g = 0; g < p->groups; g++) {
+        int64_t place = part * all + g * count + r;
+        float x;
+        if (layout < WIDE_BLOCKS) {
+          __builtin_memcpy(&halves[place], row + g * step + 2 * part, 2);
+        } else {
+          __builtin_memcpy(&x, row + g * step + 4 * part, 4);
+          s[place] = (double)x;
+        }
+      }
   }
+  for (int64_t i = 0; layout < WIDE_BLOCKS && i < all * (1 + has_offset(layout)); i += 8) widen_halves(s + i, halves + i);
 }
 
 /* The integers of a block: q[0] is the first 16, q[1] the others, where there are any. Those of Q4_0 are 8 too large. */
@@ -115,19 +123,30 @@ static inline __attribute__((always_inline)) void read_integers(shorts q[2], con
   }
 }
 
-/* The sums of eight vectors. */
-static inline __attribute__((always_inline)) eight_ints sums_of(const eight_ints v[EIGHT]) {
-  eight_ints two[4], four_[2];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++)
-    two[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
-             __builtin_shufflevector(v[2 * i], v[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+/* The products of one block each of two rows and x, which is split: four sums of each row. */
+static inline __attribute__((always_inline)) eight_ints multiply_two(const uint8_t *block, const uint8_t *other, const shorts x[4],
+                                                                     int layout) {
+  shorts packed = two_of(block + start_of(layout), other + start_of(layout));
+  if (layout == Q4_0 || layout == Q4_1) { /* 4 integers in each 16 bits: 2 neighbors, and those 16 later */
+    eight_ints sum = multiply_pairs(packed & 15, x[0]) + multiply_pairs((shorts)((unsigned_shorts)packed >> 8) & 15, x[1]);
+    sum += multiply_pairs((shorts)((unsigned_shorts)packed >> 4) & 15, x[2]);
+    return sum + multiply_pairs((shorts)((unsigned_shorts)packed >> 12), x[3]);
+  }
+  eight_ints sum = multiply_pairs(packed << 8 >> 8, x[0]) + multiply_pairs(packed >> 8, x[1]);
+  if (size_of(layout) == 16) return sum;
+  packed = two_of(block + start_of(layout) + 16, other + start_of(layout) + 16);
+  return sum + multiply_pairs(packed << 8 >> 8, x[2]) + multiply_pairs(packed >> 8, x[3]);
+}
+
+/* The sums of rows 0 to 3 and, in the upper halves, 4 to 7. */
+static inline __attribute__((always_inline)) eight_ints sums_of(const eight_ints v[4]) {
+  eight_ints two[2];
 #pragma GCC unroll 2
   for (int i = 0; i < 2; i++)
-    four_[i] = __builtin_shufflevector(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
-               __builtin_shufflevector(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-  return __builtin_shufflevector(four_[0], four_[1], 0, 1, 2, 3, 8, 9, 10, 11) +
-         __builtin_shufflevector(four_[0], four_[1], 4, 5, 6, 7, 12, 13, 14, 15);
+    two[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 8, 1, 9, 4, 12, 5, 13) +
+             __builtin_shufflevector(v[2 * i], v[2 * i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  return __builtin_shufflevector(two[0], two[1], 0, 1, 8, 9, 4, 5, 12, 13) +
+         __builtin_shufflevector(two[0], two[1], 2, 3, 10, 11, 6, 7, 14, 15);
 }
 
 /* out (count), of row i of x and the outputs from `first` on, at most eight, with their scales s and m (groups, EIGHT). */
@@ -138,16 +157,16 @@ static inline __attribute__((always_inline)) void multiply_eight(const struct pr
   four total[2] = {{0}, {0}};
   for (int r = 0; r < EIGHT; r++) rows[r] = p->blocks + least(first + r, p->outputs - 1) * p->groups * bytes_of(layout);
   for (int64_t g = 0; g < p->groups; g++) {
-    shorts x[2], q[2];
-    __builtin_memcpy(&x[0], a + g * size_of(layout), sizeof x[0]);
-    if (size_of(layout) == 32) __builtin_memcpy(&x[1], a + g * 32 + 16, sizeof x[1]);
-    eight_ints v[EIGHT];
-#pragma GCC unroll 8
-    for (int r = 0; r < EIGHT; r++) {
-      read_integers(q, rows[r] + g * bytes_of(layout), layout);
-      v[r] = multiply_pairs(q[0], x[0]);
-      if (size_of(layout) == 32) v[r] += multiply_pairs(q[1], x[1]);
+    int64_t place = g * bytes_of(layout);
+    shorts x[4];
+    eight_ints v[4];
+#pragma GCC unroll 4
+    for (int part = 0; part < size_of(layout) / 8; part++) {
+      const uint8_t *from = (const uint8_t *)(a + g * size_of(layout) + 8 * part);
+      x[part] = two_of(from, from);
     }
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; r++) v[r] = multiply_two(rows[r] + place, rows[r + 4] + place, x, layout);
     eight_ints sum = sums_of(v);
     if (layout == Q4_0) sum -= p->zeros[i * p->groups + g];
     double scale = p->scales[i * p->groups + g], whole = p->sums[i * p->groups + g];
@@ -172,15 +191,16 @@ static inline __attribute__((always_inline)) void multiply_eight(const struct pr
 static inline __attribute__((always_inline)) int multiply_few(struct product *p, const struct job *job, int layout) {
   p->groups = p->length / size_of(layout);
   double *s = job->scratch, *m = s + EIGHT * p->groups;
-  p->scales = m + EIGHT * p->groups;
+  uint16_t *halves = (uint16_t *)(m + EIGHT * p->groups);
+  p->scales = m + 2 * EIGHT * p->groups;
   p->sums = p->scales + p->rows * p->groups;
   p->zeros = (int32_t *)(p->sums + p->rows * p->groups);
   p->a = (int16_t *)(p->zeros + p->rows * p->groups);
-  if (p->groups * (2 * EIGHT + 3 * p->rows) + p->rows * p->length / 4 > MEMORY - 1) return 2;
-  int problem = put_on_grids(p, job->arrays[1], layout);
+  if (p->groups * (3 * EIGHT + 3 * p->rows) + p->rows * p->length / 4 > MEMORY - 1) return 2;
+  int problem = put_on_grids(p, job->arrays[1], layout, 1);
   if (problem) return problem;
   for (int64_t first = job->start; first < job->stop; first += EIGHT) {
-    read_scales(p, s, m, first, EIGHT, layout);
+    read_scales(p, s, halves, first, EIGHT, layout);
     for (int64_t i = 0; i < p->rows; i++)
       multiply_eight(p, (float *)job->arrays[0] + i * p->outputs, i, first, s, m, layout);
   }
@@ -207,12 +227,11 @@ static inline __attribute__((always_inline)) void unpack(const struct product *p
 /* Add a group's terms of a tile: total (tall, PANEL) += sum (tall, PANEL) times the scales, and the offsets. */
 static inline __attribute__((always_inline)) void add_terms_of(const struct product *p, doubles *restrict total,
                                                                const int32_t *restrict sum, int64_t row, int64_t rows, int64_t wide,
-                                                               int64_t g, const double *restrict s, const double *restrict m,
-                                                               int layout) {
+                                                               int64_t g, const double *restrict s, int layout) {
   for (int64_t v = 0; v < wide; v++) {
     doubles scale, offset;
-    __builtin_memcpy(&scale, s + (v * p->groups + g) * PANEL, sizeof scale);
-    if (has_offset(layout)) __builtin_memcpy(&offset, m + (v * p->groups + g) * PANEL, sizeof offset);
+    __builtin_memcpy(&scale, s + (2 * v * p->groups + g) * PANEL, sizeof scale);
+    if (has_offset(layout)) __builtin_memcpy(&offset, s + ((2 * v + 1) * p->groups + g) * PANEL, sizeof offset);
     for (int64_t r = 0; r < rows; r++) {
       ints exact;
       __builtin_memcpy(&exact, sum + (r * wide + v) * PANEL, sizeof exact);
@@ -228,10 +247,11 @@ static inline __attribute__((always_inline)) int multiply_many(struct product *p
   int64_t n = size_of(layout), groups = p->groups = p->length / n, panels = parts_of(p->outputs, PANEL);
   tiles *compute = chosen_tiles();
   doubles *total = (doubles *)(job->scratch + (-(uintptr_t)job->scratch / 8 & 15));
-  double *s = (double *)(total + TALL * WIDE), *m = s + WIDE * PANEL * groups;
-  int16_t *b = (int16_t *)(m + WIDE * PANEL * groups);
+  double *s = (double *)(total + TALL * WIDE); /* (wide, 2, groups, PANEL) */
+  int16_t *b = (int16_t *)(s + 2 * WIDE * PANEL * groups);
   int32_t *sum = (int32_t *)(b + WIDE * PANEL * p->length);
-  int64_t used = 16 + TALL * WIDE * PANEL / 2 * 3 + WIDE * PANEL * (2 * groups + p->length / 4);
+  uint16_t *halves = (uint16_t *)(sum + TALL * WIDE * PANEL);
+  int64_t used = 16 + TALL * WIDE * PANEL / 2 * 3 + WIDE * PANEL * (2 * groups + p->length / 4) + PANEL * groups;
   int64_t capacity = least(ROWS, (MEMORY - used) / (3 * groups + p->length / 4)) / TALL * TALL;
   if (MEMORY < used || !capacity) return 2;
   p->scales = job->scratch + used;
@@ -240,12 +260,12 @@ static inline __attribute__((always_inline)) int multiply_many(struct product *p
   p->a = (int16_t *)(p->sums + 2 * capacity * groups);
   for (int64_t start = job->start; start < job->stop; start += capacity) {
     p->rows = least(capacity, job->stop - start);
-    int problem = put_on_grids(p, (const float *)job->arrays[1] + start * p->length, layout);
+    int problem = put_on_grids(p, (const float *)job->arrays[1] + start * p->length, layout, 0);
     if (problem) return problem;
     for (int64_t panel = 0, wide; panel < panels; panel += wide) {
       wide = least(WIDE, panels - panel);
       for (int64_t v = 0; v < wide; v++) {
-        read_scales(p, s + v * PANEL * groups, m + v * PANEL * groups, (panel + v) * PANEL, PANEL, layout);
+        read_scales(p, s + 2 * v * PANEL * groups, halves, (panel + v) * PANEL, PANEL, layout);
         unpack(p, b + v * PANEL * p->length, (panel + v) * PANEL, layout);
       }
       for (int64_t row = 0, tall; row < p->rows; row += tall) {
@@ -254,7 +274,7 @@ static inline __attribute__((always_inline)) int multiply_many(struct product *p
         for (int64_t i = 0; i < rows * wide; i++) total[i] = (doubles){0};
         for (int64_t g = 0; g < groups; g++) {
           compute(sum, p->a + row * p->length + g * n, p->length, b + g * n * PANEL, p->length / 2, n / 2, (int)tall, (int)wide);
-          add_terms_of(p, total, sum, row, rows, wide, g, s, m, layout);
+          add_terms_of(p, total, sum, row, rows, wide, g, s, layout);
         }
         for (int64_t r = 0; r < rows; r++)
           for (int64_t v = 0; v < wide; v++) {
