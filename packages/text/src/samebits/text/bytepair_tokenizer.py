@@ -6,6 +6,7 @@ The vocabulary is trained here, or GPT-2's, or read from a file. `tokenizer` han
 splits words, `bytepair` finds merges, `merger` applies them, and `tokenizer_file` reads and writes files.
 """
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, chain, pairwise, repeat
 from types import MappingProxyType
@@ -79,11 +80,16 @@ class BytePairTokenizer(Tokenizer):
                 f"BytePairTokenizer: ids must have {len(spellings)} values, one for each byte and merge, got {len(self.ids)}"
             )
         self._missing = bytes(byte for byte, id_ in zip(bytepair.BYTES, self.ids, strict=False) if id_ == -1)
-        known = [pair for symbol, pair in enumerate(zip(self.ids, spellings, strict=True)) if pair[0] != -1 or symbol >= 256]
-        owners = dict(known)
-        for id_, spelling in known if len(owners) < len(known) else ():
-            if owners[id_] != spelling:
-                raise ValueError(f"BytePairTokenizer: ids must be different, got {id_} for {spelling!r} and {owners[id_]!r}")
+        if -1 in self.ids[256:]:
+            raise ValueError(
+                f"BytePairTokenizer: ids must not be -1, but for bytes, got it for {spellings[self.ids.index(-1, 256)]!r}"
+            )
+        owners = dict(zip(self.ids, spellings, strict=True))
+        if len(owners) < len(spellings) - max(0, len(self._missing) - 1):
+            pairs = zip(self.ids, spellings, strict=True)
+            id_, spelling = next(pair for pair in pairs if owners[pair[0]] != pair[1] and pair[0] != -1)
+            raise ValueError(f"BytePairTokenizer: ids must be different, got {id_} for {spelling!r} and {owners[id_]!r}")
+        owners.pop(-1, None)
         if self._missing:
             self._refuse_merges_of_missing_bytes()
         super().__init__(owners, special_tokens, added_tokens)
@@ -273,17 +279,17 @@ def _merger(vocabulary: Mapping[str, int], merges: Sequence[str | Sequence[str]]
     """The spellings of all symbols, and their merger."""
     parts = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
     try:
-        made = [left + right for left, right in parts]
+        lefts, rights = map(list, zip(*parts, strict=True)) if parts else ([], [])
     except ValueError:
         number = next(number for number, pair in enumerate(parts) if len(pair) != 2)
         raise ValueError(f"{_PARTS}: merges[{number}] must be two tokens, got {merges[number]!r}") from None
+    made = list(map(operator.add, lefts, rights))
+    for what, given in (("join tokens", lefts), ("join tokens", rights), ("make a token", made)):
+        if not vocabulary.keys() >= set(given):
+            number = next(number for number, name in enumerate(given) if name not in vocabulary)
+            raise ValueError(f"{_PARTS}: merges[{number}] must {what} of the vocabulary, got {given[number]!r}")
     names = list(dict.fromkeys(chain(bytepair.LETTERS, made, vocabulary)))
     symbols = dict(zip(names, range(len(names)), strict=True))
-    lacking = {*chain.from_iterable(parts), *made} - vocabulary.keys()
-    for number, pair in enumerate(parts if lacking else ()):
-        for what, name in (("join tokens", pair[0]), ("join tokens", pair[1]), ("make a token", made[number])):
-            if name in lacking:
-                raise ValueError(f"{_PARTS}: merges[{number}] must {what} of the vocabulary, got {name!r}")
     try:
         data = "".join(names).translate(_TO_BYTES).encode("latin-1")
     except UnicodeEncodeError:
@@ -291,7 +297,7 @@ def _merger(vocabulary: Mapping[str, int], merges: Sequence[str | Sequence[str]]
         raise ValueError(f"{_PARTS}: tokens must have the letters of bytes, got {name!r}") from None
     ends = [0, *accumulate(map(len, names))]
     spellings = [data[start:end] for start, end in pairwise(ends)]
-    return names, Merger([(symbols[left], symbols[right]) for left, right in parts], spellings)
+    return names, Merger.of(spellings, *(list(map(symbols.__getitem__, given)) for given in (lefts, rights, made)))
 
 
 def _explain(names: list[str], merger: Merger) -> NoReturn:

@@ -8,8 +8,9 @@ with arrays, all places of one merge at a time. `bytepair` finds the merges.
 
 import heapq
 import operator
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise, repeat
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -31,16 +32,12 @@ class Merger:
 
     Args:
         merges: Pairs of symbols, as `bytepair.learn` yields them.
-        spellings: The bytes of every symbol, the 256 bytes first, for merges that make some symbol twice or join symbols of later
-            merges, as those of a vocabulary made from ranks do. By default each merge makes a new symbol of earlier ones.
 
     Raises:
         TypeError: a merge is not a pair of ints.
-        ValueError: a merge joins symbols that no earlier merge has made, or makes the bytes of an earlier symbol; with
-            ``spellings``, it makes no symbol.
+        ValueError: a merge joins symbols that no earlier merge has made, or makes the bytes of an earlier symbol.
 
     Attributes:
-        merges: The pairs of symbols.
         spellings: The bytes of every symbol.
         in_order: Whether each merge makes a new symbol of earlier ones.
 
@@ -51,53 +48,71 @@ class Merger:
         [b' lowe', b'r']
     """
 
-    def __init__(self, merges: Iterable[Pair] = (), spellings: Sequence[bytes] | None = None) -> None:
-        self.spellings = [bytes([byte]) for byte in BYTES] if spellings is None else list(spellings)
-        self.merges: list[Pair] = []
+    def __init__(self, merges: Iterable[Pair] = ()) -> None:
+        self.spellings = [bytes([byte]) for byte in BYTES]
         self.in_order = True
-        self._symbols = dict(zip(self.spellings, range(len(self.spellings)), strict=True))
-        self._made: dict[Pair, int] = {}  # the number of each merge
-        self._products: list[int] = []  # the symbol that each merge makes
+        self._known = set(self.spellings)
+        self._lefts: list[int] = []
+        self._rights: list[int] = []
+        self._products: list[int] = []
+        self._made: dict[int, int] = {}  # the number of the merge of each pair, left << 32 | right
         self._table: tuple[Int64, Int64] | None = None  # of all merges, sorted, and their numbers
         self._joinable: npt.NDArray[np.bool_] | None = None  # whether some token has a byte before another one
-        if spellings is None:
-            for pair in merges:
-                self.add(pair)
-        else:
-            self._add_all(list(merges))
+        for pair in merges:
+            self.add(pair)
+
+    @classmethod
+    def of(cls, spellings: list[bytes], lefts: list[int], rights: list[int], products: list[int]) -> Self:
+        """The merger of a file's vocabulary, made all at once: it may have 280,000 merges.
+
+        They may join symbols of later merges, and several may make the same symbol, as in a vocabulary made from ranks.
+
+        Args:
+            spellings: The bytes of every symbol, the 256 bytes first, in the order `BYTES`.
+            lefts: The left symbol of each merge.
+            rights: The right symbol of each merge.
+            products: The symbol that each merge makes.
+
+        Example:
+            >>> from samebits.text.bytepair import BYTES, SYMBOLS
+            >>> a, b = SYMBOLS[ord("a")], SYMBOLS[ord("b")]
+            >>> merger = Merger.of([*(bytes([byte]) for byte in BYTES), b"aba", b"ab", b"ba"], [257, a, a, b], [a, 258, b, a], [256, 256, 257, 258])
+            >>> [merger.spellings[symbol] for symbol in merger(b"ababa")]
+            [b'aba', b'ba']
+        """
+        merger = cls()
+        merger.spellings = spellings
+        merger._lefts, merger._rights, merger._products = lefts, rights, products
+        pairs = np.array(lefts, np.int64) << np.int64(32) | np.array(rights, np.int64)
+        merger._made = dict(zip(pairs.tolist(), range(len(lefts)), strict=True))
+        earlier = all(map(operator.lt, lefts, products)) and all(map(operator.lt, rights, products))
+        merger.in_order = earlier and products == list(range(256, len(spellings)))
+        return merger
+
+    @property
+    def merges(self) -> list[Pair]:
+        """The pairs of symbols."""
+        return list(zip(self._lefts, self._rights, strict=True))
 
     def add(self, pair: Pair) -> None:
         """Add a merge after all others, and the symbol that it makes."""
-        number, made = len(self.merges), len(self.spellings)
+        number, made = len(self._lefts), len(self.spellings)
         try:
-            first, second = map(operator.index, pair)
+            left, right = map(operator.index, pair)
         except (TypeError, ValueError):
             raise TypeError(f"Merger: merges[{number}] must be a pair of ints, got {pair!r}") from None
-        if not (0 <= first < made and 0 <= second < made):
-            raise ValueError(f"Merger: merges[{number}] must join symbols from 0 to {made - 1}, got {first} and {second}")
-        spelling = self.spellings[first] + self.spellings[second]
-        if spelling in self._symbols:
+        if not (0 <= left < made and 0 <= right < made):
+            raise ValueError(f"Merger: merges[{number}] must join symbols from 0 to {made - 1}, got {left} and {right}")
+        spelling = self.spellings[left] + self.spellings[right]
+        if spelling in self._known:
             raise ValueError(f"Merger: merges[{number}] must make a new symbol, got {spelling!r} again")
-        self._symbols[spelling] = made
-        self._made[first, second] = number
-        self._products.append(made)
+        self._known.add(spelling)
         self.spellings.append(spelling)
-        self.merges.append((first, second))
+        self._made[left << 32 | right] = number
+        self._lefts.append(left)
+        self._rights.append(right)
+        self._products.append(made)
         self._table = self._joinable = None
-
-    def _add_all(self, merges: list[Pair]) -> None:
-        """Add merges of symbols that have their spellings, all at once: a file may have 280,000."""
-        spellings, size = self.spellings, len(self.spellings)
-        made = [spellings[left] + spellings[right] for left, right in merges]
-        products = list(map(self._symbols.get, made, repeat(-1)))
-        if -1 in products:
-            number = products.index(-1)
-            raise ValueError(f"Merger: merges[{number}] must make a symbol, got {made[number]!r}")
-        self.merges, self._products = merges, products
-        self._made = dict(zip(merges, range(len(merges)), strict=True))
-        lefts, rights = zip(*merges, strict=True) if merges else ((), ())
-        earlier = all(map(operator.lt, lefts, products)) and all(map(operator.lt, rights, products))
-        self.in_order = earlier and products == list(range(256, size))
 
     def __call__(self, word: bytes) -> list[int]:
         """The symbols of a word."""
@@ -117,7 +132,8 @@ class Merger:
         """Cut a long word between bytes that no token has side by side: no merge crosses such a cut."""
         if self._joinable is None:
             self._joinable = np.zeros(65536, np.bool_)
-            ends = [self.spellings[left][-1] << 8 | self.spellings[right][0] for left, right in self.merges]
+            pairs = zip(self._lefts, self._rights, strict=True)
+            ends = [self.spellings[left][-1] << 8 | self.spellings[right][0] for left, right in pairs]
             self._joinable[np.array(ends, np.int64)] = True
         codes = np.frombuffer(word, np.uint8).astype(np.int64)
         joinable = self._joinable[codes[:-1] << np.int64(8) | codes[1:]]
@@ -127,7 +143,7 @@ class Merger:
     def _join_few(self, symbols: list[int]) -> list[int]:
         """Merge the pair whose merge is the earliest, until no pair has a merge. Quadratic time."""
         made = self._made.get
-        merges = [made(pair, _NEVER) for pair in pairwise(symbols)]
+        merges = [made(left << 32 | right, _NEVER) for left, right in pairwise(symbols)]
         while merges:
             first = min(merges)
             if first == _NEVER:
@@ -136,28 +152,32 @@ class Merger:
             symbols[at : at + 2] = [product]
             del merges[at]
             if at:
-                merges[at - 1] = made((symbols[at - 1], product), _NEVER)
+                merges[at - 1] = made(symbols[at - 1] << 32 | product, _NEVER)
             if at < len(merges):
-                merges[at] = made((product, symbols[at + 1]), _NEVER)
+                merges[at] = made(product << 32 | symbols[at + 1], _NEVER)
         return symbols
 
     def _join_in_turn(self, symbols: list[int]) -> list[int]:
         """The same for long words: one place after the other, in a linked list. Time n log n."""
-        count, made = len(symbols), self._made.get
-        before, after = list(range(-1, count)), list(range(1, count + 2))
-        symbols = [*symbols, _GONE]
-        heap = [(merge, place) for place, pair in enumerate(pairwise(symbols)) if (merge := made(pair, _NEVER)) != _NEVER]
+        count = len(symbols)
+        symbols, before, after = [*symbols, _GONE], list(range(-1, count)), list(range(1, count + 2))
+
+        def merge_at(place: int) -> int:
+            left, right = symbols[place], symbols[after[place]]
+            return self._made.get(left << 32 | right, _NEVER) if _GONE not in {left, right} else _NEVER
+
+        heap = [(merge, place) for place in range(count - 1) if (merge := merge_at(place)) != _NEVER]
         heapq.heapify(heap)
         while heap:
             merge, place = heapq.heappop(heap)
-            second = after[place]
-            if symbols[place] == _GONE or made((symbols[place], symbols[second])) != merge:
+            if merge_at(place) != merge:
                 continue  # another merge has changed this place
+            second = after[place]
             symbols[place], symbols[second] = self._products[merge], _GONE
             after[place], before[after[second]] = after[second], place
             for left in (before[place], place):
-                if left >= 0 and (merge := made((symbols[left], symbols[after[left]]), _NEVER)) != _NEVER:
-                    heapq.heappush(heap, (merge, left))
+                if left >= 0 and (later := merge_at(left)) != _NEVER:
+                    heapq.heappush(heap, (later, left))
         return [symbol for symbol in symbols if symbol != _GONE]
 
     def _join_many(self, word: list[int]) -> list[int]:
@@ -174,7 +194,7 @@ class Merger:
         heapq.heapify(heap)
         while heap:
             product = heapq.heappop(heap)
-            left, right = self.merges[product - 256]
+            left, right = self._lefts[product - 256], self._rights[product - 256]
             places = waiting.pop(product)
             seconds = after[places]
             fits = (symbols[places] == left) & (symbols[seconds] == right)  # not changed by another merge
@@ -195,7 +215,7 @@ class Merger:
     def _places(self, symbols: Int64, after: Int64, places: Int64) -> dict[int, Int64]:
         """Those of the places, in order, whose symbol has a merge with the next one, by the symbol that it makes."""
         if self._table is None:
-            keys = np.array([left << 32 | right for left, right in self.merges] or [0], np.int64)
+            keys = np.array(list(self._made) or [0], np.int64)
             order = np.argsort(keys, kind="stable")
             self._table = keys[order], order.astype(np.int64)
         keys, order = self._table
