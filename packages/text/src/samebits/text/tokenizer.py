@@ -128,6 +128,10 @@ class Tokenizer(ABC):
         What has no token is left out.
         """
 
+    def _normalized(self, text: str) -> str:
+        """What a text without special tokens is replaced with before it is encoded."""
+        return text
+
     def _unknown(self, text: str) -> int | None:  # noqa: ARG002 -- subclasses look at it
         """The position of the first character of ``text`` that has no token, or a byte of which has none."""
         return None
@@ -204,6 +208,7 @@ class Tokenizer(ABC):
         """Encode text without special tokens that follows ``before`` characters."""
         if errors not in {"strict", "ignore"}:
             raise ValueError(f"{function}: errors must be 'strict' or 'ignore', got {errors!r}")
+        text = self._normalized(text)
         place = self._unknown(text) if errors == "strict" else None
         if place is not None:
             raise ValueError(

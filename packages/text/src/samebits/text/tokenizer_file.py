@@ -54,6 +54,7 @@ _EXPRESSIONS = {
     _NEWER % "{1,3}": "llama-bpe",
     _NEWER % "": "qwen2",
 }
+_NFC = {"type": "NFC"}
 _EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
 _FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
 _TOGETHER = "it has a vocab.json and a merges.txt in one file"
@@ -162,7 +163,7 @@ def _document(tokenizer: Tokenizer) -> dict[str, Any]:
         "truncation": None,
         "padding": None,
         "added_tokens": sorted(added, key=operator.itemgetter("id")),
-        "normalizer": None,
+        "normalizer": _NFC if isinstance(tokenizer, BytePairTokenizer) and tokenizer.normalized else None,
         "pre_tokenizer": splitting,
         "post_processor": None,
         "decoder": decoder,
@@ -268,14 +269,19 @@ def _tokenizer(document: Any, vocabulary_size: int) -> Tokenizer:
     """The tokenizer of a file's contents, with at least so many tokens."""
     _need(isinstance(document, dict), f"the file must have a JSON object, got {_short(document)}")
     _refuse_other_json(document)
-    for part in ("truncation", "padding", "normalizer"):
+    for part in ("truncation", "padding"):
         _need(document.get(part) is None, f"{part} must be null, got {_short(document.get(part))}")
     model = document.get("model")
     _need(isinstance(model, dict), f"model must be an object, got {_short(model)}")
     readers: dict[Any, Callable[..., Tokenizer]] = {"BPE": _byte_pairs, "WordLevel": _characters}
     kind = model.get("type", "BPE")
     _need(isinstance(kind, str) and kind in readers, f"model.type must be 'BPE' or 'WordLevel', got {_short(kind)}")
-    special, added = _added_tokens(document.get("added_tokens") or [])
+    normalizers = _flat(document.get("normalizer"), "normalizers")
+    _need(
+        not normalizers or (normalizers == [_NFC] and kind == "BPE"),
+        f"normalizer must be null, or {_NFC} with a BPE model, got {_short(document.get('normalizer'))}",
+    )
+    special, added = _added_tokens(document.get("added_tokens") or [], normalized=bool(normalizers))
     vocabulary = _vocabulary(model.get("vocab"))
     for name, id_ in chain(special.items(), added.items()):
         found = vocabulary.pop(name, id_)
@@ -358,9 +364,15 @@ def _byte_pairs(
         parts = merge.split(" ") if isinstance(merge, str) else merge
         if not (isinstance(parts, list) and len(parts) == 2 and isinstance(parts[0], str) and isinstance(parts[1], str)):
             raise TokenizerFileError(f"model.merges[{number}] must be two tokens, got {_short(merge)}")
-    if not merges and pattern == "gpt2" and all(vocabulary.get(_SPELL[byte]) == byte for byte in range(256)):
+    normalized = bool(_flat(document.get("normalizer"), "normalizers"))
+    if (
+        not merges
+        and pattern == "gpt2"
+        and not (added or normalized)
+        and all(vocabulary.get(_SPELL[byte]) == byte for byte in range(256))
+    ):
         return ByteTokenizer(special)
-    return BytePairTokenizer.from_parts(vocabulary, merges, special, pattern=pattern, added_tokens=added)
+    return BytePairTokenizer.from_parts(vocabulary, merges, special, pattern=pattern, added_tokens=added, normalized=normalized)
 
 
 def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict[str, int], added: dict[str, int]) -> Tokenizer:
@@ -373,7 +385,7 @@ def _characters(document: Any, _: Any, vocabulary: dict[str, int], special: dict
     return CharacterTokenizer("".join(sorted(vocabulary, key=vocabulary.__getitem__)), special)
 
 
-def _added_tokens(listed: Any) -> tuple[dict[str, int], dict[str, int]]:
+def _added_tokens(listed: Any, *, normalized: bool) -> tuple[dict[str, int], dict[str, int]]:
     """The ids of the special and of the other added tokens."""
     _need(isinstance(listed, list), f"added_tokens must be a list, got {_short(listed)}")
     special: dict[str, int] = {}
@@ -389,7 +401,7 @@ def _added_tokens(listed: Any) -> tuple[dict[str, int], dict[str, int]]:
         _need(type(id_) is int, f"{where}.id must be an integer, got {_short(id_)}")
         for flag, only in _FLAGS.items():
             given = token.get(flag, only)
-            fits = given is only or flag == "normalized"  # without a normalizer it has no effect
+            fits = given is only or (flag == "normalized" and not normalized)  # without a normalizer it has no effect
             _need(fits, f"{where}.{flag} must be {json.dumps(only)}, got {_short(given)}")
         kind = token.get("special", True)
         _need(type(kind) is bool, f"{where}.special must be true or false, got {_short(kind)}")

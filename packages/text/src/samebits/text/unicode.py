@@ -13,6 +13,7 @@ and the code published with it; the patterns of Llama 3 and Qwen2 are in their f
 import functools
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from samebits.text import unicode_table
 
-__all__ = ["PATTERNS", "UNICODE_VERSION", "is_part_of_word", "ranges", "stand_in", "words"]
+__all__ = ["PATTERNS", "UNICODE_VERSION", "is_part_of_word", "nfc", "ranges", "stand_in", "words"]
 
 UNICODE_VERSION = unicode_table.VERSION
 
@@ -143,6 +144,33 @@ def _words(text: str, split: re.Pattern[str], *, newlines: bool) -> Iterator[lis
             found = [piece[first:last] for first, last in itertools.pairwise(ends)]
         yield found
         start = end
+
+
+# what normalization changes and Unicode 9.0 does not have yet, in Unicode up to 17.0, as in `unicode_table`
+_NEWER_MARKS = """
+7fd 9a+8 2b+9 12b 23e ff+1 17e 85b 3aa+1e 3+b 30b+4 8a32 5d9d 9 8 a 740+3 42+4 13e+1 4e+1 2+2 47+a 32+3 eb 2cb 47+3 6 3 2+1 27
+3 7 3 2+2 5+2 8e 3db+1 f6 5 3 5+1 5 9d 54 13 52 2a9 2+1 52 1aa+1 41dc+b 6 c34 4+3 286+1 709e a1+6 178 3e+3 1fd+3 ff+1 f4 3 8+1 6
+"""
+
+
+@functools.cache
+def _newer_marks() -> re.Pattern[str]:
+    return re.compile(f"([{''.join(f'{chr(first)}-{chr(last)}' for first, last in ranges(_NEWER_MARKS))}]+)")
+
+
+def nfc(text: str) -> str:
+    r"""Unicode's normalization form C, by the tables of Unicode 9.0, as in Hugging Face `tokenizers`.
+
+    Python's tables grow with its version, so the marks that are newer are left as they are, and end what is normalized.
+
+    Example:
+        >>> nfc("a\u0308 \u1112\u1161\u11ab"), nfc("a\u089c\u0308")
+        ('ä 한', 'a\u089c̈')
+    """
+    if text.isascii():
+        return text
+    parts = enumerate(_newer_marks().split(text))
+    return "".join(part if number % 2 else unicodedata.normalize("NFC", part) for number, part in parts)
 
 
 def is_part_of_word(token: bytes) -> bool:
