@@ -55,7 +55,11 @@ SCHEMAS = {
     "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
     "citation-file-format": "CITATION.cff",
 }
-PUBLISHED = ("tests/test_golden.py", "tests/lm/test_presets.py")  # the digests that every machine must give
+PUBLISHED = (
+    "tests/test_golden.py",
+    "tests/lm/test_presets.py",
+    "tests/lm/test_smollm2.py",
+)  # the digests that every machine must give
 ARITHMETIC = (*PUBLISHED, "tests/core", "tests/autograd", "tests/nn")  # the tests of what has compiled kernels
 NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
 
@@ -267,7 +271,7 @@ def tests(session: nox.Session, numpy: str) -> None:
     if whole:
         record.write(REPORTS / "cells")
     try:
-        install(session, f"numpy-{numpy}", *TESTED_WITH, *[plot(session), mpi(session)] * newest, wheels=True)
+        install(session, f"numpy-{numpy}", *TESTED_WITH, *[plot(session), mpi(session), "models"] * newest, wheels=True)
     except nox.command.CommandFailed:
         replace(record, problem="install failed").write(REPORTS / "cells")
         raise
@@ -464,7 +468,7 @@ def emulate(session: nox.Session) -> None:
     to = ["--target", str(folder), "--python-platform", "aarch64-manylinux_2_28", "--python-version", python, "--no-deps"]
     uv = [sys.executable, "-m", "uv", "pip", "install", "--only-binary", ":all:"]
     numpy = [series for series, pythons in SUPPORTED.items() if python in pythons][-1]
-    locks = [f"-r=requirements/{name}.txt" for name in (f"numpy-{numpy}", "test", "corpora")]
+    locks = [f"-r=requirements/{name}.txt" for name in (f"numpy-{numpy}", "test", "corpora", "models")]
     session.run(*uv, *to, "--require-hashes", *locks, external=True)
     wheels = sorted({"==".join(wheel.name.split("-")[:2]) for wheel in DIST.glob("*.whl")})
     session.run(*uv, *to, "--no-index", f"--find-links={DIST}", f"--find-links={DIST / 'kernels'}", *wheels, external=True)
@@ -473,7 +477,8 @@ def emulate(session: nox.Session) -> None:
     compiled = "tests/kernels/test_library.py::test_the_wheel_for_this_platform_has_libraries"
     pairs = [f"tests/kernels/test_{name}.py" for name in ("pairs", "gemm16", "attention16", "quantized")]
     micro = "tests/lm/test_presets.py::test_the_micro_preset_gives_the_published_bits"
-    tests = [compiled, *pairs, "tests/test_golden.py", micro, "-m", "not variants"]
+    smollm2 = "tests/lm/test_smollm2.py::test_the_logits_after_a_prompt_have_the_published_bits"
+    tests = [compiled, *pairs, "tests/test_golden.py", micro, smollm2, "-m", "not variants"]
     session.run(*command, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, external=True)
 
 
