@@ -3,7 +3,7 @@
 import importlib.util
 import os
 
-PEERS = ("autograd", "gguf", "safetensors", "tiktoken", "tokenizers", "torch")
+PEERS = ("autograd", "gguf", "safetensors", "tiktoken", "tokenizers", "torch", "transformers")
 
 if os.environ.get("SAMEBITS_PEERS") != "required" and not all(map(importlib.util.find_spec, PEERS)):
     collect_ignore_glob = ["test_*.py"]

