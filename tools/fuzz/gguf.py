@@ -36,10 +36,10 @@ def _text(text: str) -> bytes:
     return struct.pack("<Q", len(raw)) + raw
 
 
-def change_gguf(generator: random.Random, data: bytes) -> bytes:
-    """One to three numbers of 4 or 8 bytes, nearly always in the header, become others or their neighbors."""
+def change_gguf(generator: random.Random, data: bytes, *, last: bytes = b"Q6_K") -> bytes:
+    """One to three numbers of 4 or 8 bytes, nearly always in the header, become others or their neighbors; ``last`` is its last tensor."""
     changed = bytearray(data)
-    header = data.rindex(b"Q6_K") + 40
+    header = data.rindex(last) + len(last) + 36
     for _ in range(generator.choice((1, 1, 2, 3))):
         form = generator.choice(("<I", "<Q"))
         place = generator.randrange((header if generator.randrange(8) else len(data)) - 8)

@@ -8,21 +8,26 @@ import random
 from collections.abc import Callable
 from contextlib import chdir, redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from samebits.core import Stream
 from samebits.core.records import RecordError
 from samebits.drift import VariantResult, Verdict
 from samebits.drift.command import Options, PlainOutput, run_command
-from samebits.lm import ConfigError, ModelConfig, TrainConfig, presets
+from samebits.lm import ConfigError, LanguageModel, ModelConfig, TrainConfig, presets
 from samebits.lm.checkpoint import CheckpointError
 from samebits.lm.data import reopen
+from samebits.lm.export import export_gguf, export_hugging_face
 from samebits.lm.gguf import GGUFError, open_gguf
 from samebits.lm.metrics import cut_metrics, read_metrics
+from samebits.lm.model_parts import PretrainedError
+from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.lm.run import Run, start
 from samebits.lm.training import CHECKPOINT
-from samebits.text import TokenFileError, Tokenizer, load_tokenizer, open_tokens
+from samebits.text import ByteTokenizer, TokenFileError, Tokenizer, load_tokenizer, open_tokens
 from samebits.text.ranks_file import load_ranks
 from samebits.text.tokenizer_file import TokenizerFileError
 from tools import files, matrix
@@ -106,7 +111,7 @@ class Subject:
 
 def subjects(folder: Path) -> list[Subject]:
     """All subjects, with their valid files in a new folder."""
-    return [*_run_files(folder / "run"), *_other_files(folder / "other")]
+    return [*_run_files(folder / "run"), *_other_files(folder / "other"), *_model_files(folder / "model")]
 
 
 def _run_files(folder: Path) -> list[Subject]:
@@ -172,6 +177,38 @@ def _other_files(folder: Path) -> list[Subject]:
         Subject("ranks", folder / "a.tiktoken", ranks, (), lambda path: _check_ranks(load_ranks(path)), (TokenizerFileError,)),
         Subject("gguf", folder / "a.gguf", gguf_file(), (change_gguf,) * 2, _read_gguf, (GGUFError,)),
     ]
+
+
+def _model_files(folder: Path) -> list[Subject]:
+    """The files of a model in both formats of others, of Qwen 3 in one and of Llama 3 in the other."""
+    made = []
+    for options in ({"qk_norm": True}, {"rope_scaling": "llama3", "rope_factor": 8.0}):
+        config = ModelConfig(architecture="llama", vocabulary_size=257, context=4, layers=1, heads=2, channels=32, **options)
+        model = LanguageModel(config, stream=Stream(0)).eval()
+        made.append(Pretrained(name="small", model=model, tokenizer=ByteTokenizer(["<end>"]), eos_id=256))
+    folder.mkdir(parents=True)
+    export_gguf(made[0], folder / "model.gguf", "q8_0")
+    found: list[tuple[str, str, tuple[Change, ...]]] = [
+        ("model", "model.gguf", (partial(change_gguf, last=b"output_norm.weight"),) * 2)
+    ]
+    for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
+        export_hugging_face(made[1], folder / name)
+        found.append((name, f"{name}/{name}", _JSON))
+    return [
+        Subject(name, folder / file, (folder / file).read_bytes(), changes, _read_model, (PretrainedError, GGUFError))
+        for name, file, changes in found
+    ]
+
+
+def _read_model(path: Path) -> None:
+    try:
+        found = load_pretrained(path if path.suffix == ".gguf" else path.parent)
+    except PretrainedError as error:
+        if str(path.parent) in str(error):  # of a file beside it, which does not fit this one
+            raise PretrainedError(f"{path}: {error}") from None
+        raise
+    if found.tokenizer.vocabulary_size != found.model.config.vocabulary_size:
+        raise AssertionError(f"a model must have the vocabulary of its tokenizer, got {found}")
 
 
 def _read_tokenizer(path: Path) -> None:
