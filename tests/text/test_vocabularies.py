@@ -449,5 +449,8 @@ def test_normalization_is_the_same_on_every_python() -> None:
     blocks = [range(0x3400), range(0xA000, 0xAC00), range(0xF900, 0x12000), range(0x16000, 0x17000), range(0x1D000, 0x1F000)]
     every = [chr(code) for code in chain.from_iterable(blocks)]
     texts = [nfc("".join(f"{one}\u0316" for one in every)), nfc("".join(f"x\u0345{one}\u0301" for one in every))]
-    assert hashlib.sha256("\n".join(texts).encode()).hexdigest() == "05c89e86ff4c00f0e625b472a456a2487a16c07aabf881e6324c40a1e1a91a82"
+    assert (
+        hashlib.sha256("\n".join(texts).encode()).hexdigest()
+        == "05c89e86ff4c00f0e625b472a456a2487a16c07aabf881e6324c40a1e1a91a82"
+    )
     assert nfc("plain") == "plain"

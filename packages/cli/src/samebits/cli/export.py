@@ -7,7 +7,7 @@ from rich.markup import escape
 
 from samebits.cli.models import find_model
 from samebits.cli.terminal import console, noted_warnings
-from samebits.lm import Sampling, open_run
+from samebits.lm import open_run
 from samebits.lm.export import export_gguf, export_hugging_face
 from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.lm.run import checkpoint_of
@@ -42,15 +42,11 @@ def _opened(source: Path) -> Pretrained:
     model, config, tokenizer = open_run(source)
     file, end = checkpoint_of(source).resolve(), tokenizer.special_tokens.get(config.end_of_text)
     return Pretrained(
+        name=file.parent.name,
         model=model,
         tokenizer=tokenizer,
-        chat_template=None,
-        sampling=Sampling(),
-        stop_ids=() if end is None else (end,),
-        bos_id=None,
         eos_id=end,
-        add_bos=False,
-        name=file.parent.name,
+        stop_ids=() if end is None else (end,),
         files=(file,),
     )
 
