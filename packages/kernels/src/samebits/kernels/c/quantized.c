@@ -15,6 +15,7 @@ typedef uint8_t bytes16 __attribute__((vector_size(16)));
 typedef int8_t signed16 __attribute__((vector_size(16)));
 typedef uint16_t unsigned_shorts __attribute__((vector_size(32)));
 typedef double four __attribute__((vector_size(32)));
+typedef float quad_floats __attribute__((vector_size(16)));
 
 /* The 16 bytes at two places. */
 static inline __attribute__((always_inline)) shorts two_of(const void *a, const void *b) {
@@ -90,6 +91,7 @@ static inline __attribute__((always_inline)) void read_scales(const struct produ
   int64_t all = p->groups * count, step = bytes_of(layout);
   for (int64_t r = 0; r < count; r++) {
     const uint8_t *row = p->blocks + least(first + r, p->outputs - 1) * p->groups * step;
+    for (int64_t place = 0; place < p->groups * step; place += 64) __builtin_prefetch(row + count * p->groups * step + place);
     for (int64_t part = 0; part <= has_offset(layout); part++)
       for (int64_t g = 0; g < p->groups; g++) {
         int64_t place = part * all + g * count + r;
@@ -184,7 +186,12 @@ static inline __attribute__((always_inline)) void multiply_eight(const struct pr
       total[half] = total[half] + term;
     }
   }
-  for (int64_t r = 0; r < least(EIGHT, p->outputs - first); r++) out[first + r] = (float)total[r / 4][r % 4] + 0.0f;
+  quad_floats found[2];
+  for (int half = 0; half < 2; half++) found[half] = __builtin_convertvector(total[half], quad_floats) + 0.0f;
+  if (p->outputs - first >= EIGHT)
+    __builtin_memcpy(out + first, found, sizeof found);
+  else
+    for (int64_t r = 0; r < p->outputs - first; r++) out[first + r] = found[r / 4][r % 4];
 }
 
 /* Outputs start to stop of all rows. */
