@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from samebits import core
 from samebits.core import Stream, digest
+from samebits.core.block_formats import FORMATS, quantize
+from samebits.core.quantized import QuantizedMatrix
 from samebits.core.shards import mean_of_shards
 
 Array = npt.NDArray[Any]
@@ -98,6 +100,22 @@ def int16() -> Iterator[Case]:
         yield "int16 linear: many rows", lambda: arithmetic.linear(normal(70, 600), b, bias)
 
 
+def quantized() -> Iterator[Case]:
+    for name, (weights, block, decode) in FORMATS.items():
+        if decode is None:
+            continue
+        raw = Stream(0).split(name).integers(256, size=(40, 1024 // weights * block.itemsize)).astype(np.uint8)
+        blocks = raw.view(block)
+        for field in set(block.names or ()) & {"d", "m", "e"}:
+            blocks[field] = (blocks[field].view("<u2") & 0xBFFF).view("<f2")
+        matrix = QuantizedMatrix(blocks, name)
+        for rows in (1, 50):
+            yield f"quantized {name}: {rows} rows", lambda m=matrix, n=rows: m.multiply(normal(n, 1024))  # type: ignore[misc]
+        yield f"quantized {name}: every exponent", lambda m=matrix: m.multiply(finite(5 * 1024).reshape(5, 1024))  # type: ignore[misc]
+    for name in ("Q8_0", "Q4_0", "Q4_1"):
+        yield f"quantize {name}", lambda name=name: quantize(normal(50, 640), name).view(np.uint8)  # type: ignore[misc]
+
+
 def reductions() -> Iterator[Case]:
     for name in REDUCTIONS:
         function = getattr(core, name)
@@ -158,7 +176,7 @@ def random() -> Iterator[Case]:
 
 
 def cases() -> Iterator[Case]:
-    for group in (elementary, linalg, int16, reductions, shards, indexing, random):
+    for group in (elementary, linalg, int16, quantized, reductions, shards, indexing, random):
         yield from group()
 
 

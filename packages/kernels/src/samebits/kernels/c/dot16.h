@@ -1,4 +1,5 @@
-/* Sums of products of int16 pairs in int32, by the instructions that each CPU level has for them: integers, so exact.
+/* Sums of products of int16 pairs in int32, by the instructions that each CPU level has for them: integers, so exact. And float16
+ * as float64, which is exact too.
  *
  * A panel has 16 columns, and a vector of pairs some of them, each with two neighbors along K. The rest of gemm16.c is written once:
  * here are the names that it uses. `dot` adds a0 b0 + a1 b1 to each column's sum; where it is fused, by one instruction that not every
