@@ -71,9 +71,9 @@ def test_only_what_is_new_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
     call = LanguageModel.__call__
 
-    def counted(self: LanguageModel, ids: np.ndarray, *rest: object) -> object:
+    def counted(self: LanguageModel, ids: np.ndarray, *rest: object, **options: object) -> object:
         sizes.append(ids.shape[1])
-        return call(self, ids, *rest)  # type: ignore[arg-type]
+        return call(self, ids, *rest, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(LanguageModel, "__call__", counted)
     one = conversation(tokens=4)

@@ -126,6 +126,14 @@ def test_logits_depend_on_earlier_tokens_only(architecture: str) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_logits_of_one_position_have_the_same_bits_alone(architecture: str) -> None:
+    one = model(architecture)
+    whole, found = one(IDS), one(IDS, at=[7, 2])
+    assert found.shape == (2, 1, 11)
+    assert found.numpy()[:, 0].tobytes() == whole.numpy()[[0, 1], [7, 2]].tobytes()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_exact_and_fast_are_close(architecture: str) -> None:
     one = model(architecture)
     exact = one(IDS).numpy()

@@ -35,7 +35,7 @@ Template = Callable[[Sequence[Message]], str]
 """The text of some messages as the model reads it, with the beginning of the next answer."""
 
 _MARK = "\U0010ffff"  # no character of any text
-_AT_ONCE = 256  # tokens that are read in one step: their logits take memory
+_AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
 
 
 @dataclass
@@ -265,7 +265,8 @@ class _Reader:
             for cache in self._caches:
                 cache.lengths = np.array([start], np.int64)
             with numerics(self.mode), no_grad():
-                logits: npt.NDArray[np.float32] = self._model(np.array([new], np.int64), self._caches).data[0, -1]
+                last = self._model(np.array([new], np.int64), self._caches, at=[len(new) - 1])
+            logits: npt.NDArray[np.float32] = last.data[0, 0]
             self._held += new
         require_arithmetic()
         return logits

@@ -305,7 +305,7 @@ class _Writer:
     def _uncached(self) -> list[tuple[int, _Sequence, Float32]]:
         """The logits after each sequence, from its whole window."""
         return [
-            (i, one, self._model(np.array([one.window], np.int64)).data[0, -1])
+            (i, one, self._model(np.array([one.window], np.int64), at=[len(one.window) - 1]).data[0, 0])
             for i, one in enumerate(self._sequences)
             if not one.finished
         ]
@@ -319,7 +319,7 @@ class _Writer:
         active = [one for one in self._sequences if not one.finished]
         width = min(max(one.unread for one in active), *(one.context - one.read for one in active))
         ids = np.zeros((len(self._sequences), width), np.int64)
-        starts = np.zeros(len(self._sequences), np.int64)
+        starts, places = np.zeros((2, len(self._sequences)), np.int64)
         rows = []
         for i, one in enumerate(self._sequences):
             if one.finished:
@@ -328,9 +328,10 @@ class _Writer:
             ids[i, : len(new)] = new
             starts[i] = one.read
             one.unread -= len(new)
+            places[i] = len(new) - 1
             if not one.unread:
-                rows.append((i, one, len(new) - 1))
+                rows.append((i, one))
         for cache in self._caches or ():
             cache.lengths = starts
-        logits = self._model(ids, self._caches).data
-        return [(i, one, logits[i, place]) for i, one, place in rows]
+        logits = self._model(ids, self._caches, at=places).data
+        return [(i, one, logits[i, 0]) for i, one in rows]

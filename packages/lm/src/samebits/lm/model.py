@@ -88,17 +88,19 @@ class LanguageModel(Module):
         ids: Ids,
         cache: Sequence[KeyValueCache] | None = None,
         stream: Stream | None = None,
+        at: npt.ArrayLike | None = None,
     ) -> Tensor:
-        """The logits of the next token at every position.
+        """The logits of the next token at every position, or at one position of each sequence.
 
         Args:
             ids: Token ids (B, T): an array of integers or nested lists. T is at most the context minus the length of the cache.
             cache: One `KeyValueCache` per block with the keys and values of earlier tokens; those of ``ids`` are appended.
                 Gradients do not flow through it: use it in `no_grad`.
             stream: The source of dropout; required in training if dropout is above 0.
+            at: Positions (B,) in ``ids``, whose logits alone are computed: for a long text, those of all others take much time.
 
         Returns:
-            float32 (B, T, V).
+            float32 (B, T, V), or (B, 1, V).
 
         Raises:
             FloatingPointError: In exact arithmetic, a value is not finite; the message names the block and the operation.
@@ -118,6 +120,8 @@ class LanguageModel(Module):
                 x = block(x, None if cache is None else cache[i], stream=_of(stream, i))
             except FloatingPointError as error:
                 raise FloatingPointError(f"blocks.{i}: {error}") from error
+        if at is not None:
+            x = x[np.arange(len(ids)), np.asarray(at)].reshape(len(ids), 1, -1)
         x = self.norm(x)
         return self.head(x) if self.head is not None else linear(x, self.embedding.weight)
 
