@@ -21,8 +21,16 @@ IDS = np.array([[0, 260, 5, 263, 80]])
 
 def exported(**settings: Any) -> Pretrained:
     """A model of 2 layers whose weights and biases are all different."""
-    sizes = {"vocabulary_size": 264, "context": 8, "layers": 2, "heads": 2, "channels": 32, "hidden": 64}
-    model = LanguageModel(ModelConfig(architecture="llama", **{**sizes, **settings}), stream=Stream(0))
+    sizes: dict[str, Any] = {
+        "architecture": "llama",
+        "vocabulary_size": 264,
+        "context": 8,
+        "layers": 2,
+        "heads": 2,
+        "channels": 32,
+        "hidden": 64,
+    }
+    model = LanguageModel(ModelConfig(**{**sizes, **settings}), stream=Stream(0))
     model.load_state_dict({name: Stream(1).split(name).normal(size=x.shape, std=0.3) for name, x in model.state_dict().items()})
     return Pretrained(name="small", model=model.eval(), tokenizer=PAIRS, eos_id=263)
 

@@ -72,7 +72,7 @@ def test_the_divisors_of_llama_3_become_its_scaling(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
-        ({"general.architecture": "gemma"}, "general.architecture must be one of llama, qwen2, qwen3, got 'gemma'"),
+        ({"general.architecture": "gemma"}, "general.architecture must be one of gpt2, llama, qwen2, qwen3, got 'gemma'"),
         ({"llama.block_count": None}, "there is no setting llama.block_count"),
         ({"llama.block_count": "2"}, "llama.block_count must be of type int, got '2'"),
         ({"llama.attention.head_count": 0}, "heads must be at least 1, got 0"),

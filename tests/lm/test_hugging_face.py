@@ -139,7 +139,7 @@ def test_a_tied_model_may_have_the_embedding_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"model_type": "gemma3"}, "model_type must be one of llama, mistral, qwen2, qwen3, got 'gemma3'"),
+        ({"model_type": "gemma3"}, "model_type must be one of gpt2, llama, mistral, qwen2, qwen3, got 'gemma3'"),
         ({"hidden_act": "gelu"}, "hidden_act must be 'silu', as others are not supported, got 'gelu'"),
         ({"attention_bias": True}, "attention_bias must be False, as others are not supported, got True"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor must be 1.0, as others are not supported, got 0.5"),

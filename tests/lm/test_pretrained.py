@@ -15,6 +15,8 @@ from samebits.lm.pretrained import load_pretrained
 from samebits.nn.quantized import QuantizedEmbedding, QuantizedLinear
 
 FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {"architecture": "gpt2"},
+    "gpt2, untied": {"architecture": "gpt2", "tied": False},
     "llama": {"key_value_heads": 1, "rope_base": 1e5, "norm_eps": 1e-6},
     "untied": {"tied": False, "rope_scaling": "linear", "rope_factor": 2.0},
     "qwen2": {"qkv_bias": True},

@@ -6,7 +6,7 @@ The keys are those of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md,
 the file itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from samebits.lm.config import ModelConfig
 from samebits.lm.gguf import open_gguf
+from samebits.lm.gpt2_files import config_of_gguf, parts_of_gguf, separate_names
 from samebits.lm.model_parts import Description, ModelParts, PretrainedError, Settings, StoredTensor
 from samebits.lm.sampling import Sampling
 from samebits.lm.schema import ConfigError
-from samebits.lm.tensor_names import names_of
+from samebits.lm.tensor_names import TensorNames, names_of
 from samebits.nn.positions import llama3_factors
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.tokenizer import Tokenizer
@@ -25,7 +26,7 @@ from samebits.text.tokenizer_file import TokenizerFileError, tokenizer_from_json
 
 __all__ = ["read_gguf_model"]
 
-_ARCHITECTURES: dict[str, dict[str, Any]] = {"llama": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
+_ARCHITECTURES: dict[str, dict[str, Any]] = {"gpt2": {}, "llama": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
 """The settings that an architecture implies."""
 
 _PATTERNS = {"gpt-2": "gpt2", "gpt2": "gpt2", "smollm": "smollm", "qwen2": "qwen2"}
@@ -49,12 +50,19 @@ def read_gguf_model(path: Path) -> ModelParts:
     if architecture not in _ARCHITECTURES:
         general.fail("general.architecture", f"one of {', '.join(_ARCHITECTURES)}")
     tensors = {name: StoredTensor(path, entry.type, entry.shape, file.blocks(name)) for name, entry in file.entries.items()}
-    config = _config(Settings(path, general.values, f"{architecture}."), tensors, _ARCHITECTURES[architecture])
+    if "token_embd.weight" not in tensors:
+        raise PretrainedError(f"{path}: tensor 'token_embd.weight' is missing")
+    keys = Settings(path, general.values, f"{architecture}.")
+    names: Callable[[str], TensorNames] = names_of
+    if architecture == "gpt2":
+        config, tensors, names = config_of_gguf(keys, tensors), parts_of_gguf(tensors), separate_names
+    else:
+        config = _config(keys, tensors, _ARCHITECTURES[architecture])
     return ModelParts(
         path=path,
         config=config,
         tensors=tensors,
-        their_name=lambda name: names_of(name).gguf,
+        their_name=lambda name: names(name).gguf,
         paired=architecture == "llama",
         description=_description(general, config.vocabulary_size),
     )
@@ -76,10 +84,7 @@ def _config(keys: Settings, tensors: dict[str, StoredTensor], implied: Mapping[s
         keys.fail("attention.sliding_window", f"0 or at least the context of {context}, as sliding windows are not supported")
     if keys.get("expert_count", int, 0):
         keys.fail("expert_count", "0, as experts are not supported")
-    embedding = tensors.get("token_embd.weight")
-    if embedding is None:
-        raise PretrainedError(f"{keys.path}: tensor 'token_embd.weight' is missing")
-    base = keys.get("rope.freq_base", float, 10000.0)
+    embedding, base = tensors["token_embd.weight"], keys.get("rope.freq_base", float, 10000.0)
     try:
         return ModelConfig(
             architecture="llama",

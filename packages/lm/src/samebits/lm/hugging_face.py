@@ -8,7 +8,7 @@
 Weights are F32, F16 or BF16. Files of other kinds, such as pytorch_model.bin, are not read: they are programs.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,30 @@ from samebits.core.block_formats import FORMATS
 from samebits.core.files import require_file
 from samebits.core.records import RecordError, parse_json, read_json
 from samebits.lm.config import ModelConfig
+from samebits.lm.gpt2_files import config_of_folder, parts_of_folder, separate_names
 from samebits.lm.model_parts import Description, ModelParts, PretrainedError, Settings, StoredTensor
 from samebits.lm.safetensors import SafetensorsError, read_header
 from samebits.lm.sampling import Sampling
 from samebits.lm.schema import ConfigError
-from samebits.lm.tensor_names import names_of
+from samebits.lm.tensor_names import TensorNames, names_of
 from samebits.text.tokenizer import Tokenizer
 from samebits.text.tokenizer_file import TokenizerFileError, tokenizer_from_json
 
 __all__ = ["read_folder"]
 
-_FAMILIES: dict[str, dict[str, Any]] = {"llama": {}, "mistral": {}, "qwen2": {"qkv_bias": True}, "qwen3": {"qk_norm": True}}
+_FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt2": {},
+    "llama": {},
+    "mistral": {},
+    "qwen2": {"qkv_bias": True},
+    "qwen3": {"qk_norm": True},
+}
 """The settings that a ``model_type`` implies."""
 
 # Settings of which one value is supported: what others would change is not.
 _ONLY: dict[str, Any] = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
 
 _SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-_EMBEDDING = "model.embed_tokens.weight"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -52,17 +58,22 @@ def read_folder(folder: Path) -> ModelParts:
         settings.fail("model_type", f"one of {', '.join(_FAMILIES)}")
     files = _weight_files(folder)
     tensors = _tensors(files)
-    config = _config(settings, tensors, _FAMILIES[family])
-    embedding = tensors.get(_EMBEDDING)
-    if embedding is None:
-        raise PretrainedError(f"{folder}: tensor {_EMBEDDING!r} is missing")
-    if embedding.shape[:1] != (config.vocabulary_size,):
-        settings.fail("vocab_size", f"that of tensor {_EMBEDDING!r}, whose shape is {embedding.shape}")
+    names: Callable[[str], TensorNames] = names_of
+    if family == "gpt2":
+        tensors, names = parts_of_folder(tensors, tied=settings.get("tie_word_embeddings", bool, True)), separate_names
+        config = config_of_folder(settings, tensors)
+    else:
+        config = _config(settings, tensors, _FAMILIES[family])
+    name = names("embedding.weight").hugging_face
+    if name not in tensors:
+        raise PretrainedError(f"{folder}: tensor {name!r} is missing")
+    if tensors[name].shape[:1] != (settings.get("vocab_size", int),):
+        settings.fail("vocab_size", f"that of tensor {name!r}, whose shape is {tensors[name].shape}")
     return ModelParts(
         path=folder,
         config=config,
         tensors=tensors,
-        their_name=lambda name: names_of(name).hugging_face,
+        their_name=lambda name: names(name).hugging_face,
         paired=False,
         description=_description(folder, settings, config, files),
     )

@@ -42,7 +42,7 @@ class Pretrained(Description):
 
 
 def load_pretrained(path: str | os.PathLike[str], *, quantized: bool = True) -> Pretrained:
-    """Load a model of the families Llama (also SmolLM2, Mistral), Qwen 2 and Qwen 3.
+    """Load a model of the families GPT-2, Llama (also SmolLM2, Mistral), Qwen 2 and Qwen 3.
 
     Args:
         path: A GGUF file, or a folder of Hugging Face.
