@@ -288,7 +288,7 @@ def info(run: RUN) -> None:
 
 @app.command()
 def export(
-    run: RUN,
+    model: ANY_MODEL,
     *,
     layout: Annotated[
         Literal["gguf", "huggingface"],
@@ -302,21 +302,21 @@ def export(
     ] = "f32",
     output: OUTPUT = None,
 ) -> None:
-    """Write a trained model to files that other programs read: llama.cpp, transformers. The same model gives the same bytes."""
+    """Write a model to files that other programs read: llama.cpp, transformers. The same model gives the same bytes."""
     with reported_errors():
         from samebits.cli.export import write_model
 
-        raise typer.Exit(write_model(run, layout=layout, weights=weights, output=output))
+        raise typer.Exit(write_model(model, layout=layout, weights=weights, output=output))
 
 
 @app.command()
 def quantize(
-    run: RUN,
+    model: ANY_MODEL,
     *,
     weights: Annotated[
         Literal["q8_0", "q4_0"], typer.Option("--type", help="The type of the weights: about 8 or about 4 bits each.")
     ] = "q8_0",
     output: OUTPUT = None,
 ) -> None:
-    """Write a trained model to a GGUF file with weights of 8 or 4 bits; short for ``export --type``."""
-    export(run, weights=weights, output=output)
+    """Write a model to a GGUF file with weights of 8 or 4 bits; short for ``export --type``."""
+    export(model, weights=weights, output=output)
