@@ -1,10 +1,11 @@
 """Golden cases of samebits.lm: micro models of both architectures, their logits, gradients and ten steps of training, interrupted and not;
-blocks of random bytes as float32.
+the files of exported models; blocks of random bytes as float32.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes lm.json from it, on purpose only.
 """
 
+import hashlib
 import json
 import sys
 import tempfile
@@ -17,7 +18,9 @@ import numpy as np
 from samebits.core import Stream
 from samebits.core.block_formats import FORMATS, dequantize
 from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
-from samebits.text import Batches, evaluation_windows
+from samebits.lm.export import WEIGHTS, export_gguf, export_hugging_face
+from samebits.lm.pretrained import Pretrained
+from samebits.text import Batches, CharacterTokenizer, evaluation_windows
 
 ARCHITECTURES = ("gpt2", "llama")
 IDS = Stream(0).split("ids").integers(23, size=(3, 17))
@@ -65,6 +68,16 @@ def trained(architecture: str, folder: Path, *callbacks: Any, **options: Any) ->
     return {**one.state_dict(), "metrics": np.array([last["loss"], last["gradient_norm"], last["validation_loss"]])}
 
 
+def exported(architecture: str, folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of an exported model, by format."""
+    one = model(architecture, channels=32, vocabulary_size=24)
+    source = Pretrained(name="small", model=one, tokenizer=CharacterTokenizer("abcdefghijklmnopqrstu é", ["<end>"]), eos_id=23)
+    for weights in WEIGHTS:
+        export_gguf(source, folder / f"GGUF of {weights}", weights)
+    export_hugging_face(source, folder)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
 def digests() -> dict[str, str]:
     found = {}
     for architecture in ARCHITECTURES:
@@ -74,6 +87,8 @@ def digests() -> dict[str, str]:
         found[f"{architecture}: gradients with dropout, untied"] = checkpoint.digest(
             gradients(model(architecture, dropout=0.2, tied=False))
         )
+        with tempfile.TemporaryDirectory() as folder:
+            found |= {f"{architecture}: {name}": digest for name, digest in exported(architecture, Path(folder)).items()}
         with tempfile.TemporaryDirectory() as folder:
             whole = trained(architecture, Path(folder, "whole"))
             try:
