@@ -6,7 +6,9 @@ from samebits.lm.evaluation import Evaluation, byte_lengths, evaluate
 from samebits.lm.generation import generate, generate_batch
 from samebits.lm.interruption import Interrupted
 from samebits.lm.model import LanguageModel, flops_per_token, load_model, parameter_count
+from samebits.lm.model_parts import PretrainedError
 from samebits.lm.optimization import learning_rate
+from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.lm.run import open_run, start
 from samebits.lm.sampling import Sampling
 from samebits.lm.schema import ConfigError
@@ -21,6 +23,8 @@ __all__ = [
     "Interrupted",
     "LanguageModel",
     "ModelConfig",
+    "Pretrained",
+    "PretrainedError",
     "Sampling",
     "TrainConfig",
     "Trainer",
@@ -32,6 +36,7 @@ __all__ = [
     "generate_batch",
     "learning_rate",
     "load_model",
+    "load_pretrained",
     "open_run",
     "parameter_count",
     "start",

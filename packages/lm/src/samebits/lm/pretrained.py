@@ -35,7 +35,15 @@ Order = npt.NDArray[np.int64] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Description):
-    """A model of others and what it comes with, from `load_pretrained`."""
+    """A model of others and what it comes with, from `load_pretrained`; or one to export.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.text import ByteTokenizer
+        >>> model = LanguageModel(ModelConfig(vocabulary_size=256, layers=1, channels=8), stream=Stream(0)).eval()
+        >>> Pretrained(name="small", model=model, tokenizer=ByteTokenizer()).sampling.temperature
+        1.0
+    """
 
     model: LanguageModel
     """In evaluation mode."""
@@ -53,6 +61,19 @@ def load_pretrained(path: str | os.PathLike[str], *, quantized: bool = True) -> 
         GGUFError: The file is not a well-formed GGUF file.
         PretrainedError: The architecture or a setting is not supported, or the tensors do not fit it.
         OSError: A file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.lm.export import export_gguf
+        >>> from samebits.text import ByteTokenizer
+        >>> config = ModelConfig(architecture="llama", vocabulary_size=256, layers=1, channels=32)
+        >>> model = LanguageModel(config, stream=Stream(0)).eval()
+        >>> with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        ...     export_gguf(Pretrained(name="small", model=model, tokenizer=ByteTokenizer()), f"{folder}/small.gguf")
+        ...     found = load_pretrained(f"{folder}/small.gguf")
+        >>> found.name, found.model.parameter_count() == model.parameter_count(), found.tokenizer
+        ('small', True, <ByteTokenizer of 256 tokens>)
     """
     path = Path(path)
     if not path.is_dir():
