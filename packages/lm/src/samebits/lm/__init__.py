@@ -3,7 +3,7 @@
 from samebits.lm.checkpoint import Checkpoint, CheckpointError
 from samebits.lm.config import ModelConfig, TrainConfig
 from samebits.lm.evaluation import Evaluation, byte_lengths, evaluate
-from samebits.lm.generation import generate, generate_batch
+from samebits.lm.generation import Token, generate, generate_batch, generate_tokens
 from samebits.lm.interruption import Interrupted
 from samebits.lm.model import LanguageModel, flops_per_token, load_model, parameter_count
 from samebits.lm.model_parts import PretrainedError
@@ -26,6 +26,7 @@ __all__ = [
     "Pretrained",
     "PretrainedError",
     "Sampling",
+    "Token",
     "TrainConfig",
     "Trainer",
     "TrainingError",
@@ -34,6 +35,7 @@ __all__ = [
     "flops_per_token",
     "generate",
     "generate_batch",
+    "generate_tokens",
     "learning_rate",
     "load_model",
     "load_pretrained",

@@ -205,7 +205,7 @@ class Conversation:
         """The ids of an answer, which are added to its turn, without the stop id."""
         while len(turn.answer) < self.tokens:
             ids = turn.read + turn.answer
-            token = self.sampling.choose(self._reader.logits(ids), stream, ids)
+            token = self.sampling.choose(self._reader.logits(ids), stream, ids, turn.answer)
             turn.answer.append(token)
             if token in self.stop_ids:
                 return

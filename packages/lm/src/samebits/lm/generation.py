@@ -4,40 +4,63 @@
 
 Keys and values of earlier tokens are cached, so a token costs one row. The text may be longer than the model's context: when the
 window is full, the model continues from its newest half. That rule does not depend on the cache. In exact arithmetic the text has
-the same bits with and without a cache, and for a prompt alone and in a batch.
+the same bits with and without a cache, and for a prompt alone and in a batch. Equal prompts of a batch are read once.
 """
 
 import codecs
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from samebits.autograd import no_grad
+from samebits.autograd import log_softmax, no_grad
 from samebits.core import Stream, current, numerics, require_arithmetic, restore_arithmetic
 from samebits.core.arguments import integer
+from samebits.core.indexing import least
 from samebits.core.random import require_stream
 from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.sampling import Sampling
 from samebits.lm.workers import ALONE, Workers
 from samebits.nn.arguments import integers
+from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import SpecialTokenError, Tokenizer, encode_special
 
-__all__ = ["generate", "generate_batch", "generate_ids"]
+__all__ = ["Token", "generate", "generate_batch", "generate_ids", "generate_tokens"]
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Token:
+    """A generated token.
+
+    Example:
+        >>> Token(0, " the", -0.25, ((0, -0.25), (5, -1.75)))
+        Token(id=0, text=' the', logprob=-0.25, top=((0, -0.25), (5, -1.75)))
+    """
+
+    id: int
+    text: str
+    """The text that is certain with it: whole characters, or nothing while a character or a stop string may go on."""
+    logprob: float
+    """The logarithm of its probability, from the model's logits as they are: without bias, penalties, temperature and cuts."""
+    top: tuple[tuple[int, float], ...]
+    """The ids of the most likely tokens and the logarithms of their probabilities, the lowest id first among equals."""
+
+
 def generate(
     model: LanguageModel,
     tokenizer: Tokenizer,
-    prompt: str,
+    prompt: str | Ids,
     *,
     tokens: int,
     stream: Stream,
     sampling: Sampling | None = None,
     stop: Sequence[str] = (),
+    stop_ids: Collection[int] = (),
     cached: bool = True,
     special: str = "refuse",
 ) -> Iterator[str]:
@@ -46,20 +69,23 @@ def generate(
     Args:
         model: The model; dropout is off, whatever its mode.
         tokenizer: The tokenizer that it was trained with.
-        prompt: The text to continue, at least one token.
+        prompt: The text to continue, or its token ids; at least one token.
         tokens: The largest number of tokens to generate.
         stream: The source of random draws.
         sampling: How tokens are chosen; by default each with its probability.
         stop: Strings that end the text. It ends before the first one that occurs.
+        stop_ids: Token ids that end the text, before the first one that is chosen.
         cached: Whether to cache keys and values; without, each token costs a pass over the whole window.
         special: Names of special tokens in the prompt: ``"refuse"`` them, ``"allow"`` them to be the tokens, or read them as
             ``"text"``. A prompt from an unknown source may contain some.
 
     Raises:
         FloatingPointError: A logit is not finite.
+        IndexError: A token id of the prompt is not in the vocabulary.
         TypeError: ``tokens`` is not an int, or ``stream`` is not a `Stream`.
         ValueError: The prompt is empty, or has a special token or a character that the tokenizer does not know; ``tokens`` is
-            negative; a stop string is empty; or the vocabulary sizes of model and tokenizer differ.
+            negative; a stop string is empty; a stop id is not in the vocabulary; or the vocabulary sizes of model and tokenizer
+            differ.
 
     Example:
         >>> from samebits.lm import ModelConfig
@@ -72,19 +98,74 @@ def generate(
     """
     tokens = integer("generate", "tokens", tokens, least=0)
     writer = _writer("generate", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached, special=special)
-    texts = [_Text("generate", tokenizer, stop)]
-    return (piece for _, piece in _pieces(writer, texts, tokens))
+    texts = [_Text("generate", tokenizer, stop, stop_ids)]
+    return (piece for _, piece in _pieces(writer, texts, tokens) if piece)
+
+
+def generate_tokens(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str | Ids,
+    *,
+    tokens: int,
+    stream: Stream,
+    top: int = 0,
+    sampling: Sampling | None = None,
+    stop: Sequence[str] = (),
+    stop_ids: Collection[int] = (),
+    cached: bool = True,
+    special: str = "refuse",
+) -> Iterator[Token]:
+    """Continue a prompt as `generate` does; yield every token, the one that ends the text too, with its probability.
+
+    Args:
+        model: As in `generate`.
+        tokenizer: As in `generate`.
+        prompt: As in `generate`.
+        tokens: As in `generate`.
+        stream: As in `generate`.
+        top: How many of the most likely tokens to yield with each.
+        sampling: As in `generate`.
+        stop: As in `generate`.
+        stop_ids: As in `generate`.
+        cached: As in `generate`.
+        special: As in `generate`.
+
+    Raises:
+        FloatingPointError, IndexError, TypeError, ValueError: As in `generate`; or ``top`` is not from 0 to the vocabulary's size.
+
+    Example:
+        >>> from samebits.lm import ModelConfig
+        >>> from samebits.text import CharacterTokenizer
+        >>> config = ModelConfig(vocabulary_size=3, context=8, layers=1, heads=2, channels=16)
+        >>> model, tokenizer = LanguageModel(config, stream=Stream(0)), CharacterTokenizer("abc")
+        >>> found = list(generate_tokens(model, tokenizer, [0, 1], tokens=5, top=2, stream=Stream(1)))
+        >>> "".join(one.text for one in found) == "".join(generate(model, tokenizer, "ab", tokens=5, stream=Stream(1)))
+        True
+    """
+    tokens = integer("generate_tokens", "tokens", tokens, least=0)
+    top = integer("generate_tokens", "top", top, 0, model.config.vocabulary_size)
+    writer = _writer("generate_tokens", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached, special=special)
+    writer.logged = True
+    texts = [_Text("generate_tokens", tokenizer, stop, stop_ids)]
+    return (_token(step, piece, top) for step, piece in _pieces(writer, texts, tokens))
+
+
+def _token(step: "_Step", text: str, top: int) -> Token:
+    ids = least(-step.logs, top) if top else step.logs[:0].astype(np.int64)
+    return Token(step.id, text, float(step.logs[step.id]), tuple(zip(ids.tolist(), step.logs[ids].tolist(), strict=True)))
 
 
 def generate_batch(
     model: LanguageModel,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Ids],
     *,
     tokens: int,
     stream: Stream | Sequence[Stream],
     sampling: Sampling | None = None,
     stop: Sequence[str] = (),
+    stop_ids: Collection[int] = (),
     cached: bool = True,
     special: str = "refuse",
     workers: Workers = ALONE,
@@ -94,17 +175,18 @@ def generate_batch(
     Args:
         model: As in `generate`.
         tokenizer: As in `generate`.
-        prompts: Texts of any lengths.
+        prompts: Texts or token ids of any lengths. Equal ones are read once: ``[prompt] * 3`` gives three samples of a prompt.
         tokens: As in `generate`, for each prompt.
         sampling: As in `generate`.
         stop: As in `generate`.
+        stop_ids: As in `generate`.
         cached: As in `generate`.
         special: As in `generate`.
         stream: One stream per prompt; or a single one, of which prompt i gets ``stream.split(i)``.
         workers: The processes that generate, each some of the texts; all of them call this, with the same arguments, and get all texts.
 
     Raises:
-        FloatingPointError, TypeError, ValueError: As in `generate`; or the number of streams is not that of prompts.
+        FloatingPointError, IndexError, TypeError, ValueError: As in `generate`; or the number of streams is not that of prompts.
 
     Example:
         >>> from samebits.lm import ModelConfig
@@ -122,8 +204,8 @@ def generate_batch(
     texts, streams = [""] * len(prompts), streams[workers.rank :: workers.size]
     if chosen := list(prompts)[workers.rank :: workers.size]:
         writer = _writer("generate_batch", model, tokenizer, chosen, streams, sampling=sampling, cached=cached, special=special)
-        for i, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop) for _ in chosen], tokens):
-            texts[workers.rank + i * workers.size] += piece
+        for step, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop, stop_ids) for _ in chosen], tokens):
+            texts[workers.rank + step.number * workers.size] += piece
     return ["".join(parts) for parts in zip(*workers.gather(texts), strict=True)]
 
 
@@ -147,13 +229,12 @@ def generate_ids(
         ((20,), True)
     """
     tokens = integer("generate_ids", "tokens", tokens, least=0)
-    ids = integers("generate_ids", "prompt", prompt)
-    if ids.ndim != 1:
-        raise ValueError(f"generate_ids: prompt must have shape (T,), got {ids.shape}")
-    writer = _Writer(model, [_Sequence("generate_ids", ids, stream, model.config.context)], sampling, cached)
+    writer = _Writer(
+        model, [_Sequence("generate_ids", _ids("generate_ids", prompt), stream, model.config.context)], sampling, cached
+    )
     found: list[int] = []
     while len(found) < tokens:
-        found += [token for _, token in writer.step()]
+        found += [step.id for step in writer.step()]
     return np.array(found, np.int64)
 
 
@@ -161,7 +242,7 @@ def _writer(
     function: str,
     model: LanguageModel,
     tokenizer: Tokenizer,
-    prompts: Sequence[str],
+    prompts: Sequence[str | Ids],
     streams: Sequence[Stream],
     *,
     sampling: Sampling | None,
@@ -173,7 +254,10 @@ def _writer(
         raise ValueError(f"{function}: tokenizer must have {size} tokens, as the model, got {tokenizer.vocabulary_size}")
     pairs = zip(prompts, streams, strict=True)
     try:
-        encoded = [(encode_special(tokenizer, prompt, special), stream) for prompt, stream in pairs]
+        encoded = [
+            (encode_special(tokenizer, prompt, special) if isinstance(prompt, str) else _ids(function, prompt), stream)
+            for prompt, stream in pairs
+        ]
     except SpecialTokenError as error:
         raise ValueError(
             f"{function}: prompt must not contain the special token {error.token!r}, found at character {error.place}; set special "
@@ -183,18 +267,26 @@ def _writer(
     return _Writer(model, sequences, sampling, cached)
 
 
-def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> Iterator[tuple[int, str]]:
-    """The pieces of all texts with the texts' numbers, until each has ``tokens`` tokens or a stop string."""
+def _ids(function: str, prompt: Ids) -> Int64:
+    """The token ids of a prompt."""
+    ids = integers(function, "prompt", prompt)
+    if ids.ndim != 1:
+        raise ValueError(f"{function}: prompt must have shape (T,), got {ids.shape}")
+    return ids
+
+
+def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> "Iterator[tuple[_Step, str]]":
+    """The steps of all texts with their pieces, until each has ``tokens`` tokens, a stop string or a stop id."""
     left = [tokens] * len(texts)
     while tokens and writer.active:
-        for i, token in writer.step():
-            left[i] -= 1
-            piece = texts[i].add(token)
-            if texts[i].stopped or not left[i]:
-                writer.finish(i)
-                piece += texts[i].rest()
-            if piece:
-                yield i, piece
+        for step in writer.step():
+            text = texts[step.number]
+            left[step.number] -= 1
+            piece = text.add(step.id)
+            if text.stopped or not left[step.number]:
+                writer.finish(step.number)
+                piece += text.rest()
+            yield step, piece
 
 
 # Text
@@ -203,16 +295,21 @@ def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> Iterato
 class _Text:
     """Text from tokens: whole characters, without a suffix that may be the beginning of a stop string."""
 
-    def __init__(self, function: str, tokenizer: Tokenizer, stop: Sequence[str]) -> None:
+    def __init__(self, function: str, tokenizer: Tokenizer, stop: Sequence[str], stop_ids: Collection[int] = ()) -> None:
         if isinstance(stop, str) or not all(stop):
             raise ValueError(f"{function}: stop must be a list of strings that are not empty, got {stop!r}")
         self._tokens, self._stop = tokenizer.tokens, tuple(stop)
+        self._stop_ids = {integer(function, "a stop id", one, 0, len(self._tokens) - 1) for one in stop_ids}
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
 
     def add(self, token: int) -> str:
         """The text that is certain after one more token."""
+        if token in self._stop_ids:
+            text = self.rest()
+            self.stopped = True
+            return text
         return self._take(self._decoder.decode(self._tokens[token]), final=False)
 
     def rest(self) -> str:
@@ -248,6 +345,7 @@ class _Sequence:
         self.window: list[int] = []
         self.unread = 0
         self.seen: set[int] = set()
+        self.sampled: list[int] = []
         self.finished = False
         self.add(prompt.tolist())
 
@@ -264,14 +362,27 @@ class _Sequence:
         return len(self.window) - self.unread
 
 
+class _Step(NamedTuple):
+    """A token that was chosen, the number of its sequence, and the logarithms of all probabilities, (V,), or nothing."""
+
+    number: int
+    id: int
+    logs: Float32
+
+
 class _Writer:
     """Sequences that a model continues side by side, in the arithmetic that is active when it is made."""
 
     def __init__(self, model: LanguageModel, sequences: list[_Sequence], sampling: Sampling | None, cached: bool) -> None:
         self._model, self._sampling, self._mode = model, sampling or Sampling(), current().name
-        self._sequences, context = sequences, model.config.context
+        self._sequences = sequences
         self._started = False
-        self._caches = [block.cache(len(sequences), context) for block in model.blocks] if cached else None
+        self._caches: list[KeyValueCache] | None = None
+        self.logged = False  # whether steps have the logarithms of probabilities
+        windows = list(dict.fromkeys(tuple(one.window) for one in sequences))
+        self._rows = [windows.index(tuple(one.window)) for one in sequences]  # of the caches: equal prompts share one
+        if cached:
+            self._caches = [block.cache(len(windows), model.config.context) for block in model.blocks]
 
     @property
     def active(self) -> bool:
@@ -282,8 +393,8 @@ class _Writer:
         """Generate no more for a sequence."""
         self._sequences[number].finished = True
 
-    def step(self) -> list[tuple[int, int]]:
-        """One token for each sequence that has been read to its end, with the sequences' numbers."""
+    def step(self) -> list[_Step]:
+        """One token for each sequence that has been read to its end."""
         if not self._started:
             restore_arithmetic()
             self._started = True
@@ -292,15 +403,20 @@ class _Writer:
             self._model.eval()
         try:
             with numerics(self._mode), no_grad():
-                rows = self._cached() if self._caches is not None else self._uncached()
-                found = [(i, self._sampling.choose(x, one.stream, one.seen)) for i, one, x in rows]
+                rows = self._cached(self._caches) if self._caches is not None else self._uncached()
+                found = [self._chosen(i, one, x) for i, one, x in rows]
         finally:
             if training:
                 self._model.train()
         require_arithmetic()
-        for i, token in found:
-            self._sequences[i].add([token])
+        for step in found:
+            self._sequences[step.number].add([step.id])
+            self._sequences[step.number].sampled.append(step.id)
         return found
+
+    def _chosen(self, number: int, one: _Sequence, logits: Float32) -> _Step:
+        token = self._sampling.choose(logits, one.stream, one.seen, one.sampled)
+        return _Step(number, token, np.asarray(log_softmax(logits)) if self.logged else logits[:0])  # type: ignore[arg-type]
 
     def _uncached(self) -> list[tuple[int, _Sequence, Float32]]:
         """The logits after each sequence, from its whole window."""
@@ -310,28 +426,33 @@ class _Writer:
             if not one.finished
         ]
 
-    def _cached(self) -> list[tuple[int, _Sequence, Float32]]:
+    def _cached(self, caches: list[KeyValueCache]) -> list[tuple[int, _Sequence, Float32]]:
         """The logits after each sequence that is read to its end by this call.
 
         All sequences read equally many tokens, as many as fit every cache. Shorter ones are padded; the cached
-        padding is overwritten by the next call.
+        padding is overwritten by the next call. The first call reads all prompts to their ends.
         """
         active = [one for one in self._sequences if not one.finished]
         width = min(max(one.unread for one in active), *(one.context - one.read for one in active))
-        ids = np.zeros((len(self._sequences), width), np.int64)
-        starts, places = np.zeros((2, len(self._sequences)), np.int64)
-        rows = []
-        for i, one in enumerate(self._sequences):
+        ids = np.zeros((len(caches[0].lengths), width), np.int64)
+        starts, places = np.zeros((2, len(ids)), np.int64)
+        read = []
+        for i, (one, row) in enumerate(zip(self._sequences, self._rows, strict=True)):
             if one.finished:
                 continue
             new = one.window[one.read : one.read + width]
-            ids[i, : len(new)] = new
-            starts[i] = one.read
+            ids[row, : len(new)] = new
+            starts[row] = one.read
             one.unread -= len(new)
-            places[i] = len(new) - 1
+            places[row] = len(new) - 1
             if not one.unread:
-                rows.append((i, one))
-        for cache in self._caches or ():
+                read.append((i, one, row))
+        for cache in caches:
             cache.lengths = starts
-        logits = self._model(ids, self._caches, at=places).data
-        return [(i, one, logits[i, 0]) for i, one in rows]
+        logits = self._model(ids, caches, at=places).data
+        found = [(i, one, logits[row, 0]) for i, one, row in read]
+        if len(ids) < len(self._sequences):
+            for cache in caches:
+                cache.take(self._rows)
+            self._rows = list(range(len(self._sequences)))
+        return found

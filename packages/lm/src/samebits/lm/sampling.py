@@ -1,13 +1,13 @@
 """Sampling: how the next token is chosen from the logits of a language model.
 
-    logits  ->  repetition penalty  ->  / temperature  ->  top k  ->  top p  ->  min p  ->  one draw from a `Stream`
+    logits  ->  + bias  ->  penalties  ->  / temperature  ->  top k  ->  top p  ->  min p  ->  one draw from a `Stream`
 
 `Sampling` has the options. With temperature 0 the token with the largest logit is chosen (greedy decoding), the lowest id where
 several are equal.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from samebits import autograd
 from samebits.core import Stream, cumsum
+from samebits.core.arguments import integer
 from samebits.core.indexing import least
 
 __all__ = ["Sampling"]
@@ -28,6 +29,10 @@ def _factor(x: float) -> bool:
     return _LEAST <= x <= 1 / _LEAST
 
 
+def _summand(x: float) -> bool:
+    return -100 <= x <= 100
+
+
 # Of each option: whether a number is allowed, and the rule in words.
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (lambda x: x == 0 or _factor(x), "0 or from 1e-6 to 1e6"),
@@ -35,6 +40,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "top_p": (lambda x: 0 < x <= 1, "above 0 and at most 1, or None"),
     "min_p": (lambda x: 0 <= x <= 1, "from 0 to 1, or None"),
     "repetition_penalty": (_factor, "from 1e-6 to 1e6"),
+    "presence_penalty": (_summand, "from -100 to 100"),
+    "frequency_penalty": (_summand, "from -100 to 100"),
 }
 
 
@@ -43,6 +50,7 @@ class Sampling:
     """How the next token is chosen.
 
     Raises:
+        TypeError: ``logit_bias`` is not a mapping, or has an id that is not an int.
         ValueError: An option is out of its range, or not a number.
 
     Example:
@@ -61,35 +69,73 @@ class Sampling:
     repetition_penalty: float = 1.0
     """Divides positive logits of tokens that occurred before, and multiplies negative ones (Keskar et al., 2019, section 4.1)."""
 
+    presence_penalty: float = 0.0
+    """Subtracted from the logits of tokens that were sampled before (OpenAI's definition; the prompt does not count)."""
+    frequency_penalty: float = 0.0
+    """Subtracted from the logit of a token as often as it was sampled before."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict, hash=False)
+    """Added to the logits of these token ids, from -100 to 100: the ends ban a token and force it, or nearly so."""
+
     def __post_init__(self) -> None:
-        for field in fields(self):
-            given, (allowed, rule) = getattr(self, field.name), _RULES[field.name]
+        for one in fields(self):
+            given = getattr(self, one.name)
+            if one.name == "logit_bias":
+                object.__setattr__(self, one.name, _bias(given))
+                continue
+            allowed, rule = _RULES[one.name]
             value = given.item() if isinstance(given, np.generic) else given
-            if value is None and field.default is None:
+            if value is None and one.default is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not allowed(value):
-                raise ValueError(f"Sampling: {field.name} must be {rule}, got {given!r}")
-            object.__setattr__(self, field.name, value)
+                raise ValueError(f"Sampling: {one.name} must be {rule}, got {given!r}")
+            object.__setattr__(self, one.name, value)
 
-    def choose(self, logits: Float32, stream: Stream, seen: Collection[int] = ()) -> int:
+    def choose(self, logits: Float32, stream: Stream, seen: Collection[int] = (), sampled: Sequence[int] = ()) -> int:
         """Choose one token id.
 
         Args:
             logits: float32 (V,).
             stream: The source of the draw; with temperature 0 nothing is drawn.
             seen: The ids that occurred before, for ``repetition_penalty``.
+            sampled: The ids that were sampled before, in any order, for ``presence_penalty`` and ``frequency_penalty``.
 
         Raises:
             FloatingPointError: A logit is NaN or positive infinity.
+            ValueError: ``logit_bias`` has an id that is not in the vocabulary.
         """
         if not np.max(logits, initial=-np.inf) < np.inf:  # NaN too
             raise FloatingPointError("Sampling.choose: a logit is NaN or positive infinity: the model has diverged")
-        if self.repetition_penalty != 1 and seen:
-            logits = self._penalized(logits, np.array(sorted(set(seen)), np.int64))
+        logits = self.adjusted(logits, seen, sampled)
         if self.temperature == 0:
             return int(np.argmax(logits))
         ids, probabilities = self.distribution(logits)
         return int(stream.choice(ids, p=probabilities))
+
+    def adjusted(self, logits: Float32, seen: Collection[int] = (), sampled: Sequence[int] = ()) -> Float32:
+        """The logits with bias and penalties, float32 (V,), as `choose` takes them.
+
+        Example:
+            >>> sampling = Sampling(logit_bias={0: 1.5}, repetition_penalty=2.0, frequency_penalty=0.5, presence_penalty=0.25)
+            >>> sampling.adjusted(np.array([1.0, -1.0, 3.0], np.float32), seen=[0, 1], sampled=[1, 1])
+            array([ 1.25, -3.25,  3.  ], dtype=float32)
+        """
+        result = logits
+        if self.logit_bias:
+            ids = np.array(list(self.logit_bias), np.int64)
+            if ids[-1] >= len(logits):
+                raise ValueError(f"Sampling.choose: logit_bias must have ids below {len(logits)}, got {ids[-1]}")
+            result = logits.copy()
+            result[ids] += np.array(list(self.logit_bias.values()), np.float32)
+        if self.repetition_penalty != 1 and seen:
+            ids, penalty, result = np.array(sorted(set(seen)), np.int64), np.float32(self.repetition_penalty), result.copy()
+            old = result[ids]
+            result[ids] = np.where(old > 0, old / penalty, old * penalty)
+        if (self.frequency_penalty or self.presence_penalty) and sampled:
+            ids, counts = np.unique(np.array(sampled, np.int64), return_counts=True)
+            result = result.copy()
+            result[ids] -= np.float32(self.frequency_penalty) * counts.astype(np.float32)
+            result[ids] -= np.float32(self.presence_penalty)
+        return result
 
     def distribution(self, logits: Float32) -> tuple[npt.NDArray[np.int64], Float32]:
         """The token ids that are kept and their weights, the likeliest first if some were dropped.
@@ -119,8 +165,14 @@ class Sampling:
             ids, weights = ids[:kept], weights[:kept]
         return ids, weights
 
-    def _penalized(self, logits: Float32, seen: npt.NDArray[np.int64]) -> Float32:
-        penalty, result = np.float32(self.repetition_penalty), logits.copy()
-        old = logits[seen]
-        result[seen] = np.where(old > 0, old / penalty, old * penalty)
-        return result
+
+def _bias(given: Any) -> dict[int, float]:
+    """The bias of each token id, in the order of the ids."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"Sampling: logit_bias must be a mapping from token ids to numbers, got {given!r}")
+    found = {}
+    for id_, bias in given.items():
+        if isinstance(bias, bool) or not isinstance(bias, int | float | np.number) or not _summand(float(bias)):
+            raise ValueError(f"Sampling: logit_bias[{id_!r}] must be from -100 to 100, got {bias!r}")
+        found[integer("Sampling", "a token id of logit_bias", id_, 0)] = float(bias)
+    return dict(sorted(found.items()))

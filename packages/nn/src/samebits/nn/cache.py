@@ -6,6 +6,7 @@ The rounding of a key and a value depends on these alone (see `samebits.core.mix
 appended. A step has the bits of attention over the whole sequence.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -114,6 +115,22 @@ class KeyValueCache:
             refuse_non_finite("KeyValueCache", k=k, v=v)
         self.lengths = after
         return before
+
+    def take(self, rows: Sequence[int]) -> None:
+        """Replace the sequences with copies of these, of which some may be there more than once.
+
+        Example:
+            >>> cache = KeyValueCache(batch=1, heads=2, capacity=8, channels=4)
+            >>> _ = cache.append(np.ones((1, 2, 3, 4), np.float32), np.ones((1, 2, 3, 4), np.float32))
+            >>> cache.take([0, 0])
+            >>> cache.lengths
+            array([3, 3])
+        """
+        batch, (_, heads, channels) = len(rows), self._shape
+        kept = self._numerics.mixing.empty(batch, heads, self.capacity, channels, self._dtype)
+        for new, old in zip(kept.arrays, self._kept.arrays, strict=True):
+            new[...] = old[list(rows)]
+        self._kept, self._shape, self.lengths = kept, (batch, heads, channels), self.lengths[list(rows)]
 
     def context(self) -> Any:
         """The keys and values for `attend`, as the arithmetic keeps them; of each sequence ``lengths`` count."""
