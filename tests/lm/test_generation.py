@@ -8,7 +8,7 @@ from tests.core.float_settings import CHANGED, change, kept_settings, only_where
 
 from samebits.core import MachineError, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig
-from samebits.lm.generation import _Text, generate, generate_batch, generate_ids
+from samebits.lm.generation import _Text, generate, generate_batch, generate_ids, generate_tokens
 from samebits.lm.sampling import Sampling
 from samebits.text import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 
@@ -184,3 +184,73 @@ def test_generation_puts_float_settings_back_and_stops_if_they_change(bits: int)
         change(bits)
         with pytest.raises(MachineError, match="in this thread, so results may have wrong bits"):
             list(pieces)
+
+
+def test_a_stop_id_ends_the_text_and_is_a_token_of_it() -> None:
+    model, letters = MODELS["gpt2"], CharacterTokenizer("\n abcdefgh")
+    whole = list(generate_tokens(model, letters, "a", tokens=30, stream=Stream(4)))
+    stop = whole[9].id
+    first = next(i for i, one in enumerate(whole) if one.id == stop)
+    ended = list(generate_tokens(model, letters, "a", tokens=30, stream=Stream(4), stop_ids=[stop]))
+    assert [one.id for one in ended] == [one.id for one in whole[: first + 1]] and ended[-1].text == ""
+    text = "".join(one.text for one in whole[:first])
+    assert "".join(generate(model, letters, "a", tokens=30, stream=Stream(4), stop_ids={stop})) == text
+    assert generate_batch(model, letters, ["a"], tokens=30, stream=[Stream(4)], stop_ids=[stop]) == [text]
+    with pytest.raises(ValueError, match="generate: a stop id must be from 0 to 9, got 10"):
+        generate(model, letters, "a", tokens=1, stream=Stream(0), stop_ids=[10])
+
+
+def test_what_a_stop_string_holds_back_is_given_before_a_stop_id() -> None:
+    text = _Text("generate", ByteTokenizer(["<e>"]), ["abc"], [256])
+    assert [text.add(97), text.add(98), text.add(256), text.rest()] == ["", "", "ab", ""] and text.stopped
+
+
+def test_probabilities_are_those_of_the_logits_as_they_are() -> None:
+    model, prompt = MODELS["llama"], [3, 1, 4]
+    changed = Sampling(temperature=0.0, repetition_penalty=1.3, presence_penalty=0.4, logit_bias={5: 2.0}, top_k=3)
+    for sampling in (Sampling(), changed):
+        found = list(generate_tokens(model, LETTERS, prompt, tokens=9, top=4, stream=Stream(2), sampling=sampling))
+        ids = [*prompt, *(one.id for one in found)]
+        every = model([ids]).data[0].astype(np.float64)
+        for one, logits in zip(found, every[2:], strict=False):
+            expected = logits - np.log(np.exp(logits).sum())
+            assert abs(one.logprob - expected[one.id]) < 1e-6
+            assert [id_ for id_, _ in one.top] == np.argsort(-expected, kind="stable")[:4].tolist()
+            assert max(abs(value - expected[id_]) for id_, value in one.top) < 1e-6
+        assert "".join(one.text for one in found) == LETTERS.decode(ids[3:])
+    assert next(generate_tokens(model, LETTERS, prompt, tokens=1, stream=Stream(2))).top == ()
+    with pytest.raises(ValueError, match="generate_tokens: top must be from 0 to 10, got 11"):
+        generate_tokens(model, LETTERS, prompt, tokens=1, top=11, stream=Stream(0))
+
+
+@pytest.mark.parametrize("mode", ["exact", "int16"])
+def test_equal_prompts_are_read_once_and_have_the_texts_that_they_have_alone(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = []
+    call = LanguageModel.__call__
+
+    def counted(self: LanguageModel, ids: np.ndarray, *rest: object, **named: object) -> object:
+        shapes.append(ids.shape)
+        return call(self, ids, *rest, **named)  # type: ignore[arg-type]
+
+    prompts = ["bad cafe", "h", "bad cafe", "bad cafe"]
+    with numerics(mode):  # type: ignore[arg-type]
+        alone = [
+            "".join(generate(MODELS["llama"], LETTERS, prompt, tokens=15, stream=Stream(5).split(i)))
+            for i, prompt in enumerate(prompts)
+        ]
+        monkeypatch.setattr(LanguageModel, "__call__", counted)
+        together = generate_batch(MODELS["llama"], LETTERS, prompts, tokens=15, stream=Stream(5))
+    assert together == alone and len(set(alone)) == 4
+    assert shapes[:2] == [(2, 8), (4, 1)]
+
+
+def test_a_prompt_may_be_token_ids() -> None:
+    tokenizer = CharacterTokenizer("abcdefgh", ["<a>", "<b>"])
+    texts = [
+        "".join(generate(MODELS["gpt2"], tokenizer, prompt, tokens=9, stream=Stream(1), special="allow"))
+        for prompt in ("ab<b>c", [0, 1, 9, 2], np.array([0, 1, 9, 2], np.int32))
+    ]
+    assert texts[0] == texts[1] == texts[2]
+    for wrong, message in (([[1]], r"prompt must have shape \(T,\), got \(1, 1\)"), ([], "prompt must have at least one token")):
+        with pytest.raises(ValueError, match=f"generate: {message}"):
+            generate(MODELS["gpt2"], tokenizer, wrong, tokens=1, stream=Stream(0))

@@ -129,3 +129,42 @@ def test_logits_that_are_nan_or_infinite_are_refused_whatever_is_kept(bad: float
     logits = np.array([1, 3, bad, 2], np.float32)
     with pytest.raises(FloatingPointError, match=r"Sampling\.choose: a logit is NaN or positive infinity"):
         Sampling(**options).choose(logits, Stream(1), seen=[1])
+
+
+def test_presence_and_frequency_count_what_was_sampled() -> None:
+    logits = np.array([1.0, 2.0, 3.0, 4.0], np.float32)
+    both = Sampling(presence_penalty=0.5, frequency_penalty=0.25)
+    assert both.adjusted(logits, seen=[0, 3], sampled=[3, 1, 3, 3]).tolist() == [1.0, 1.25, 3.0, 2.75]
+    assert both.adjusted(logits, seen=[0, 3]) is logits  # what is only in the prompt does not count
+    assert Sampling(presence_penalty=-1).adjusted(logits, sampled=[0]).tolist() == [2.0, 2.0, 3.0, 4.0]
+    greedy = Sampling(temperature=0, frequency_penalty=0.6)
+    assert [greedy.choose(logits, Stream(0), sampled=[3] * n) for n in range(3)] == [3, 3, 2]
+
+
+def test_bias_is_added_before_the_penalties() -> None:
+    logits = np.array([1.0, -1.0, 0.0], np.float32)
+    sampling = Sampling(logit_bias={np.int64(1): 2, 0: -1.5}, repetition_penalty=2.0, presence_penalty=1.0)
+    assert sampling.logit_bias == {0: -1.5, 1: 2.0}
+    assert sampling.adjusted(logits, seen=[0, 1], sampled=[1]).tolist() == [-1.0, -0.5, 0.0]
+    assert logits.tolist() == [1.0, -1.0, 0.0]
+    assert Sampling(temperature=0, logit_bias={2: 100}).choose(logits, Stream(0)) == 2
+    with pytest.raises(ValueError, match=r"Sampling.choose: logit_bias must have ids below 3, got 3"):
+        Sampling(logit_bias={3: 1.0}).choose(logits, Stream(0))
+    assert hash(sampling) == hash(Sampling(repetition_penalty=2.0, presence_penalty=1.0)) and sampling != Sampling()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"presence_penalty": 101}, ValueError, "presence_penalty must be from -100 to 100, got 101"),
+        ({"frequency_penalty": float("nan")}, ValueError, "frequency_penalty must be from -100 to 100, got nan"),
+        ({"logit_bias": [1]}, TypeError, r"logit_bias must be a mapping from token ids to numbers, got \[1\]"),
+        ({"logit_bias": {1: 100.5}}, ValueError, r"logit_bias\[1\] must be from -100 to 100, got 100.5"),
+        ({"logit_bias": {1: True}}, ValueError, r"logit_bias\[1\] must be from -100 to 100, got True"),
+        ({"logit_bias": {-1: 1.0}}, ValueError, "a token id of logit_bias must be at least 0, got -1"),
+        ({"logit_bias": {"a": 1.0}}, TypeError, "a token id of logit_bias must be an int, got 'a'"),
+    ],
+)
+def test_bias_and_penalties_out_of_range_are_refused(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"Sampling: {message}"):
+        Sampling(**options)
