@@ -389,6 +389,22 @@ def test_a_full_cache_refuses_tokens_and_does_not_change() -> None:
         KeyValueCache(1, 0, 8, 4)
 
 
+@pytest.mark.parametrize("mode", ["exact", "int16", "fast"])
+def test_copies_of_a_sequence_go_on_as_the_sequence_does(mode: Any) -> None:
+    with numerics(mode), no_grad():
+        attend = MultiHeadAttention(24, 4, stream=Stream(2), rotary=Rotary(6), key_value_heads=2)
+        one, some = attend.cache(1, 8), attend.cache(2, 8)
+        x = normal(2, 5, 24)
+        attend(Tensor(x[:1]), one)
+        attend(Tensor(x), some)
+        one.take([0, 0, 0])
+        some.take([0, 0])
+        new = normal(3, 2, 24)
+        first, second = attend(Tensor(new), one).data, attend(Tensor(new[:2]), some).data
+    assert one.lengths.tolist() == [7, 7, 7] and some.lengths.tolist() == [7, 7]
+    assert np.abs(first[:2] - second).max() <= (1e-6 if mode == "fast" else 0)
+
+
 def test_a_cache_in_fast_arithmetic_is_near_the_whole() -> None:
     x = normal(2, 9, 24)
     with numerics("fast"), no_grad():
