@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from samebits.autograd import no_grad
 from samebits.core import Stream
 from samebits.core.block_formats import FORMATS, dequantize
 from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
 from samebits.lm.export import WEIGHTS, export_gguf, export_hugging_face
-from samebits.lm.pretrained import Pretrained
+from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.text import Batches, CharacterTokenizer, evaluation_windows
 
 ARCHITECTURES = ("gpt2", "llama")
@@ -68,6 +69,15 @@ def trained(architecture: str, folder: Path, *callbacks: Any, **options: Any) ->
     return {**one.state_dict(), "metrics": np.array([last["loss"], last["gradient_norm"], last["validation_loss"]])}
 
 
+def loaded(weights: str, folder: Path) -> np.ndarray:
+    """The logits of a model of others, whose matrices stay as they are in its file."""
+    tokenizer = CharacterTokenizer("abcdefghijklmnopqrstu é", ["<end>"])
+    one = model("llama", channels=64, vocabulary_size=24, qk_norm=True, head_channels=32)
+    export_gguf(Pretrained(name="small", model=one, tokenizer=tokenizer, eos_id=23), folder / "x.gguf", weights)
+    with no_grad():
+        return load_pretrained(folder / "x.gguf").model(IDS[:, :16]).numpy()
+
+
 def exported(architecture: str, folder: Path) -> dict[str, str]:
     """SHA-256 of the files of an exported model, by format."""
     one = model(architecture, channels=32, vocabulary_size=24)
@@ -99,6 +109,9 @@ def digests() -> dict[str, str]:
             found[f"{architecture}: ten steps, int16"] = checkpoint.digest(int16)
             found[f"{architecture}: ten steps"] = checkpoint.digest(whole)
             found[f"{architecture}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
+    for kind in WEIGHTS:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            found[f"qwen 3: logits of a file, {kind}"] = checkpoint.digest({"logits": loaded(kind, Path(folder))})
     for name, (weights, block, _) in FORMATS.items():
         raw = Stream(0).split(name).integers(256, size=(3, 2**15 // weights * block.itemsize)).astype(np.uint8)
         found[f"random blocks of {name}"] = checkpoint.digest({"weights": dequantize(raw.view(block), name)})

@@ -40,6 +40,7 @@ from samebits.nn import (
     linear,
     schedule,
 )
+from samebits.nn.positions import llama3_factors
 
 Array = npt.NDArray[Any]
 Case = tuple[str, Callable[[], Array]]
@@ -155,6 +156,8 @@ def attention_and_blocks() -> Iterator[Case]:
     yield "block, int16, token by token", in_int16(token_by_token(block, x))
     yield "rotary", together(Rotary(16), normal(2, 3, 200, 16))
     yield "rotary at places", together(lambda x: Rotary(16)(x, np.array([5, 700])), normal(2, 3, 20, 16))
+    factors = llama3_factors(16, 500.0, factor=8.0, low=1.0, high=4.0, context=100)
+    yield "rotary, scaled as in Llama 3", together(Rotary(16, base=500.0, factors=factors), normal(2, 3, 200, 16))
     yield "sinusoidal positions", together(SinusoidalPositions(16), normal(2, 300, 16))
     learned = LearnedPositions(50, 16, stream=Stream(1))
     yield "learned positions", together(learned, normal(2, 30, 16), parameters=list(learned.parameters()))
@@ -163,6 +166,8 @@ def attention_and_blocks() -> Iterator[Case]:
     for name, block in (
         ("gpt2", TransformerBlock.gpt2(48, 6, stream=Stream(1))),
         ("llama", TransformerBlock.llama(48, 6, key_value_heads=2, stream=Stream(1))),
+        ("qwen 2", TransformerBlock.llama(48, 6, key_value_heads=2, qkv_bias=True, stream=Stream(1))),
+        ("qwen 3", TransformerBlock.llama(48, 6, key_value_heads=2, head_channels=12, qk_norm=True, stream=Stream(1))),
     ):
         x = normal(2, 50, 48)
         yield f"block: {name}", together(block, x, parameters=list(block.parameters()))

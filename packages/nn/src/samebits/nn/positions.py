@@ -57,7 +57,7 @@ def llama3_factors(channels: int, base: float, *, factor: float, low: float, hig
 
     Example:
         >>> llama3_factors(8, 10000.0, factor=8.0, low=1.0, high=4.0, context=1000)
-        array([1.        , 1.        , 0.29755991, 0.125     ])
+        array([1.        , 1.        , 0.29753525, 0.125     ])
     """
     turns = frequencies(channels, base) * (context / (2 * math.pi))
     kept = np.clip((turns - low) / (high - low), 0, 1)
