@@ -194,11 +194,11 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
         with pytest.raises(PretrainedError, match=re.escape(says)):
             load_pretrained(tmp_path)
     (tmp_path / INDEX).write_text(json.dumps({"weight_map": {"x": "a.safetensors", "y": "c.safetensors"}}), "utf-8")
-    (tmp_path / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
-    with pytest.raises(PretrainedError, match=r"c\.safetensors: tensor '.*' is also in a\.safetensors"):
-        read_folder(tmp_path)
     (tmp_path / "c.safetensors").write_bytes(b"short")
     with pytest.raises(PretrainedError, match=r"c\.safetensors: truncated"):
+        read_folder(tmp_path)
+    (tmp_path / "c.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes())
+    with pytest.raises(PretrainedError, match=r"c\.safetensors: tensor '.*' is also in a\.safetensors"):
         read_folder(tmp_path)
     checkpoint.save(tmp_path / WEIGHTS, {"x": np.ones(3, np.int32)})
     with pytest.raises(PretrainedError, match="tensor 'x' must be F32, F16 or BF16, got I32"):
