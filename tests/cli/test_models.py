@@ -1,5 +1,6 @@
 """Models of others: what is one, where those of packages are, and that the commands take them as they take runs."""
 
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from tests.cli.small_model import pretrained
 from typer.testing import CliRunner, Result
 
-from samebits.cli import models
+from samebits.cli import generation, models
 from samebits.cli.app import app
 from samebits.cli.models import find_model
 
@@ -80,3 +81,25 @@ def test_generate_continues_a_text_with_the_sampling_of_the_file() -> None:
     texts = [run("generate", "small.gguf", "--prompt", "so", "--tokens", "20", *more) for more in ([], ["--temperature", "0.5"])]
     assert texts[0].exit_code == 0 and texts[0].stdout == texts[1].stdout and texts[0].stdout.startswith("so")
     assert run("generate", "small.gguf", "--prompt", "so", "--tokens", "20", "--temperature", "2").stdout != texts[0].stdout
+
+
+def test_generate_begins_and_ends_a_text_as_the_model_was_trained_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, read = replace(pretrained(), bos_id=256), []
+    generate = generation.generate
+    monkeypatch.setattr(generation, "generate", lambda *given, **options: (read.append(given[2]), generate(*given, **options))[1])
+    texts = []
+    for kind in (one, replace(one, add_bos=True), replace(one, stop_ids=tuple(range(256)))):
+        monkeypatch.setattr(models, "load_pretrained", lambda _, kind=kind: kind)
+        texts.append(run("generate", "small.gguf", "--prompt", "so", "--tokens", "20").stdout)
+    assert read == ["so", [256, 82, 78], "so"]
+    assert texts[0].startswith("so") and texts[1].startswith("so") and texts[2] == "so\n"
+
+
+@pytest.mark.usefixtures("model")
+def test_generate_takes_samples_and_penalties() -> None:
+    given = ["generate", "small.gguf", "--prompt", "so", "--tokens", "20"]
+    samples = run(*given, "--samples", "3").stdout
+    assert samples == run(*given, "--prompt", "so", "--prompt", "so").stdout and samples.count("so") >= 3
+    texts = {run(*given, *more).stdout for more in ([], ["--presence-penalty", "3"], ["--frequency-penalty", "-50"])}
+    assert len(texts) == 3

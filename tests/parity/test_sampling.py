@@ -26,7 +26,7 @@ def cases() -> list[tuple[np.ndarray, list[int]]]:
     return found
 
 
-def assert_same(sampling: Sampling, processors: list[Any], *, bias: bool = False) -> None:
+def assert_same(sampling: Sampling, processors: list[Any]) -> None:
     """The kept ids are equal, and so are their probabilities, within the rounding of float32."""
     for logits, ids in cases():
         scores = torch.from_numpy(logits.copy())[None]

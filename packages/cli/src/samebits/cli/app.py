@@ -71,6 +71,12 @@ MIN_P = Annotated[
 REPETITION_PENALTY = Annotated[
     float | None, typer.Option(help="Above 1, tokens that occurred already become less likely.", show_default=False)
 ]
+PRESENCE_PENALTY = Annotated[
+    float | None, typer.Option(help="Above 0, tokens that were generated already become less likely.", show_default=False)
+]
+FREQUENCY_PENALTY = Annotated[
+    float | None, typer.Option(help="The same, the less the more often a token was generated.", show_default=False)
+]
 SEED = Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")]
 
 OUTPUT = Annotated[
@@ -206,7 +212,10 @@ def generate(
     top_p: TOP_P = None,
     min_p: MIN_P = None,
     repetition_penalty: REPETITION_PENALTY = None,
+    presence_penalty: PRESENCE_PENALTY = None,
+    frequency_penalty: FREQUENCY_PENALTY = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text. May be repeated.")] = None,
+    samples: Annotated[int, typer.Option(min=1, help="How many continuations of each prompt to generate.")] = 1,
     seed: SEED = 0,
     special: Annotated[SPECIAL, typer.Option(help="How to read names of special tokens in the prompt.")] = "refuse",
     arithmetic: NUMERICS = None,
@@ -216,8 +225,17 @@ def generate(
     with reported_errors():
         from samebits.cli.generation import print_continuations
 
-        given = _given(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
-        job = partial(print_continuations, run, prompt or ["\n"], tokens=tokens, given=given, stop=stop or [], seed=seed)
+        given = _given(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+        )
+        prompts = [one for one in prompt or ["\n"] for _ in range(samples)]
+        job = partial(print_continuations, run, prompts, tokens=tokens, given=given, stop=stop or [], seed=seed)
         raise _shared(workers, partial(job, arithmetic=arithmetic, special=special))
 
 
@@ -238,6 +256,8 @@ def chat(
     top_p: TOP_P = None,
     min_p: MIN_P = None,
     repetition_penalty: REPETITION_PENALTY = None,
+    presence_penalty: PRESENCE_PENALTY = None,
+    frequency_penalty: FREQUENCY_PENALTY = None,
     seed: SEED = 0,
     date: Annotated[
         datetime | None, typer.Option(help="The date for models that are told it, by default today.", formats=["%Y-%m-%d"])
@@ -248,7 +268,15 @@ def chat(
     with reported_errors():
         from samebits.cli.chat import chat_with
 
-        given = _given(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
+        given = _given(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+        )
         now = date or datetime.now()  # noqa: DTZ005 -- the day is that of the place
         job = partial(chat_with, model, system=system, given=given, seed=seed, tokens=tokens)
         raise typer.Exit(job(arithmetic=arithmetic, now=now))

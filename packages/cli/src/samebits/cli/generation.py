@@ -11,6 +11,7 @@ from samebits.cli.terminal import write_text
 from samebits.core import Mode, Stream, numerics
 from samebits.lm import generate, generate_batch
 from samebits.lm.workers import require_same, require_same_arithmetic
+from samebits.text.tokenizer import encode_special
 
 __all__ = ["print_continuations"]
 
@@ -35,15 +36,19 @@ def print_continuations(
         opened = open_model(source)
         model, tokenizer = opened.model, opened.tokenizer
         sampling = replace(opened.sampling, **given)
-        options: dict[str, Any] = {"tokens": tokens, "sampling": sampling, "stop": stop, "special": special}
+        begun: list[Any] = list(prompts)
+        if opened.start:
+            begun = [[*opened.start, *encode_special(tokenizer, prompt, special).tolist()] for prompt in prompts]
+        options: dict[str, Any] = {"sampling": sampling, "stop": stop, "stop_ids": opened.stop_ids}
+        options |= {"tokens": tokens, "special": special}
         with numerics(arithmetic or opened.arithmetic):
             if len(prompts) == 1:
                 if processes.rank == 0:
-                    return _print_as_generated(prompts[0], generate(model, tokenizer, prompts[0], stream=Stream(seed), **options))
+                    return _print_as_generated(prompts[0], generate(model, tokenizer, begun[0], stream=Stream(seed), **options))
                 return 0
             require_same_arithmetic(processes)
             require_same(processes, ("the weights", opened.digest))
-            texts = generate_batch(model, tokenizer, prompts, stream=Stream(seed), workers=processes, **options)
+            texts = generate_batch(model, tokenizer, begun, stream=Stream(seed), workers=processes, **options)
         if processes.rank == 0:
             write_text("\n".join(f"{prompt}{text}\n" for prompt, text in zip(prompts, texts, strict=True)))
     return 0
