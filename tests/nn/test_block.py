@@ -25,7 +25,15 @@ def llama(**options: Any) -> TransformerBlock:
     return TransformerBlock.llama(24, 4, key_value_heads=2, stream=Stream(3), **options)
 
 
-ARCHITECTURES = [gpt2, llama]
+def qwen2(**options: Any) -> TransformerBlock:
+    return llama(qkv_bias=True, **options)
+
+
+def qwen3(**options: Any) -> TransformerBlock:
+    return llama(qk_norm=True, head_channels=8, **options)
+
+
+ARCHITECTURES = [gpt2, llama, qwen2, qwen3]
 
 
 def normal(*shape: int, name: str = "normal") -> Any:
@@ -53,6 +61,10 @@ def test_architectures_have_the_names_of_their_parts() -> None:
     ]
     assert not [name for name, _ in gpt2(bias=False).named_parameters() if name.endswith("bias")]
     assert llama().mlp.down.weight.shape == (24, 64)
+    added = {name for name, _ in qwen2().named_parameters()} - {name for name, _ in llama().named_parameters()}
+    assert added == {f"attention.{part}.bias" for part in ("query", "key", "value")}
+    added = {name for name, _ in qwen3().named_parameters()} - {name for name, _ in llama().named_parameters()}
+    assert added == {f"attention.{part}_norm.weight" for part in ("query", "key")}
 
 
 @pytest.mark.parametrize("make", ARCHITECTURES)

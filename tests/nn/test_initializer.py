@@ -78,3 +78,13 @@ def test_numpy_options_have_the_bits_of_python_numbers():
         initializer.scaled_residual(3, std)(Stream(0), SHAPE).tobytes() for std in (np.float32(0.02), float(np.float32(0.02)))
     ]
     assert found[0] == found[1]
+
+
+def test_parameters_have_what_an_initializer_draws_and_can_be_edited() -> None:
+    for make in (initializer.zeros, initializer.ones, initializer.normal(std=0.02)):
+        parameter = initializer.initialized(make, Stream(1), (3, 2))
+        assert parameter.requires_grad and parameter.is_leaf
+        assert parameter.numpy().tobytes() == make(Stream(1), (3, 2)).tobytes()
+        with parameter.edit() as array:
+            array[...] = 5
+        assert (parameter.numpy() == 5).all()
