@@ -33,7 +33,7 @@ NUMERICS = Annotated[
     typer.Option(
         "--numerics",
         help="The arithmetic: exact; int16, with coarser products; or fast, plain NumPy, with other bits on every machine. "
-        "By default that of the configuration or of the run; exact to generate and evaluate with a fast run.",
+        "By default that of the configuration or of the run; exact to generate and evaluate with a fast run; int16 for models of others.",
     ),
 ]
 WORKERS = Annotated[

@@ -17,8 +17,8 @@ from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["ARITHMETIC", "PACKAGED", "WINDOW", "OpenModel", "advised", "find_model", "open_model"]
 
-ARITHMETIC: Mode = "exact"
-"""The arithmetic of models of others, by default."""
+ARITHMETIC: Mode = "int16"
+"""The arithmetic of models of others, by default: their weights have fewer bits than its products."""
 
 WINDOW = 1024
 """The number of tokens in a window to evaluate models of others on, or their context if that is less."""
