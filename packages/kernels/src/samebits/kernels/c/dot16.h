@@ -1,5 +1,5 @@
 /* Sums of products of int16 pairs in int32, by the instructions that each CPU level has for them: integers, so exact. And float16
- * as float64, which is exact too.
+ * as float32, which is exact too.
  *
  * A panel has 16 columns, and a vector of pairs some of them, each with two neighbors along K. The rest of gemm16.c is written once:
  * here are the names that it uses. `dot` adds a0 b0 + a1 b1 to each column's sum; where it is fused, by one instruction that not every
@@ -112,16 +112,14 @@ static inline int has_fused(void) { return 0; }
 #endif
 
 /* out (8) = x (8) float16, which are finite. */
-static inline void widen_halves(double *out, const uint16_t *x) {
+static inline void widen_halves(float *out, const uint16_t *x) {
 #if defined(__F16C__)
-  __m256 wide = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x));
-  _mm256_storeu_pd(out, _mm256_cvtps_pd(_mm256_castps256_ps128(wide)));
-  _mm256_storeu_pd(out + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(wide, 1)));
+  _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)));
 #else
   for (int i = 0; i < 8; i++) {
     float normal = number32((uint32_t)((x[i] & 0x7fff) << 13) + (UINT32_C(112) << 23));
     float size = x[i] & 0x7c00 ? normal : normal + normal - 0x1p-14f; /* with exponent 0 there is no leading 1 */
-    out[i] = (double)(x[i] & 0x8000 ? -size : size);
+    out[i] = x[i] & 0x8000 ? -size : size;
   }
 #endif
 }

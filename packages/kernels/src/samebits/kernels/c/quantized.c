@@ -86,22 +86,19 @@ static inline __attribute__((always_inline)) int put_on_grids(const struct produ
 }
 
 /* s and m (groups, count), which lie together, of some outputs; beyond the last output, its own again. count is a multiple of 8. */
-static inline __attribute__((always_inline)) void read_scales(const struct product *p, double *restrict s, uint16_t *restrict halves,
+static inline __attribute__((always_inline)) void read_scales(const struct product *p, float *restrict s, uint16_t *restrict halves,
                                                               int64_t first, int64_t count, int layout) {
   int64_t all = p->groups * count, step = bytes_of(layout);
   for (int64_t r = 0; r < count; r++) {
     const uint8_t *row = p->blocks + least(first + r, p->outputs - 1) * p->groups * step;
     for (int64_t place = 0; place < p->groups * step; place += 64) __builtin_prefetch(row + count * p->groups * step + place);
-    for (int64_t part = 0; part <= has_offset(layout); part++)
-      for (int64_t g = 0; g < p->groups; g++) {
-        int64_t place = part * all + g * count + r;
-        float x;
-        if (layout < WIDE_BLOCKS) {
-          __builtin_memcpy(&halves[place], row + g * step + 2 * part, 2);
-        } else {
-          __builtin_memcpy(&x, row + g * step + 4 * part, 4);
-          s[place] = (double)x;
-        }
+    for (int64_t g = 0; g < p->groups; g++)
+#pragma GCC unroll 2
+      for (int64_t part = 0; part <= has_offset(layout); part++) {
+        if (layout < WIDE_BLOCKS)
+          __builtin_memcpy(&halves[part * all + g * count + r], row + g * step + 2 * part, 2);
+        else
+          __builtin_memcpy(&s[part * all + g * count + r], row + g * step + 4 * part, 4);
       }
   }
   for (int64_t i = 0; layout < WIDE_BLOCKS && i < all * (1 + has_offset(layout)); i += 8) widen_halves(s + i, halves + i);
@@ -153,7 +150,7 @@ static inline __attribute__((always_inline)) eight_ints sums_of(const eight_ints
 
 /* out (count), of row i of x and the outputs from `first` on, at most eight, with their scales s and m (groups, EIGHT). */
 static inline __attribute__((always_inline)) void multiply_eight(const struct product *p, float *out, int64_t i, int64_t first,
-                                                                 const double *restrict s, const double *restrict m, int layout) {
+                                                                 const float *restrict s, const float *restrict m, int layout) {
   const uint8_t *rows[EIGHT];
   const int16_t *a = p->a + i * p->length;
   four total[2] = {{0}, {0}};
@@ -175,13 +172,13 @@ static inline __attribute__((always_inline)) void multiply_eight(const struct pr
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
       quad part;
-      four term, offset;
+      quad_floats of_output;
       __builtin_memcpy(&part, (int32_t *)&sum + 4 * half, sizeof part);
-      __builtin_memcpy(&term, s + g * EIGHT + 4 * half, sizeof term);
-      term = __builtin_convertvector(part, four) * (term * scale);
+      __builtin_memcpy(&of_output, s + g * EIGHT + 4 * half, sizeof of_output);
+      four term = __builtin_convertvector(part, four) * (__builtin_convertvector(of_output, four) * scale);
       if (has_offset(layout)) {
-        __builtin_memcpy(&offset, m + g * EIGHT + 4 * half, sizeof offset);
-        term = term + offset * whole;
+        __builtin_memcpy(&of_output, m + g * EIGHT + 4 * half, sizeof of_output);
+        term = term + __builtin_convertvector(of_output, four) * whole;
       }
       total[half] = total[half] + term;
     }
@@ -197,13 +194,13 @@ static inline __attribute__((always_inline)) void multiply_eight(const struct pr
 /* Outputs start to stop of all rows. */
 static inline __attribute__((always_inline)) int multiply_few(struct product *p, const struct job *job, int layout) {
   p->groups = p->length / size_of(layout);
-  double *s = job->scratch, *m = s + EIGHT * p->groups;
+  float *s = (float *)job->scratch, *m = s + EIGHT * p->groups;
   uint16_t *halves = (uint16_t *)(m + EIGHT * p->groups);
-  p->scales = m + 2 * EIGHT * p->groups;
+  p->scales = job->scratch + 2 * EIGHT * p->groups;
   p->sums = p->scales + p->rows * p->groups;
   p->zeros = (int32_t *)(p->sums + p->rows * p->groups);
   p->a = (int16_t *)(p->zeros + p->rows * p->groups);
-  if (p->groups * (3 * EIGHT + 3 * p->rows) + p->rows * p->length / 4 > MEMORY - 1) return 2;
+  if (p->groups * (2 * EIGHT + 3 * p->rows) + p->rows * p->length / 4 > MEMORY - 1) return 2;
   int problem = put_on_grids(p, job->arrays[1], layout, 1);
   if (problem) return problem;
   for (int64_t first = job->start; first < job->stop; first += EIGHT) {
@@ -234,11 +231,15 @@ static inline __attribute__((always_inline)) void unpack(const struct product *p
 /* Add a group's terms of a tile: total (tall, PANEL) += sum (tall, PANEL) times the scales, and the offsets. */
 static inline __attribute__((always_inline)) void add_terms_of(const struct product *p, doubles *restrict total,
                                                                const int32_t *restrict sum, int64_t row, int64_t rows, int64_t wide,
-                                                               int64_t g, const double *restrict s, int layout) {
+                                                               int64_t g, const float *restrict s, int layout) {
   for (int64_t v = 0; v < wide; v++) {
-    doubles scale, offset;
-    __builtin_memcpy(&scale, s + (2 * v * p->groups + g) * PANEL, sizeof scale);
-    if (has_offset(layout)) __builtin_memcpy(&offset, s + ((2 * v + 1) * p->groups + g) * PANEL, sizeof offset);
+    floats of_output;
+    __builtin_memcpy(&of_output, s + (2 * v * p->groups + g) * PANEL, sizeof of_output);
+    doubles scale = __builtin_convertvector(of_output, doubles), offset = {0};
+    if (has_offset(layout)) {
+      __builtin_memcpy(&of_output, s + ((2 * v + 1) * p->groups + g) * PANEL, sizeof of_output);
+      offset = __builtin_convertvector(of_output, doubles);
+    }
     for (int64_t r = 0; r < rows; r++) {
       ints exact;
       __builtin_memcpy(&exact, sum + (r * wide + v) * PANEL, sizeof exact);
@@ -254,11 +255,11 @@ static inline __attribute__((always_inline)) int multiply_many(struct product *p
   int64_t n = size_of(layout), groups = p->groups = p->length / n, panels = parts_of(p->outputs, PANEL);
   tiles *compute = chosen_tiles();
   doubles *total = (doubles *)(job->scratch + (-(uintptr_t)job->scratch / 8 & 15));
-  double *s = (double *)(total + TALL * WIDE); /* (wide, 2, groups, PANEL) */
+  float *s = (float *)(total + TALL * WIDE); /* (wide, 2, groups, PANEL) */
   int16_t *b = (int16_t *)(s + 2 * WIDE * PANEL * groups);
   int32_t *sum = (int32_t *)(b + WIDE * PANEL * p->length);
   uint16_t *halves = (uint16_t *)(sum + TALL * WIDE * PANEL);
-  int64_t used = 16 + TALL * WIDE * PANEL / 2 * 3 + WIDE * PANEL * (2 * groups + p->length / 4) + PANEL * groups;
+  int64_t used = 16 + TALL * WIDE * PANEL / 2 * 3 + WIDE * PANEL * (groups + p->length / 4) + PANEL * groups;
   int64_t capacity = least(ROWS, (MEMORY - used) / (3 * groups + p->length / 4)) / TALL * TALL;
   if (MEMORY < used || !capacity) return 2;
   p->scales = job->scratch + used;
