@@ -41,19 +41,17 @@ def open_model() -> Pretrained:
 
 
 def results(one: Pretrained, part: str) -> dict[str, Any]:
-    """The digests of the logits, and the texts, in both arithmetics."""
+    """The digests of the logits in both arithmetics, and the texts in that of 16-bit integers."""
     prompts, tokens = PARTS[part]
     found: dict[str, Any] = {"model": one.digest}
     for mode in MODES:
         with numerics(mode), no_grad():
             ids = [encode_special(one.tokenizer, prompt, "allow") for prompt in prompts]
-            texts = {
-                name: generate_batch(
-                    one.model, one.tokenizer, some, tokens=tokens, stream=Stream(7), sampling=sampling, special="allow"
-                )
-                for name, some, sampling in (("greedy", prompts, GREEDY), ("sample", prompts[-1:], SAMPLED))
-            }
-            found[mode] = {"logits": [digest(one.model([prompt]).data) for prompt in ids], **texts}
+            found[mode] = {"logits": [digest(one.model([prompt]).data) for prompt in ids]}
+            choices = (("greedy", prompts, GREEDY), ("sample", prompts[-1:], SAMPLED)) if tokens and mode == "int16" else ()
+            options: dict[str, Any] = {"tokens": tokens, "stream": Stream(7), "special": "allow"}
+            for name, some, sampling in choices:
+                found[mode][name] = generate_batch(one.model, one.tokenizer, some, sampling=sampling, **options)
     return found
 
 
