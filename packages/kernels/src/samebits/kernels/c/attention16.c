@@ -37,6 +37,20 @@ static inline floats load(const float *x) {
 }
 static inline void store(float *x, floats row) { __builtin_memcpy(x, &row, sizeof row); }
 
+/* x (PANEL, PANEL) = x^T. Each round interleaves rows i and i + PANEL / 2, which moves the highest bit of the row's number to the end of
+ * the place in the row; after four rounds they have changed places. */
+static inline void transpose(floats x[PANEL]) {
+  floats y[PANEL];
+  for (int round = 0; round < 4; round++) {
+    for (int i = 0; i < PANEL / 2; i++) {
+      floats a = x[i], b = x[i + PANEL / 2];
+      y[2 * i] = __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+      y[2 * i + 1] = __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+    }
+    for (int i = 0; i < PANEL; i++) x[i] = y[i];
+  }
+}
+
 static inline floats larger(floats a, floats b) {
   words is_larger = (words)(a > b);
   return (floats)(((words)a & is_larger) | ((words)b & ~is_larger));
@@ -113,7 +127,7 @@ struct context {
 /* Put row x (width) at its place in the panels. */
 static int put_key(const struct context *to, const float *x, int64_t at, int64_t width) {
   int16_t row[CHUNK];
-  int problem = grid16(row, &to->k_scales[at], x, width);
+  int problem = grid16(row, &to->k_scales[at], x, width, CHUNK);
   int64_t pairs_deep = parts_of(width, 2);
   int16_t *out = to->k + (at / PANEL * pairs_deep * PANEL + at % PANEL) * 2;
   for (int64_t i = 0; i < pairs_deep; i++) __builtin_memcpy(out + i * 2 * PANEL, row + 2 * i, 4);
@@ -122,7 +136,7 @@ static int put_key(const struct context *to, const float *x, int64_t at, int64_t
 
 static int put_value(const struct context *to, const float *x, int64_t at, int64_t width) {
   int16_t row[CHUNK];
-  int problem = grid16(row, &to->v_scales[at], x, width);
+  int problem = grid16(row, &to->v_scales[at], x, width, CHUNK);
   for (int64_t i = 0; i < width; i++) to->v[((i / PANEL * to->pairs_each + at / 2) * PANEL + i % PANEL) * 2 + at % 2] = row[i];
   return problem;
 }
@@ -134,7 +148,7 @@ static int pack_rows16(int16_t *panels, double *scales, const float *x, int64_t 
     int16_t *row = strip + i % PANEL * up_to_even(width);
     scales[i] = 0.0;
     if (i < n) {
-      int problem = grid16(row, &scales[i], x + i * apart, width);
+      int problem = grid16(row, &scales[i], x + i * apart, width, AHEAD * apart);
       if (problem) return problem;
     } else
       for (int64_t j = 0; j < 2 * deep; j++) row[j] = 0;
@@ -151,7 +165,7 @@ static int pack_values16(const struct context *to, const float *x, int64_t apart
     for (int64_t j = i; j < i + 2; j++) {
       int16_t *row = strip + j % 2 * wide;
       if (j < n) {
-        int problem = grid16(row, &to->v_scales[j], x + j * apart, width);
+        int problem = grid16(row, &to->v_scales[j], x + j * apart, width, AHEAD * apart);
         if (problem) return problem;
         if (width % 2 && width < wide) row[width] = 0;
       } else
@@ -214,7 +228,7 @@ static void scale_rows(float *rows, const float *q, int64_t apart, int64_t count
 static int grid_rows16(int16_t *a, float *scales, const float *rows, int64_t apart, int64_t count, int64_t width) {
   for (int64_t r = 0; r < count; r++) {
     double scale;
-    int problem = grid16(a + r * up_to_even(width), &scale, rows + r * apart, width);
+    int problem = grid16(a + r * up_to_even(width), &scale, rows + r * apart, width, AHEAD * apart);
     if (problem) return problem;
     scales[r] = (float)scale;
   }
@@ -552,10 +566,13 @@ static __attribute__((noinline)) int grid_left16(int16_t *left, float *left_scal
     if (part == 0) copy_columns(copy, x + d, rows, apart, least(COPIED * PANEL, width - d));
     int problem = grid16_panel(panel, scales, copy, part, rows, PANEL);
     if (problem) return problem;
-    for (int64_t i = 0; i < least(PANEL, width - d); i++) {
-      left_scales[d + i] = (float)scales[i];
-      for (int64_t r = 0; r < parts_of(rows, 2); r++)
-        __builtin_memcpy(left + (d + i) * ROWS + 2 * r, panel + (r * PANEL + i) * 2, 4);
+    int64_t columns = least(PANEL, width - d);
+    for (int64_t i = 0; i < columns; i++) left_scales[d + i] = (float)scales[i];
+    for (int64_t r = 0; r < ROWS; r += 2 * PANEL) {
+      floats pairs[PANEL]; /* not numbers: only moved */
+      __builtin_memcpy(pairs, panel + r * PANEL, sizeof pairs);
+      transpose(pairs);
+      for (int64_t i = 0; i < columns; i++) __builtin_memcpy(left + (d + i) * ROWS + r, &pairs[i], sizeof pairs[i]);
     }
   }
   return 0;
@@ -575,6 +592,24 @@ static __attribute__((noinline)) int pack_columns16(int16_t *columns, float *col
       for (int64_t i = 0; i < PANEL; i++) column_scales[(start / CHUNK * panels + p) * PANEL + i] = (float)scales[i];
     }
   return 0;
+}
+
+/* out (n, width), whose rows are so far apart, = x (width, padded)^T + 0. */
+static void store_columns(float *restrict out, int64_t apart, const float *restrict x, int64_t padded, int64_t n, int64_t width) {
+  floats part[PANEL];
+  for (int64_t d = 0; d < width; d += PANEL)
+    for (int64_t j = 0; j < n; j += PANEL) {
+      for (int64_t i = 0; i < PANEL; i++) part[i] = d + i < width ? load(x + (d + i) * padded + j) : (floats){0};
+      transpose(part);
+      for (int64_t i = 0; i < least(PANEL, n - j); i++) {
+        float *to = out + (j + i) * apart + d;
+        floats row = part[i] + 0.0f;
+        if (width - d >= PANEL)
+          store(to, row);
+        else
+          for (int64_t c = 0; c < width - d; c++) to[c] = row[c];
+      }
+    }
 }
 
 static __attribute__((noinline)) int backward16(const struct gradient *at, struct memory memory, struct shape shape) {
@@ -624,7 +659,7 @@ static __attribute__((noinline)) int backward16(const struct gradient *at, struc
                at->keep ? at->keep + place * shape.keys : 0, stay);
         for (int64_t c = 0; c * CHUNK < most; c++) {
           double found;
-          problem = grid16(x + i * padded + c * CHUNK, &found, dp + i * padded + c * CHUNK, least(CHUNK, most - c * CHUNK));
+          problem = grid16(x + i * padded + c * CHUNK, &found, dp + i * padded + c * CHUNK, least(CHUNK, most - c * CHUNK), CHUNK);
           if (problem) return problem;
           x_scales[i * chunks + c] = (float)found;
         }
@@ -636,11 +671,8 @@ static __attribute__((noinline)) int backward16(const struct gradient *at, struc
       struct mix16 keys = {x, padded, x_scales, chunks, columns, padded / 2, column_scales, scale};
       mix_chunks(at->to_q + t * apart + r * width, apart, &keys, count, first, shape);
     }
-  for (int64_t j = 0; j < shape.keys; j++)
-    for (int64_t d = 0; d < width; d++) {
-      at->to_k[j * key_apart + d] = to_k[d * padded + j] + 0.0f;
-      at->to_v[j * key_apart + d] = to_v[d * padded + j] + 0.0f;
-    }
+  store_columns(at->to_k, key_apart, to_k, padded, shape.keys, width);
+  store_columns(at->to_v, key_apart, to_v, padded, shape.keys, width);
   return 0;
 }
 

@@ -38,7 +38,8 @@ int pack16(const struct job *job) {
       double *scales = (double *)job->arrays[1] + (c * panels + p) * PANEL;
       for (int64_t j = 0; j < PANEL; j++) {
         const float *x = (const float *)job->arrays[2] + (p * PANEL + j) * length + c * CHUNK;
-        int problem = p * PANEL + j < n ? grid16(strip + j * CHUNK, &scales[j], x, deep) : no_row(strip + j * CHUNK, &scales[j]);
+        int problem =
+            p * PANEL + j < n ? grid16(strip + j * CHUNK, &scales[j], x, deep, CHUNK) : no_row(strip + j * CHUNK, &scales[j]);
         if (problem) return problem;
       }
       int16_t *out = (int16_t *)job->arrays[0] + (p * pairs_each + c * PAIRS) * 2 * PANEL;
@@ -303,7 +304,7 @@ static int pack_rows(const struct block *block, const float *a, int16_t *strip) 
       for (int64_t c = 0; c * CHUNK < block->length; c++) {
         int16_t *q = block->is_tall ? strip + (c * TALL + r) * CHUNK : place_of(block, c, first + r);
         int64_t start = (first + r) * block->length + c * CHUNK, deep = least(CHUNK, block->length - c * CHUNK);
-        int problem = grid16(q, &block->scales[c * block->capacity + first + r], a + start, deep);
+        int problem = grid16(q, &block->scales[c * block->capacity + first + r], a + start, deep, CHUNK);
         if (problem) return problem;
       }
     for (int64_t c = 0; block->is_tall && c * CHUNK < block->length; c++)

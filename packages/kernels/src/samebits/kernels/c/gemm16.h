@@ -67,13 +67,13 @@ static inline int16_t tiny(float x, int64_t e) { return (int16_t)word((double)x 
 /* 1.5 * 2^23: added to a number below 2^22, it rounds it to an integer, which is then in the low bits. */
 static const float ROUND = 12582912.0f;
 
-/* q (n), then 0 if n is odd, and scale, of x (n), contiguous; returns what a kernel returns. */
-static inline int grid16(int16_t *restrict q, double *restrict scale, const float *restrict x, int64_t n) {
+/* q (n), then 0 if n is odd, and scale, of x (n), contiguous; returns what a kernel returns. What is needed later, so far on, is fetched. */
+static inline int grid16(int16_t *restrict q, double *restrict scale, const float *restrict x, int64_t n, int64_t later) {
   floats lanes[2] = {{0}, {0}}, part[2];
   int64_t whole = n / (2 * PANEL) * (2 * PANEL), e;
   for (int64_t i = 0; i < whole; i += 2 * PANEL) {
-    __builtin_prefetch(x + i + CHUNK);
-    __builtin_prefetch(x + i + CHUNK + PANEL);
+    __builtin_prefetch(x + i + later);
+    __builtin_prefetch(x + i + later + PANEL);
     __builtin_memcpy(part, x + i, sizeof part);
     lanes[0] += part[0] * part[0];
     lanes[1] += part[1] * part[1];
