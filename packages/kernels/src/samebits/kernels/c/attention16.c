@@ -570,7 +570,7 @@ static __attribute__((noinline)) int grid_left16(int16_t *left, float *left_scal
     for (int64_t i = 0; i < columns; i++) left_scales[d + i] = (float)scales[i];
     for (int64_t r = 0; r < ROWS; r += 2 * PANEL) {
       floats pairs[PANEL]; /* not numbers: only moved */
-      __builtin_memcpy(pairs, panel + r * PANEL, sizeof pairs);
+      for (int i = 0; i < PANEL; i++) __builtin_memcpy(&pairs[i], panel + (r + 2 * i) * PANEL, sizeof pairs[i]);
       transpose(pairs);
       for (int64_t i = 0; i < columns; i++) __builtin_memcpy(left + (d + i) * ROWS + r, &pairs[i], sizeof pairs[i]);
     }
