@@ -1,8 +1,8 @@
 """Workers: how a step's time falls with their number, beside PyTorch's DDP; what they send; and a model of many of them.
 
-    ./nox -s parity -- bench workers [--size 6x384] [--steps 6] [--rounds 3] [--numerics exact]
+    ./nox -s parity -- bench workers [--size 6x384] [--batch 16] [--steps 6] [--rounds 3] [--numerics exact]
 
-- step time: one worker on one core and two on two, of the same batch; DDP with gloo on the same cores, with the same model and
+- step time: one worker on one core and two on two, of the same batch, of so many sequences; DDP with gloo on the same cores, with the same model and
   batch. The sides take turns; the figures are the best steps, which other processes disturb least. The processor time of a worker's
   step is that of a machine where nothing else runs and messages take no time.
 - bytes: what two, three and four workers send in a step, counted by the system's loopback interface while MPI is held to TCP.
@@ -44,7 +44,7 @@ def best(step: Callable[[], Any], steps: int) -> tuple[float, float]:
 # What a child process does; the first worker prints a number
 
 
-def ours(size: str, steps: int, mode: Any) -> None:
+def ours(size: str, batch: int, steps: int, mode: Any) -> None:
     from samebits.cli.memory import keep_freed_pages
     from samebits.cli.mpi import joined
     from samebits.core import Stream, numerics
@@ -52,7 +52,7 @@ def ours(size: str, steps: int, mode: Any) -> None:
 
     keep_freed_pages()
     with joined(None) as workers, numerics(mode):
-        settings = replace(config(size), numerics=mode, shards=2)
+        settings = replace(config(size), batch=batch, numerics=mode, shards=2)
         model = LanguageModel(settings.model, stream=Stream(0).split("model"))
         trainer = Trainer(settings, model, Random(settings), workers=workers)
         found = best(trainer._step, steps)  # noqa: SLF001 - only the step is measured
@@ -60,14 +60,14 @@ def ours(size: str, steps: int, mode: Any) -> None:
             print(json.dumps(found))
 
 
-def theirs(size: str, steps: int, rank: int, count: int) -> None:
+def theirs(size: str, batch: int, steps: int, rank: int, count: int) -> None:
     import torch
     from torch.distributed import destroy_process_group, init_process_group
     from torch.nn.functional import cross_entropy
     from torch.nn.parallel import DistributedDataParallel
 
     torch.set_num_threads(1)
-    settings = config(size)
+    settings = replace(config(size), batch=batch)
     model: Any = torch_model(settings)
     if count > 1:
         init_process_group("gloo", rank=rank, world_size=count)
@@ -142,11 +142,11 @@ def started(arguments: list[str], count: int, cores: str, **environment: str) ->
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def ddp(size: str, steps: int, count: int, cores: str) -> list[float]:
+def ddp(size: str, batch: int, steps: int, count: int, cores: str) -> list[float]:
     """What a child of PyTorch prints, with so many processes."""
     settings = {**os.environ, **ONE_THREAD, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29533", "GLOO_SOCKET_IFNAME": "lo"}
     commands = [
-        ["taskset", "-c", cores, sys.executable, __file__, "theirs", size, str(steps), str(rank), str(count)]
+        ["taskset", "-c", cores, sys.executable, __file__, "theirs", size, str(batch), str(steps), str(rank), str(count)]
         for rank in range(count)
     ]
     processes = [subprocess.Popen(one, env=settings, stdout=subprocess.PIPE, text=True) for one in commands]
@@ -158,18 +158,19 @@ def ddp(size: str, steps: int, count: int, cores: str) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="6x384", choices=list(SIZES))
+    parser.add_argument("--batch", type=int, help="sequences of a batch; by default few, so that a step is short")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--numerics", default="exact")
     options = parser.parse_args()
-    size, steps = options.size, str(options.steps)
+    size, steps, batch = options.size, str(options.steps), options.batch or config(options.size).batch
     mine: dict[int, list[list[float]]] = {1: [], 2: []}
     other: dict[int, list[list[float]]] = {1: [], 2: []}
     for _ in range(options.rounds):
         for count, cores in ((1, "0"), (2, "0,1")):
-            mine[count].append(started(["ours", size, steps, options.numerics], count, cores))
+            mine[count].append(started(["ours", size, str(batch), steps, options.numerics], count, cores))
             with suppress(ModuleNotFoundError, IndexError):
-                other[count].append(ddp(size, options.steps, count, cores))
+                other[count].append(ddp(size, batch, options.steps, count, cores))
     print("| ms for a step | 1 worker, 1 core | 2 workers, 2 cores | ratio | processor time of a worker, of 1 | of 2 | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, times in (("samebits, " + options.numerics, mine), ("PyTorch, DDP with gloo", other)):
@@ -211,10 +212,10 @@ def model(seconds: float, settings: Any, latency: float, per_byte: float) -> Non
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["ours", size, steps, mode]:
-            ours(size, int(steps), mode)
-        case ["theirs", size, steps, rank, count]:
-            theirs(size, int(steps), int(rank), int(count))
+        case ["ours", size, batch, steps, mode]:
+            ours(size, int(batch), int(steps), mode)
+        case ["theirs", size, batch, steps, rank, count]:
+            theirs(size, int(batch), int(steps), int(rank), int(count))
         case ["sent", size, steps]:
             sent(size, int(steps))
         case ["exchanges"]:
