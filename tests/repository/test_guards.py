@@ -48,6 +48,10 @@ EXACT: dict[str, dict[str, str]] = {
     "core/int16.py:_multiply_panels": {
         "np.matmul(left[:, chunk], right[chunk])": "integers of 15 bits, sums below 2^31",
     },
+    "core/quantized.py:_multiply": {
+        "np.matmul(integers, np.ones(length // groups))": "sums of integers of 15 bits",
+        "np.matmul(left, right.transpose(1, 2, 0))": "integers of 15 and 8 bits, sums below 2^28",
+    },
     "core/int16.py:multiply": {
         "np.matmul(a[..., first], b[..., first, :])": "operands on grids of 15 bits",
         "np.matmul(a[..., chunk], b[..., chunk, :])": "operands on grids of 15 bits",

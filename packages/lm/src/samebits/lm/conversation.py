@@ -243,9 +243,8 @@ def _messages(system: str | None, turns: Sequence[tuple[str, str | None]]) -> li
 def _marked(text: str) -> str:
     """The text with a mark before every character, but for the space around it, which templates may strip."""
     text = text.replace(_MARK, "")
-    inner = text.strip()
-    before, _, after = text.partition(inner) if inner else (text, "", "")
-    return before + "".join(_MARK + one for one in inner) + after
+    start, stop = len(text) - len(text.lstrip()), len(text.rstrip())
+    return text[:start] + "".join(_MARK + one for one in text[start:stop]) + text[max(start, stop) :]
 
 
 class _Reader:
