@@ -105,6 +105,7 @@ def test_blocks_are_read_where_they_are_or_repacked() -> None:
         blocks["d"] *= -1
         assert not same(found.multiply(x), before)
     assert QuantizedMatrix(random_blocks("Q4_K", 4, 256), "Q4_K").nbytes == 4 * 256 // 32 * 40
+    assert repr(QuantizedMatrix(random_blocks("Q4_K", 4, 256), "Q4_K")) == "QuantizedMatrix((4, 256), Q4_K)"
     assert QuantizedMatrix(random_blocks("Q6_K", 4, 256), "Q6_K").nbytes == 4 * 256 // 16 * 20
 
 

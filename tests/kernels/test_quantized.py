@@ -99,7 +99,7 @@ def test_what_is_not_finite_is_refused(rows: int, level: str, using: Using) -> N
 
 def test_threads_change_no_bit(level: str, using: Using) -> None:
     rng, before = np.random.Generator(np.random.PCG64(1)), kernels.threads()
-    found = matrix("Q4_1", 700, 512, rng)
+    found = matrix("Q4_1", 2100, 512, rng)
     for rows in (1, 97):
         x = rng.standard_normal((rows, 512), np.float32)
         with using(level):

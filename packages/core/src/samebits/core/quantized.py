@@ -44,6 +44,7 @@ _LEAST = np.int64(-100)  # of e
 _PANEL = 16  # outputs that the compiled version computes together
 _FEW_ROWS = 2
 _GROUP = 48  # rows that it multiplies together
+_PER_ELEMENT = 4  # weights that take the time of one element of other kernels
 _ZERO = np.array(0, np.float32)
 _DECODE = {name: one.decode for name, one in FORMATS.items() if one.decode is not None}
 _WIDE = np.dtype([("s", "<f4"), ("m", "<f4"), ("q", "i1", 32)])
@@ -132,7 +133,7 @@ class QuantizedMatrix:
             ValueError: x does not have the shape (..., K).
         """
         outputs, length = self.shape
-        if x.dtype != np.float32:
+        if x.dtype != self.dtype:
             raise TypeError(f"multiply: x must be float32, got {x.dtype}; convert with x.astype(np.float32)")
         if not x.ndim or x.shape[-1] != length:
             raise ValueError(f"multiply: x must have shape (..., {length}), got {x.shape}")
@@ -141,7 +142,7 @@ class QuantizedMatrix:
         shared = [self._bytes, compiled.integers(len(rows), length, outputs, self._layout)]
         try:
             if len(rows) <= _FEW_ROWS:  # outputs are shared among threads
-                work = outputs, len(rows) * length
+                work = outputs, len(rows) * length // _PER_ELEMENT
                 compiled.call(_multiply_few, [out], [rows], shared, work, group=_PANEL)
             else:
                 compiled.call(_multiply, [out], [rows], shared, (len(rows), outputs * length), group=_GROUP)
