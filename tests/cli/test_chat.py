@@ -28,7 +28,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "load_pretrained", lambda _: one)
 
 
-def run(lines: str, *options: str) -> Result:
+def run(lines: str | bytes, *options: str) -> Result:
     done = CliRunner().invoke(app, ["chat", "small.gguf", "--tokens", "20", *options], input=lines)
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return done
@@ -46,6 +46,14 @@ def test_questions_from_a_pipe_are_answered_and_the_digest_is_printed() -> None:
     assert run("Hello\n\nWhy?\n").output == done.output
     assert answers(run("Hello\n/quit\nWhy?\n"))[0] == answers(done)[0] != answers(run("Hello\n", "--seed", "1"))[0]
     assert answers(run("")) == []
+
+
+def test_questions_from_a_pipe_are_utf8_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("é\n".encode() + b"\xff\nWhy?"), "latin-1"))
+    lines = list(chat._lines())
+    assert lines == ["é", "\udcff", "Why?"]
+    done = run("Hello\n\udcff\nWhy?\n".encode(errors="surrogateescape"))
+    assert "lone surrogates" in done.stderr and "digest" in answers(done)[-1]
 
 
 def test_settings_are_those_of_the_model_and_the_options() -> None:
@@ -69,7 +77,7 @@ def test_the_system_prompt_is_shown_and_set() -> None:
 
 
 def test_a_conversation_is_saved_with_its_settings_and_its_digest() -> None:
-    done = run("Hé\n/save talk.json\n/save\n/save no/where.json\n/digest\n", "--system", "Be brief.")
+    done = run("Hé\n/save talk.json\n/save\n/save no/where.json\n/save ~nobody-here/x\n/digest\n", "--system", "Be brief.")
     record = json.loads(Path("talk.json").read_bytes())
     assert [one["role"] for one in record["messages"]] == ["system", "user", "assistant"]
     assert record["messages"][1]["content"] == "Hé" and record["settings"]["temperature"] == 0.5

@@ -43,6 +43,10 @@ def test_lines_of_blocks_are_trimmed() -> None:
         ("{{ messages[0] + 1 }}", "unsupported operand"),
         ("{{ missing.name }}", "'missing' is undefined"),
         ("{% include 'secret' %}", "no loader"),
+        ("{{ messages | dictsort }}", "no attribute 'items'"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "recursion"),
+        ("{{ cycler() }}", "at least one item"),
+        ("{{ lipsum() }}", "'lipsum' is undefined"),
     ],
 )
 def test_what_a_template_must_not_do_is_an_error_that_names_the_model(source: str, message: str) -> None:
@@ -51,6 +55,7 @@ def test_what_a_template_must_not_do_is_an_error_that_names_the_model(source: st
     assert message in str(caught.value)
 
 
-def test_a_template_that_is_no_template_is_refused() -> None:
+@pytest.mark.parametrize("source", ["{% for %}", "{{ " + "(" * 3000 + " }}", "{{ 10 ** 10000 }}", "{{ 'ab' | random }}"])
+def test_a_template_that_is_no_template_is_refused(source: str) -> None:
     with pytest.raises(ValueError, match=r"model.gguf: the chat template is not valid: "):
-        render("{% for %}")
+        render(source)

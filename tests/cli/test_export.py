@@ -48,6 +48,7 @@ def test_a_checkpoint_becomes_a_folder_for_transformers(run: Path) -> None:
     done = call("export", run / "checkpoint.safetensors", "--format", "huggingface", "--type", "f16", "--output", "deep/fox")
     assert done.exit_code == 0 and done.output.count("sha256") == 5, done.output
     assert json.loads(Path("deep/fox/config.json").read_text())["torch_dtype"] == "float16"
+    Path("fox-huggingface/notes").mkdir(parents=True)
     assert call("export", run, "--format", "huggingface").exit_code == 0 and Path("fox-huggingface/model.safetensors").exists()
 
 

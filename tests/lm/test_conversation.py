@@ -158,16 +158,17 @@ def test_a_question_that_is_too_long_is_refused_and_changes_nothing() -> None:
     assert len(one.turns) == 1 and one.dropped == 0
 
 
-def test_a_refused_template_keeps_the_answer_that_was_to_be_regenerated() -> None:
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_template_that_fails_keeps_the_answer_that_was_to_be_regenerated(error: type[BaseException]) -> None:
     one = conversation()
     list(one.ask("q"))
     kept = one.turns[0]
 
     def refuse(_: Sequence[Message]) -> str:
-        raise ValueError("no")
+        raise error("no")
 
     one._template = refuse
-    with pytest.raises(ValueError, match="no"):
+    with pytest.raises(error, match="no"):
         one.regenerate()
     assert one.turns == [kept]
 

@@ -5,11 +5,11 @@ from a pipe: then a conversation is a file of lines, and its digest is the same 
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -159,7 +159,7 @@ class Chat:
             "digest": self._conversation.digest(self._model),
             "messages": self._conversation.messages(),
         }
-        with replace_file(Path(path).expanduser()) as file:
+        with replace_file(os.path.expanduser(path)) as file:  # noqa: PTH111 -- Path's raises RuntimeError for an unknown user
             file.write(json.dumps(record, ensure_ascii=False, indent=1).encode("utf-8", "replace") + b"\n")
 
     def settings(self, _: str = "") -> None:
@@ -195,8 +195,10 @@ COMMANDS: dict[str, tuple[Callable[[Chat, str], None], str]] = {
 
 
 def _lines() -> Iterator[str]:
-    """The lines of a pipe or a file; in a terminal, those that are typed."""
+    """The lines of a pipe or a file, in UTF-8 on every machine; in a terminal, those that are typed."""
     if not sys.stdin.isatty():
+        if hasattr(sys.stdin, "reconfigure"):
+            sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # other bytes are an error of their line alone
         yield from (line.removesuffix("\n") for line in sys.stdin)
         return
     session: PromptSession[str] = PromptSession(

@@ -41,16 +41,17 @@ def chat_template(source: str, *, name: str, bos: str, eos: str, now: datetime) 
 
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
     environment.filters["tojson"] = _json
+    del environment.filters["random"], environment.globals["lipsum"]  # which are not the same each time
     environment.globals |= {"raise_exception": refuse, "strftime_now": now.strftime}
     try:
         template = environment.from_string(source)
-    except TemplateError as error:
+    except (TemplateError, RecursionError, MemoryError, ValueError) as error:
         raise ValueError(f"{name}: the chat template is not valid: {error}") from error
 
     def render(messages: Sequence[Message]) -> str:
         try:
             return template.render(messages=messages, add_generation_prompt=True, bos_token=bos, eos_token=eos)
-        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # a template is a program: it may raise any
             raise ValueError(f"{name}: the chat template refuses the conversation: {error}") from error
 
     return render

@@ -27,7 +27,7 @@ def write_model(source: Path, *, layout: str, weights: str, output: Path | None)
     else:
         path = output or Path(f"{stem}-huggingface")
         export_hugging_face(model, path, weights)
-        files = sorted(path.iterdir())
+        files = sorted(one for one in path.iterdir() if one.is_file())
     for file in files:
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

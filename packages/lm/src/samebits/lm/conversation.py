@@ -152,7 +152,7 @@ class Conversation:
         last = self.turns.pop()
         try:
             return self._answer(last.question, last.attempt + 1)
-        except ValueError:
+        except BaseException:
             self.turns.append(last)
             raise
 
