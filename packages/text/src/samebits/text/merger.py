@@ -94,6 +94,10 @@ class Merger:
         """The pairs of symbols."""
         return list(zip(self._lefts, self._rights, strict=True))
 
+    def joins(self, symbols: set[int]) -> bool:
+        """Whether a merge joins one of these symbols."""
+        return not (symbols.isdisjoint(self._lefts) and symbols.isdisjoint(self._rights))
+
     def add(self, pair: Pair) -> None:
         """Add a merge after all others, and the symbol that it makes."""
         number, made = len(self._lefts), len(self.spellings)
