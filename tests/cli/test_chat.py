@@ -12,7 +12,7 @@ from prompt_toolkit.output import DummyOutput
 from tests.cli.small_model import pretrained
 from typer.testing import CliRunner, Result
 
-from samebits.cli import chat
+from samebits.cli import chat, terminal
 from samebits.cli.app import app
 from samebits.lm import Sampling
 
@@ -54,6 +54,19 @@ def test_questions_from_a_pipe_are_utf8_in_every_locale(monkeypatch: pytest.Monk
     assert lines == ["é", "\udcff", "Why?"]
     done = run("Hello\n\udcff\nWhy?\n".encode(errors="surrogateescape"))
     assert "lone surrogates" in done.stderr and "digest" in answers(done)[-1]
+
+
+def test_a_closed_pipe_ends_the_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def closed(text: str) -> None:
+        asked.append(text)
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr(chat, "write_text", closed)
+    monkeypatch.setattr(terminal, "_discard_output", lambda: None)
+    done = run("Hello\nWhy?\n")
+    assert done.exit_code == 0 and not done.stderr and len(asked) == 1
 
 
 def test_settings_are_those_of_the_model_and_the_options() -> None:

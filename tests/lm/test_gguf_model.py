@@ -66,7 +66,9 @@ def test_the_divisors_of_llama_3_become_its_scaling(tmp_path: Path) -> None:
     assert "rope_freqs.weight" not in parts.tensors
 
 
-@pytest.mark.parametrize("wrong", [frequencies(_15=7.0), frequencies(_0=0.0), {"rope_freqs.weight": np.ones(5, np.float32)}])
+@pytest.mark.parametrize(
+    "wrong", [frequencies(_15=7.0), frequencies(_0=0.0), frequencies(_0=np.inf), {"rope_freqs.weight": np.ones(5, np.float32)}]
+)
 def test_other_divisors_are_refused(tmp_path: Path, wrong: Any) -> None:
     with pytest.raises(PretrainedError, match=r"tensor 'rope_freqs\.weight' must be the scaling of Llama 3 for heads of 32"):
         read_gguf_model(changed_gguf(tmp_path, {}, wrong, head_channels=32))

@@ -95,12 +95,18 @@ class Chat:
         self._conversation, self._model = conversation, model
 
     def run(self, lines: Iterator[str]) -> int:
-        """Obey all lines; returns the exit status."""
+        """Obey all lines; returns the exit status.
+
+        Raises:
+            BrokenPipeError: The reader closed the pipe.
+        """
         for line in lines:
             if line.strip() == "/quit":
                 break
             try:
                 self._obey(line)
+            except BrokenPipeError:  # nobody reads the answers
+                raise
             except (ValueError, OSError) as error:
                 print_error(str(error))
         if self._conversation.turns:

@@ -6,6 +6,7 @@ The keys are those of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md,
 the file itself.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def _scaling(keys: Settings, tensors: dict[str, StoredTensor], size: int, base: 
         return {"rope_scaling": kind, "rope_factor": keys.get("rope.scaling.factor", float, 1.0)} if kind == "linear" else {}
     values = divisors.float32()
     factor, usual = float(values.max()), ModelConfig()
-    if factor > 0 and base > 1 and values.shape == (size // 2,):
+    if 0 < factor < math.inf and base > 1 and values.shape == (size // 2,):
         right = llama3_factors(size, base, factor=factor, low=usual.rope_low, high=usual.rope_high, context=usual.rope_context)
         if (abs(values * right - 1) < 1e-5).all():
             return {"rope_scaling": "llama3", "rope_factor": factor}
