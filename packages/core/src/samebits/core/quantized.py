@@ -41,7 +41,7 @@ UInt8 = npt.NDArray[np.uint8]
 
 _BITS = np.int64(15)
 _LEAST = np.int64(-100)  # of e
-_PANEL = 16  # outputs that the compiled version computes together
+_EIGHT = 8  # outputs that the compiled version computes together, of few rows
 _FEW_ROWS = 2
 _GROUP = 48  # rows that it multiplies together
 _PER_ELEMENT = 4  # weights that take the time of one element of other kernels
@@ -143,7 +143,7 @@ class QuantizedMatrix:
         try:
             if len(rows) <= _FEW_ROWS:  # outputs are shared among threads
                 work = outputs, len(rows) * length // _PER_ELEMENT
-                compiled.call(_multiply_few, [out], [rows], shared, work, group=_PANEL)
+                compiled.call(_multiply_few, [out], [rows], shared, work, group=_EIGHT)
             else:
                 compiled.call(_multiply, [out], [rows], shared, (len(rows), outputs * length), group=_GROUP)
         except FloatingPointError:

@@ -1,7 +1,7 @@
 /* Products with quantized matrices. NumPy version: core/quantized.py, which has the definition and why it is exact.
  *
  * The blocks of a row of weights lie one after the other, each with the integers and scales of a group of 32 or 16. Of few rows of x,
- * each meets the blocks as they are: eight outputs at a time, so that the sums of eight vectors become one vector. Of many, a block of
+ * each meets the blocks as they are: eight outputs at a time, whose sums become one vector. Of many, a block of
  * rows meets weights that were unpacked for it, in panels of 16 outputs, by the tiles of gemm16.c.
  */
 
@@ -300,6 +300,7 @@ static inline __attribute__((always_inline)) int multiply_many(struct product *p
   return 0;
 }
 
+/* `multiply_few` or `multiply_many`, for the layout that the sizes name. */
 static inline __attribute__((always_inline)) int any_layout(const struct job *job, int is_few) {
   const int64_t *sizes = job->arrays[3];
   struct product p = {.rows = sizes[0], .length = sizes[1], .outputs = sizes[2], .blocks = job->arrays[2]};
