@@ -15,7 +15,7 @@ The two are added, then the groups, in float64, which rounds; and the result onc
 nothing but itself, so the bits are the same alone and in a batch, and in any split of the rows or outputs.
 
 Rounding moves an element of x by 2^(e - 16) at most, which is 2^-15 of the largest of its group: the result is less than
-2^-15 (1 + 2^-14) times the sum of |w| max |x| from the true one, typically 2e-5 of |x| |w|. Groups below 2^-100 have the grid of 2^-100.
+2^-15 (1 + 2^-14) times the sum of |w| max |x| from the true one, typically 3e-5 of the size of the results. Groups below 2^-100 have the grid of 2^-100.
 
 Q4_0, Q4_1 and Q8_0 are read as they are in the file. The others are repacked once, as integers of 8 bits and float32 scales.
 """
