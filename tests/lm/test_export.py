@@ -267,3 +267,14 @@ def test_what_files_cannot_represent_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FloatingPointError, match=r"at most 65504 for f16, but blk\.0\.ffn_up\.weight has 100000"):
         export_gguf(source, tmp_path / "x.gguf", "f16")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_quantized_model_is_refused_instead_of_written_without_its_matrices(tmp_path: Path) -> None:
+    export_gguf(exported(), tmp_path / "x.gguf", "q8_0")
+    source = load_pretrained(tmp_path / "x.gguf")
+    for export in (export_gguf, export_hugging_face):
+        with pytest.raises(
+            ValueError, match="source must have float32 weights, but has quantized ones; load it with quantized=False"
+        ):
+            export(source, tmp_path / "y")
+    assert [one.name for one in tmp_path.iterdir()] == ["x.gguf"]

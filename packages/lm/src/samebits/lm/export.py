@@ -21,7 +21,7 @@ from samebits.core.files import replace_text
 from samebits.lm import checkpoint
 from samebits.lm.config import ModelConfig
 from samebits.lm.gguf_writer import write_gguf
-from samebits.lm.model import LanguageModel
+from samebits.lm.model import LanguageModel, parameter_count
 from samebits.lm.pretrained import Pretrained
 from samebits.lm.sampling import Sampling
 from samebits.lm.tensor_names import names_of, paired_rows
@@ -61,8 +61,8 @@ def export_gguf(source: Pretrained, path: str | os.PathLike[str], weights: str =
     Raises:
         FloatingPointError: A weight is too large for the type.
         TypeError: The tokenizer is of a class that a file cannot represent.
-        ValueError: ``weights`` is something else, the model has settings that GGUF files cannot represent, or a special token is spelled
-            like an ordinary one.
+        ValueError: ``weights`` is something else, the model is quantized or has settings that GGUF files cannot represent, or a special
+            token is spelled like an ordinary one.
         OSError: The file cannot be written; an older file is unchanged.
     """
     if weights not in WEIGHTS:
@@ -82,7 +82,7 @@ def export_hugging_face(source: Pretrained, folder: str | os.PathLike[str], weig
     Raises:
         FloatingPointError: A weight is too large for float16.
         TypeError: The tokenizer is of a class that a file cannot represent.
-        ValueError: ``weights`` is something else, or a special token is spelled like an ordinary one.
+        ValueError: ``weights`` is something else, the model is quantized, or a special token is spelled like an ordinary one.
         OSError: A file cannot be written.
     """
     if weights not in {"f32", "f16"}:
@@ -111,10 +111,18 @@ def _family(config: ModelConfig) -> str:
     return "qwen2" if config.qkv_bias else config.architecture
 
 
+def _weights(model: LanguageModel) -> dict[str, Float32]:
+    """All weights; quantized layers have none to write."""
+    found = model.state_dict()
+    if sum(x.size for x in found.values()) < parameter_count(model.config):
+        raise ValueError("export: source must have float32 weights, but has quantized ones; load it with quantized=False")
+    return found
+
+
 def _gguf_tensors(model: LanguageModel) -> dict[str, Float32]:
     config, found = model.config, dict[str, list[Float32]]()
     heads = {"query": config.heads, "key": config.groups}
-    for name, x in model.state_dict().items():
+    for name, x in _weights(model).items():
         layer = name.split(".")[-2]
         if layer in heads and _family(config) == "llama":
             x = x[paired_rows(heads[layer], config.head_size)]  # noqa: PLW2901
@@ -124,7 +132,7 @@ def _gguf_tensors(model: LanguageModel) -> dict[str, Float32]:
 
 def _hugging_face_tensors(model: LanguageModel) -> dict[str, Float32]:
     architecture, found = model.config.architecture, dict[str, list[Float32]]()
-    for name, x in model.state_dict().items():
+    for name, x in _weights(model).items():
         found.setdefault(names_of(name, architecture).hugging_face, []).append(x)
     tensors = {name: np.concatenate(parts) for name, parts in found.items()}
     return {name: x.T if x.ndim == 2 and name.startswith("transformer.h.") else x for name, x in tensors.items()}
