@@ -355,6 +355,7 @@ def change(document: Any, where: str, value: Any) -> None:
         ("model", [], "model must be an object, got \\[\\]"),
         ("model/type", "Unigram", "model.type must be 'BPE' or 'WordLevel', got 'Unigram'"),
         ("model/type", [], "model.type must be .* got \\[\\]"),
+        ("decoder", {"type": {}}, "decoder must be null or ByteLevel, got {'type': {}}"),
         ("model/dropout", 0.1, "model.dropout must be null or false, got 0.1"),
         ("model/ignore_merges", True, "model.ignore_merges must be true with Llama 3's pattern alone, got True"),
         ("model/vocab", [], "model.vocab must be an object, got \\[\\]"),

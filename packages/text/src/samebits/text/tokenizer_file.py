@@ -347,11 +347,11 @@ def _byte_pairs(
     document: Any, model: Any, vocabulary: dict[str, int], special: dict[str, int], added: dict[str, int]
 ) -> Tokenizer:
     pattern = _pattern(document.get("pre_tokenizer"))
-    kinds = {"ByteLevel", "TemplateProcessing"}  # a template adds special tokens, which `encode` leaves to its caller
-    for part, plural, allowed in (("post_processor", "processors", kinds), ("decoder", "decoders", {"ByteLevel"})):
+    kinds = ("ByteLevel", "TemplateProcessing")  # a template adds special tokens, which `encode` leaves to its caller
+    for part, plural, allowed in (("post_processor", "processors", kinds), ("decoder", "decoders", ("ByteLevel",))):
         value = document.get(part)
         fits = all(isinstance(one, dict) and one.get("type") in allowed for one in _flat(value, plural))
-        _need(fits, f"{part} must be null or {' or '.join(sorted(allowed))}, got {_short(value)}")
+        _need(fits, f"{part} must be null or {' or '.join(allowed)}, got {_short(value)}")
     for setting in _UNUSED:
         _need(not model.get(setting), f"model.{setting} must be null or false, got {_short(model.get(setting))}")
     whole = model.get("ignore_merges") or False
