@@ -86,6 +86,12 @@ def test_only_what_is_new_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sizes[0] < 60
 
 
+def test_caches_that_became_too_small_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = ["".join(piece) for one in [conversation(tokens=4)] for piece in map(one.ask, ("a", "b" * 40, "c"))]
+    monkeypatch.setattr("samebits.lm.conversation._ROOM", 1)
+    assert ["".join(piece) for one in [conversation(tokens=4)] for piece in map(one.ask, ("a", "b" * 40, "c"))] == answers
+
+
 def test_a_regenerated_answer_has_other_draws_and_the_first_is_the_same_after_a_reset() -> None:
     one = conversation()
     first = "".join(one.ask("Hello"))

@@ -24,6 +24,7 @@ from samebits.core import Stream, current, numerics, require_arithmetic, restore
 from samebits.core.arguments import integer
 from samebits.lm.model import LanguageModel
 from samebits.lm.sampling import Sampling
+from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["Conversation", "Message", "Template", "Turn"]
@@ -35,6 +36,7 @@ Template = Callable[[Sequence[Message]], str]
 """The text of some messages as the model reads it, with the beginning of the next answer."""
 
 _MARK = "\U0010ffff"  # no character of any text
+_ROOM = 4096  # tokens that caches hold at first
 _AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
 
 
@@ -196,6 +198,7 @@ class Conversation:
                     f"an answer of {self.tokens} fits the context of {context}, got {len(read)}"
                 )
         self.dropped = dropped
+        self._reader.make_room(len(read) + self.tokens)
         turn = Turn(question, read, attempt)
         stream = Stream(self.seed).split(len(self.turns)).split(attempt)
         self.turns.append(turn)
@@ -252,8 +255,17 @@ class _Reader:
 
     def __init__(self, model: LanguageModel) -> None:
         self._model, self.mode, self.context = model, current().name, model.config.context
-        self._caches = [block.cache(1, self.context) for block in model.blocks]
+        self._caches: list[KeyValueCache] = []
+        self._capacity = 0
         self._held: list[int] = []
+
+    def make_room(self, tokens: int) -> None:
+        """Let the caches hold so many ids. New ones hold twice as many as before, and everything is read again."""
+        if tokens > self._capacity:
+            self._capacity = min(self.context, max(_ROOM, tokens, 2 * self._capacity))
+            with numerics(self.mode):
+                self._caches = [block.cache(1, self._capacity) for block in self._model.blocks]
+            self._held = []
 
     def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
         """The logits (V,) of the id that follows; a beginning that was read before is not read again."""

@@ -97,7 +97,9 @@ def generate(
         (5, True)
     """
     tokens = integer("generate", "tokens", tokens, least=0)
-    writer = _writer("generate", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached, special=special)
+    writer = _writer(
+        "generate", model, tokenizer, [prompt], [stream], tokens=tokens, sampling=sampling, cached=cached, special=special
+    )
     texts = [_Text("generate", tokenizer, stop, stop_ids)]
     return (piece for _, piece in _pieces(writer, texts, tokens) if piece)
 
@@ -145,7 +147,9 @@ def generate_tokens(
     """
     tokens = integer("generate_tokens", "tokens", tokens, least=0)
     top = integer("generate_tokens", "top", top, 0, model.config.vocabulary_size)
-    writer = _writer("generate_tokens", model, tokenizer, [prompt], [stream], sampling=sampling, cached=cached, special=special)
+    writer = _writer(
+        "generate_tokens", model, tokenizer, [prompt], [stream], tokens=tokens, sampling=sampling, cached=cached, special=special
+    )
     writer.logged = True
     texts = [_Text("generate_tokens", tokenizer, stop, stop_ids)]
     return (_token(step, piece, top) for step, piece in _pieces(writer, texts, tokens))
@@ -203,7 +207,9 @@ def generate_batch(
         raise ValueError(f"generate_batch: stream must be one Stream or one per prompt, {len(prompts)}, got {len(streams)}")
     texts, streams = [""] * len(prompts), streams[workers.rank :: workers.size]
     if chosen := list(prompts)[workers.rank :: workers.size]:
-        writer = _writer("generate_batch", model, tokenizer, chosen, streams, sampling=sampling, cached=cached, special=special)
+        writer = _writer(
+            "generate_batch", model, tokenizer, chosen, streams, tokens=tokens, sampling=sampling, cached=cached, special=special
+        )
         for step, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop, stop_ids) for _ in chosen], tokens):
             texts[workers.rank + step.number * workers.size] += piece
     return ["".join(parts) for parts in zip(*workers.gather(texts), strict=True)]
@@ -229,9 +235,8 @@ def generate_ids(
         ((20,), True)
     """
     tokens = integer("generate_ids", "tokens", tokens, least=0)
-    writer = _Writer(
-        model, [_Sequence("generate_ids", _ids("generate_ids", prompt), stream, model.config.context)], sampling, cached
-    )
+    sequence = _Sequence("generate_ids", _ids("generate_ids", prompt), stream, model.config.context)
+    writer = _Writer(model, [sequence], tokens, sampling, cached)
     found: list[int] = []
     while len(found) < tokens:
         found += [step.id for step in writer.step()]
@@ -245,6 +250,7 @@ def _writer(
     prompts: Sequence[str | Ids],
     streams: Sequence[Stream],
     *,
+    tokens: int,
     sampling: Sampling | None,
     cached: bool,
     special: str,
@@ -264,7 +270,7 @@ def _writer(
             'to "allow" to make it the token, or to "text" to read it as text'
         ) from None
     sequences = [_Sequence(function, ids, stream, model.config.context) for ids, stream in encoded]
-    return _Writer(model, sequences, sampling, cached)
+    return _Writer(model, sequences, tokens, sampling, cached)
 
 
 def _ids(function: str, prompt: Ids) -> Int64:
@@ -373,7 +379,9 @@ class _Step(NamedTuple):
 class _Writer:
     """Sequences that a model continues side by side, in the arithmetic that is active when it is made."""
 
-    def __init__(self, model: LanguageModel, sequences: list[_Sequence], sampling: Sampling | None, cached: bool) -> None:
+    def __init__(
+        self, model: LanguageModel, sequences: list[_Sequence], tokens: int, sampling: Sampling | None, cached: bool
+    ) -> None:
         self._model, self._sampling, self._mode = model, sampling or Sampling(), current().name
         self._sequences = sequences
         self._started = False
@@ -381,8 +389,9 @@ class _Writer:
         self.logged = False  # whether steps have the logarithms of probabilities
         windows = list(dict.fromkeys(tuple(one.window) for one in sequences))
         self._rows = [windows.index(tuple(one.window)) for one in sequences]  # of the caches: equal prompts share one
+        self._capacity = min(model.config.context, max((len(window) for window in windows), default=0) + tokens)
         if cached:
-            self._caches = [block.cache(len(windows), model.config.context) for block in model.blocks]
+            self._caches = [block.cache(len(windows), self._capacity) for block in model.blocks]
 
     @property
     def active(self) -> bool:
@@ -433,7 +442,7 @@ class _Writer:
         padding is overwritten by the next call. The first call reads all prompts to their ends.
         """
         active = [one for one in self._sequences if not one.finished]
-        width = min(max(one.unread for one in active), *(one.context - one.read for one in active))
+        width = min(max(one.unread for one in active), *(self._capacity - one.read for one in active))
         ids = np.zeros((len(caches[0].lengths), width), np.int64)
         starts, places = np.zeros((2, len(ids)), np.int64)
         read = []
