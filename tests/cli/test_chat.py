@@ -48,6 +48,11 @@ def test_questions_from_a_pipe_are_answered_and_the_digest_is_printed() -> None:
     assert answers(run("")) == []
 
 
+def test_a_closed_standard_input_has_no_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert list(chat._lines()) == []
+
+
 def test_questions_from_a_pipe_are_utf8_in_every_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("é\n".encode() + b"\xff\nWhy?"), "latin-1"))
     lines = list(chat._lines())

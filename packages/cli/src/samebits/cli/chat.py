@@ -202,6 +202,8 @@ COMMANDS: dict[str, tuple[Callable[[Chat, str], None], str]] = {
 
 def _lines() -> Iterator[str]:
     """The lines of a pipe or a file, in UTF-8 on every machine; in a terminal, those that are typed."""
+    if sys.stdin is None:  # closed by the caller
+        return
     if not sys.stdin.isatty():
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")  # other bytes are an error of their line alone

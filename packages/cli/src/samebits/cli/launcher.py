@@ -149,7 +149,7 @@ def _status(status: int, said: str, seen: Sequence[int], ended: str) -> int:
     killed = _OPEN_MPI.search(said) or _MPICH.search(said)
     if seen:
         if killed:
-            errors.print("\nInterrupted; the last checkpoint is intact.")
+            errors.print("\nInterrupted; every file is whole.")
         return 128 + seen[0] if status else 0
     if killed is None:
         return status

@@ -98,7 +98,7 @@ def message_of(error: BaseException) -> str | None:
         ('steps must be at least 1', None)
     """
     if isinstance(error, KeyboardInterrupt):
-        return "Interrupted; the last checkpoint is intact."
+        return "Interrupted; every file is whole."
     if isinstance(error, MemoryError):
         return f"out of memory: {error}"
     if isinstance(error, ModuleNotFoundError):
