@@ -107,7 +107,7 @@ class ModelConfig:
         Setting('Turns in rope_context tokens up to which "llama3" scales by the whole factor.', above=0, only_changed=True),
     ] = 1.0
     rope_high: Annotated[
-        float, Setting('Turns in rope_context tokens from which "llama3" does not scale.', above=0, only_changed=True)
+        float, Setting('Turns in rope_context tokens from which "llama3" does not scale.', only_changed=True)
     ] = 4.0
     rope_context: Annotated[
         int, Setting('Context length of the training before "llama3" scaling, in tokens.', least=1, only_changed=True)

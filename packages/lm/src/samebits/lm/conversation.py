@@ -36,7 +36,7 @@ Template = Callable[[Sequence[Message]], str]
 """The text of some messages as the model reads it, with the beginning of the next answer."""
 
 _MARK = "\U0010ffff"  # no character of any text
-_ROOM = 4096  # tokens that caches hold at first
+_CAPACITY = 4096  # tokens that caches hold at first
 _AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
 
 
@@ -198,7 +198,7 @@ class Conversation:
                     f"an answer of {self.tokens} fits the context of {context}, got {len(read)}"
                 )
         self.dropped = dropped
-        self._reader.make_room(len(read) + self.tokens)
+        self._reader.hold(len(read) + self.tokens)
         turn = Turn(question, read, attempt)
         stream = Stream(self.seed).split(len(self.turns)).split(attempt)
         self.turns.append(turn)
@@ -259,10 +259,10 @@ class _Reader:
         self._capacity = 0
         self._held: list[int] = []
 
-    def make_room(self, tokens: int) -> None:
+    def hold(self, tokens: int) -> None:
         """Let the caches hold so many ids. New ones hold twice as many as before, and everything is read again."""
         if tokens > self._capacity:
-            self._capacity = min(self.context, max(_ROOM, tokens, 2 * self._capacity))
+            self._capacity = min(self.context, max(_CAPACITY, tokens, 2 * self._capacity))
             with numerics(self.mode):
                 self._caches = [block.cache(1, self._capacity) for block in self._model.blocks]
             self._held = []

@@ -18,6 +18,7 @@ from samebits.nn.muon import Muon
 from samebits.nn.normalization import BatchNorm, LayerNorm, RMSNorm, batch_norm, layer_norm, rms_norm
 from samebits.nn.optimizer import CombinedOptimizer, Optimizer
 from samebits.nn.positions import LearnedPositions, Rotary, SinusoidalPositions
+from samebits.nn.quantized import QuantizedEmbedding, QuantizedLinear
 from samebits.nn.regularization import Dropout, dropout
 from samebits.nn.scaled_dot_product import attention
 from samebits.nn.sequential import GELU, ReLU, Sequential, Sigmoid, SiLU, Tanh
@@ -44,6 +45,8 @@ __all__ = [
     "MultiHeadAttention",
     "Muon",
     "Optimizer",
+    "QuantizedEmbedding",
+    "QuantizedLinear",
     "RMSNorm",
     "ReLU",
     "Rotary",
