@@ -178,7 +178,7 @@ def svg(figures: list[Figure], machine: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {whole} {height}" width="{whole}">',
         '<g font-family="system-ui, sans-serif" font-size="12" fill="#33333b">',
         f'<rect width="{whole}" height="{height}" rx="8" fill="#ffffff"/>',
-        f'<text x="20" y="24" font-weight="600">Time of exact arithmetic over that of float32 NumPy, one thread, {escape(machine)}</text>',
+        f'<text x="20" y="24" font-weight="600">Time of samebits over that of float32 NumPy, one thread, {escape(machine)}</text>',
         '<rect x="20" y="34" width="2" height="17" fill="#33333b"/>',
         '<text x="30" y="47">the limit set for this function</text>',
         '<rect x="230" y="36" width="22" height="13" fill="#e8a39b"/>',
