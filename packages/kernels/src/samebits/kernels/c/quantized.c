@@ -205,8 +205,7 @@ static inline __attribute__((always_inline)) int multiply_few(struct product *p,
   if (problem) return problem;
   for (int64_t first = job->start; first < job->stop; first += EIGHT) {
     read_scales(p, s, halves, first, EIGHT, layout);
-    for (int64_t i = 0; i < p->rows; i++)
-      multiply_eight(p, (float *)job->arrays[0] + i * p->outputs, i, first, s, m, layout);
+    for (int64_t i = 0; i < p->rows; i++) multiply_eight(p, (float *)job->arrays[0] + i * p->outputs, i, first, s, m, layout);
   }
   return 0;
 }
