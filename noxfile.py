@@ -56,11 +56,8 @@ SCHEMAS = {
     "github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
     "citation-file-format": "CITATION.cff",
 }
-PUBLISHED = (
-    "tests/test_golden.py",
-    "tests/lm/test_presets.py",
-    "tests/lm/test_smollm2.py",
-)  # the digests that every machine must give
+# the digests that every machine must give
+PUBLISHED = ("tests/test_golden.py", "tests/lm/test_presets.py", "tests/lm/test_smollm2.py")
 ARITHMETIC = (*PUBLISHED, "tests/core", "tests/autograd", "tests/nn")  # the tests of what has compiled kernels
 NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
 

@@ -1,4 +1,4 @@
-"""The CPU levels to test, and a context in which one of them, or NumPy, computes."""
+"""The CPU levels to test, with and without fused instructions, and a context in which one of them, or NumPy, computes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,6 +8,7 @@ import pytest
 
 from samebits import kernels
 from samebits.core import compiled
+from samebits.kernels import library
 
 Using = Callable[[str | None], Any]
 
@@ -41,3 +42,13 @@ def level(request: pytest.FixtureRequest) -> str:
     if wanted not in kernels.levels():
         pytest.skip(f"this machine has no compiled kernels for {wanted}: {kernels.describe()}")
     return wanted
+
+
+@pytest.fixture(params=[False, True], ids=["separate", "fused"])
+def fused(request: pytest.FixtureRequest, level: str) -> Iterator[None]:
+    """Whether products and sums are one instruction, where this CPU has it."""
+    fuse: Callable[[int], int] = library.load(level).handle.fuse16
+    if fuse(request.param) != request.param:
+        pytest.skip(f"this CPU has no fused instruction for {level}")
+    yield
+    fuse(1)

@@ -9,7 +9,6 @@ import pytest
 from numpy.typing import NDArray
 
 from samebits import kernels
-from samebits.kernels import library
 
 Array = NDArray[Any]
 Multiply = Callable[..., Array]
@@ -17,16 +16,6 @@ CHUNK, PANEL, GROUP = 256, 16, 48
 F32 = np.float32
 SHAPES = [(1, 1, 1), (5, 3, 17), (2, 128, 512), (1, 384, 700), (3, 50, 200), (4, 513, 33), (12, 256, 32), (48, 300, 65)]
 SHAPES += [(13, 255, 47), (100, 700, 50), (97, 1025, 31), (7, 20_000, 20), (193, 8, 16)]
-
-
-@pytest.fixture(params=[False, True], ids=["separate", "fused"])
-def fused(request: pytest.FixtureRequest, level: str) -> Iterator[None]:
-    """Whether products and sums are one instruction, where this CPU has it."""
-    fuse: Callable[[int], int] = library.load(level).handle.fuse16
-    if fuse(request.param) != request.param:
-        pytest.skip(f"this CPU has no fused instruction for {level}")
-    yield
-    fuse(1)
 
 
 def ints(*numbers: int) -> Array:

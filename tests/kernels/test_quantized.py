@@ -1,6 +1,6 @@
 """Compiled products with quantized matrices give the bytes of the NumPy version, at every CPU level, with and without fused instructions."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,22 +11,11 @@ from hypothesis import strategies as st
 from samebits import kernels
 from samebits.core.block_formats import FORMATS
 from samebits.core.quantized import QuantizedMatrix
-from samebits.kernels import library
 
 pytestmark = pytest.mark.once  # as in test_pairs
 
 Using = Callable[[str | None], Any]
 BLOCKS = [name for name, one in FORMATS.items() if one.decode is not None]
-
-
-@pytest.fixture(params=[False, True], ids=["separate", "fused"])
-def fused(request: pytest.FixtureRequest, level: str) -> Iterator[None]:
-    """Whether products and sums are one instruction, where this CPU has it."""
-    fuse: Callable[[int], int] = library.load(level).handle.fuse16
-    if fuse(request.param) != request.param:
-        pytest.skip(f"this CPU has no fused instruction for {level}")
-    yield
-    fuse(1)
 
 
 def matrix(name: str, outputs: int, length: int, rng: np.random.Generator) -> QuantizedMatrix:

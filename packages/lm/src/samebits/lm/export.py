@@ -25,10 +25,9 @@ from samebits.lm.model import LanguageModel, parameter_count
 from samebits.lm.pretrained import Pretrained
 from samebits.lm.sampling import Sampling
 from samebits.lm.tensor_names import names_of, paired_rows
-from samebits.text.bytepair import BYTES, LETTERS
 from samebits.text.bytepair_tokenizer import BytePairTokenizer
 from samebits.text.plain_tokenizers import CharacterTokenizer
-from samebits.text.tokenizer_file import spelled, tokenizer_json
+from samebits.text.tokenizer_file import spelled, spelling, tokenizer_json
 
 __all__ = ["WEIGHTS", "export_gguf", "export_hugging_face"]
 
@@ -217,9 +216,8 @@ def _vocabulary(source: Pretrained) -> dict[str, Any]:
 
 def _characters(tokenizer: CharacterTokenizer) -> tuple[list[str], list[str]]:
     """The spellings of characters, byte by byte, and the merges that join the bytes of each."""
-    letters = dict(zip(BYTES, LETTERS, strict=True))
     special = {id_: name for name, id_ in tokenizer.special_tokens.items()}
-    names = [special.get(id_) or "".join(map(letters.__getitem__, token)) for id_, token in enumerate(tokenizer.tokens)]
+    names = [special.get(id_) or spelling(token) for id_, token in enumerate(tokenizer.tokens)]
     merges = [f"{name[:n]} {name[n]}" for id_, name in enumerate(names) if id_ not in special for n in range(1, len(name))]
     return names, list(dict.fromkeys(merges))
 

@@ -24,7 +24,15 @@ from samebits.text.file_kinds import JSON, MERGES, RANKS, file_kind
 from samebits.text.plain_tokenizers import ByteTokenizer, CharacterTokenizer
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["TokenizerFileError", "load_tokenizer", "save_tokenizer", "spelled", "tokenizer_from_json", "tokenizer_json"]
+__all__ = [
+    "TokenizerFileError",
+    "load_tokenizer",
+    "save_tokenizer",
+    "spelled",
+    "spelling",
+    "tokenizer_from_json",
+    "tokenizer_json",
+]
 
 
 class TokenizerFileError(ValueError):
@@ -99,6 +107,16 @@ def tokenizer_json(tokenizer: Tokenizer) -> str:
     return json.dumps(_document(tokenizer), ensure_ascii=False, indent=1) + "\n"
 
 
+def spelling(token: bytes) -> str:
+    """The bytes of a token as files spell them: a letter of `LETTERS` for each.
+
+    Example:
+        >>> spelling(b" low")
+        'Ġlow'
+    """
+    return "".join(map(_SPELL.__getitem__, token))
+
+
 def spelled(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
     """The tokens by id and the merges of a byte pair or byte tokenizer, as files spell them: a letter of `LETTERS` for each byte.
 
@@ -116,7 +134,7 @@ def spelled(tokenizer: Tokenizer) -> tuple[list[str], list[str]]:
     """
     if not isinstance(tokenizer, BytePairTokenizer | ByteTokenizer):
         raise TypeError(f"spelled: tokenizer must be a BytePairTokenizer or ByteTokenizer, got {type(tokenizer).__name__}")
-    ordinary = {id_: "".join(map(_SPELL.__getitem__, token)) for id_, token in enumerate(tokenizer.tokens)}
+    ordinary = {id_: spelling(token) for id_, token in enumerate(tokenizer.tokens)}
     names = _names("spelled", tokenizer, ordinary)
     if isinstance(tokenizer, ByteTokenizer):
         return names, []
