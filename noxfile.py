@@ -47,7 +47,7 @@ SUPPORTED = {
 }
 
 TESTED = ("noxfile.py", "pyproject.toml", "packages", "requirements", "tests", "tools")  # what a cell's result depends on
-TESTED_WITH = ("test", "cli", "chat", "corpora")  # the locks of a cell's tests, beside its NumPy's
+TESTED_WITH = ("test", "cli", "chat", "serve", "corpora")  # the locks of a cell's tests, beside its NumPy's
 
 SCHEMAS = {
     "github-workflows": ".github/workflows/*",
@@ -232,7 +232,7 @@ def bill_of_materials(session: nox.Session) -> None:
     """List what a release requires and is built with, with hashes, in reports/samebits.cdx.json (CycloneDX)."""
     install(session, "release")
     locks = Path(session.create_tmp(), "locks.txt")
-    names = [f"numpy-{list(SUPPORTED)[-1]}", "cli", "chat", "mpi", "plot", "build", "compiler"]
+    names = [f"numpy-{list(SUPPORTED)[-1]}", "cli", "chat", "serve", "mpi", "plot", "build", "compiler"]
     entries = [re.split(r"\n(?=\S)", (ROOT / f"requirements/{name}.txt").read_text().rstrip()) for name in names]
     locks.write_text("\n".join(dict.fromkeys(chain.from_iterable(entries))) + "\n")
     REPORTS.mkdir(exist_ok=True)
@@ -249,7 +249,7 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."): i
 @nox.parametrize("package", sorted(settings.parent.name for settings in ROOT.glob("packages/*/pyproject.toml")))
 def imports(session: nox.Session, package: str) -> None:
     """Import every module of one package, with nothing installed but what its wheel requires."""
-    install(session, f"numpy-{newest_numpy(session)}", *["cli", "chat"] * (package == "cli"))
+    install(session, f"numpy-{newest_numpy(session)}", *["cli", "chat", "serve"] * (package == "cli"))
     name = "samebits" if package == "cli" else f"samebits-{package}"
     session.install("--no-index", "--find-links", str(DIST), name)
     session.run("python", "-I", "-c", IMPORT_ALL, package)
@@ -499,7 +499,7 @@ def parity(session: nox.Session) -> None:
 def benchmark(session: nox.Session) -> None:
     """Measure speed side by side with NumPy: -- core, or another script of benchmarks/ that requires only NumPy."""
     name, *arguments = session.posargs or ["core"]
-    install(session, f"numpy-{newest_numpy(session)}", "cli", "corpora", "mpi", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "chat", "serve", "corpora", "models", "mpi", wheels=True)
     session.run("python", f"benchmarks/{name}.py", *arguments)
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from samebits.core import Mode, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig, Sampling
-from samebits.lm.conversation import Conversation, Message
+from samebits.lm.conversation import Conversation
 from samebits.lm.generation import generate_ids
+from samebits.lm.messages import Message
 from samebits.text import BytePairTokenizer, CharacterTokenizer
 
 pytestmark = pytest.mark.once
@@ -173,7 +174,7 @@ def test_a_template_that_fails_keeps_the_answer_that_was_to_be_regenerated(error
     def refuse(_: Sequence[Message]) -> str:
         raise error("no")
 
-    one._template = refuse
+    one._encoder._template = refuse
     with pytest.raises(error, match="no"):
         one.regenerate()
     assert one.turns == [kept]
@@ -189,7 +190,9 @@ INJECTED = [
 @pytest.mark.parametrize("injected", INJECTED)
 def test_names_of_special_tokens_in_messages_are_text(injected: str) -> None:
     one = conversation(system=injected, tokens=3)
-    one._template = lambda messages: chatml(messages).replace("user\n", "user\n<|im_").replace("assistant\n", "assistant\n_end|>")
+    one._encoder._template = lambda messages: (
+        chatml(messages).replace("user\n", "user\n<|im_").replace("assistant\n", "assistant\n_end|>")
+    )
     list(one.ask(injected))
     read = one.turns[0].read
     assert read.count(SPECIAL[START]) == 3 and read.count(SPECIAL[END]) == 2
@@ -218,7 +221,7 @@ def test_other_text_is_encoded_together_with_the_template(question: str) -> None
 
 def test_templates_may_strip_the_space_around_a_message() -> None:
     one = conversation()
-    one._template = lambda messages: "".join(f"[{one['content'].strip()}]" for one in messages)
+    one._encoder._template = lambda messages: "".join(f"[{one['content'].strip()}]" for one in messages)
     one.ask(" \n a b \n")
     assert text(one.turns[0].read) == "[a b]"
 

@@ -23,9 +23,11 @@ def test_what_the_command_declares_is_what_its_lock_is_compiled_from() -> None:
     declared = {name for name in settings["project"]["dependencies"] if not name.startswith("samebits")}
     locked = {line.split("#")[0].strip() for line in (ROOT / "requirements/cli.in").read_text().splitlines()}
     assert locked - {"", "colorama"} == declared
-    for extra in ("chat", "mpi"):
+    for extra in ("chat", "mpi", "serve"):
         declared = {line.split(";")[0] for line in settings["project"]["optional-dependencies"][extra]}
-        locked = {line.split(";")[0] for line in (ROOT / f"requirements/{extra}.in").read_text().splitlines() if line[0] != "#"}
+        locked = {
+            line.split(";")[0] for line in (ROOT / f"requirements/{extra}.in").read_text().splitlines() if line[0] not in "#-"
+        }
         assert locked == declared
 
 

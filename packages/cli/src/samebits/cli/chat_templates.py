@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from samebits.lm.conversation import Message, Template
+from samebits.lm.messages import Message, Template
 
 __all__ = ["chat_template"]
 

@@ -4,15 +4,11 @@
 
 The template renders the whole conversation for each answer. The model reads what follows the longest beginning that its key/value
 cache holds. In exact and int16 arithmetic, an answer has the bits that it has when everything is read from scratch.
-
-Special tokens come from the template, and from the model itself. Names of special tokens in questions and in the system prompt
-are ordinary text: each character of a message is marked before the template sees it, and a marked name is not a special token.
 """
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
@@ -22,20 +18,14 @@ import numpy.typing as npt
 from samebits.autograd import no_grad
 from samebits.core import Stream, current, numerics, require_arithmetic, restore_arithmetic
 from samebits.core.arguments import integer
+from samebits.lm.messages import MessageEncoder, Template, marked
 from samebits.lm.model import LanguageModel
 from samebits.lm.sampling import Sampling
 from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import Tokenizer
 
-__all__ = ["Conversation", "Message", "Template", "Turn"]
+__all__ = ["Conversation", "Turn"]
 
-Message = Mapping[str, str]
-"""A ``role``, which is "system", "user" or "assistant", and its ``content``."""
-
-Template = Callable[[Sequence[Message]], str]
-"""The text of some messages as the model reads it, with the beginning of the next answer."""
-
-_MARK = "\U0010ffff"  # no character of any text
 _CAPACITY = 4096  # tokens that caches hold at first
 _AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
 
@@ -115,10 +105,7 @@ class Conversation:
         wanted = min(1024, context // 2) if tokens is None else tokens
         self.tokens = integer("Conversation", "tokens", wanted, 1, context - 1)
         self.sampling, self.system = sampling or Sampling(), system
-        self._tokenizer, self._template, self._reader = tokenizer, template, _Reader(model)
-        self._special = tokenizer.special_tokens
-        names = sorted(map(re.escape, self._special), key=len, reverse=True)
-        self._split = re.compile(f"(?<!{_MARK})({'|'.join(names) or '(?!)'})")
+        self._tokenizer, self._encoder, self._reader = tokenizer, MessageEncoder(tokenizer, template), _Reader(model)
         self.reset()
 
     @property
@@ -187,9 +174,9 @@ class Conversation:
         """Add a turn, and return the pieces of its answer."""
         context, most = self._reader.context, self._reader.context - self.tokens
         for dropped in count(self.dropped):
-            pairs = [(_marked(turn.question), self._marked_answer(turn)) for turn in self.turns[dropped:]]
-            system = None if self.system is None else _marked(self.system)
-            read = self._encode(self._template(_messages(system, [*pairs, (_marked(question), None)])))
+            pairs = [(marked(turn.question), self._marked_answer(turn)) for turn in self.turns[dropped:]]
+            system = None if self.system is None else marked(self.system)
+            read = self._encoder.encode_marked(_messages(system, [*pairs, (marked(question), None)]))
             if len(read) <= most:
                 break
             if not pairs:
@@ -220,34 +207,18 @@ class Conversation:
 
     def _marked_answer(self, turn: Turn) -> str:
         """The text of an answer; special and added tokens in it are those that the model generated."""
-        ids, text, special = self._text_ids(turn), "", {*self._special.values(), *self._tokenizer.added_tokens.values()}
+        ids, text = self._text_ids(turn), ""
+        special = {*self._tokenizer.special_tokens.values(), *self._tokenizer.added_tokens.values()}
         while ids:
             length = next((i for i, one in enumerate(ids) if one in special), len(ids))
-            text += _marked(self._tokenizer.decode(ids[:length])) + self._tokenizer.decode(ids[length : length + 1])
+            text += marked(self._tokenizer.decode(ids[:length])) + self._tokenizer.decode(ids[length : length + 1])
             ids = ids[length + 1 :]
         return text
-
-    def _encode(self, rendered: str) -> list[int]:
-        """The ids of a rendered conversation: names of special tokens are these tokens, unless they are marked."""
-        ids: list[int] = []
-        for number, part in enumerate(self._split.split(rendered)):
-            if number % 2:
-                ids.append(self._special[part])
-            else:
-                ids += self._tokenizer.encode_ordinary(part.replace(_MARK, "")).tolist()
-        return ids
 
 
 def _messages(system: str | None, turns: Sequence[tuple[str, str | None]]) -> list[dict[str, str]]:
     texts = [("system", system), *(pair for turn in turns for pair in zip(("user", "assistant"), turn, strict=True))]
     return [{"role": role, "content": text} for role, text in texts if text is not None]
-
-
-def _marked(text: str) -> str:
-    """The text with a mark before every character, but for the space around it, which templates may strip."""
-    text = text.replace(_MARK, "")
-    start, stop = len(text) - len(text.lstrip()), len(text.rstrip())
-    return text[:start] + "".join(_MARK + one for one in text[start:stop]) + text[max(start, stop) :]
 
 
 class _Reader:
