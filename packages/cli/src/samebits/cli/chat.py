@@ -17,7 +17,7 @@ from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.markup import escape
 
-from samebits.cli.chat_templates import chat_template
+from samebits.cli.chat_templates import model_template
 from samebits.cli.models import ARITHMETIC, PACKAGED, advised, find_model
 from samebits.cli.terminal import console, print_error, print_note, write_text
 from samebits.core import Mode, numerics
@@ -60,14 +60,7 @@ def chat_with(
             "samebits train has trained continues texts: samebits generate"
         )
     model = load_pretrained(path)
-    if model.chat_template is None:
-        raise ValueError(
-            f"{path}: the model has no chat template, so it was not trained to answer; samebits generate continues texts"
-        )
-    names = [
-        model.tokenizer.tokens[one].decode("utf-8", "replace") if one is not None else "" for one in (model.bos_id, model.eos_id)
-    ]
-    template = chat_template(model.chat_template, name=str(path), bos=names[0], eos=names[1], now=now)
+    template = model_template(model, name=str(path), now=now)
     with numerics(arithmetic or ARITHMETIC):
         conversation = Conversation(
             model.model,

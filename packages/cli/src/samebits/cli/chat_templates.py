@@ -13,8 +13,9 @@ from jinja2 import TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from samebits.lm.messages import Message, Template
+from samebits.lm.pretrained import Pretrained
 
-__all__ = ["chat_template"]
+__all__ = ["chat_template", "model_template"]
 
 
 def chat_template(source: str, *, name: str, bos: str, eos: str, now: datetime) -> Template:
@@ -55,6 +56,27 @@ def chat_template(source: str, *, name: str, bos: str, eos: str, now: datetime) 
             raise ValueError(f"{name}: the chat template refuses the conversation: {error}") from error
 
     return render
+
+
+def model_template(model: Pretrained, *, name: str, now: datetime) -> Template:
+    """The function that renders messages for a model, by the template of its file.
+
+    Args:
+        model: The model.
+        name: Its name, for error messages.
+        now: The date and time for templates that ask for them.
+
+    Raises:
+        ValueError: The model has no template, or as in `chat_template`.
+    """
+    if model.chat_template is None:
+        raise ValueError(
+            f"{name}: the model has no chat template, so it was not trained to answer; samebits generate continues texts"
+        )
+    bos, eos = (
+        model.tokenizer.tokens[one].decode("utf-8", "replace") if one is not None else "" for one in (model.bos_id, model.eos_id)
+    )
+    return chat_template(model.chat_template, name=name, bos=bos, eos=eos, now=now)
 
 
 def _json(value: Any, indent: int | None = None, **options: Any) -> str:

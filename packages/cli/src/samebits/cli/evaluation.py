@@ -35,7 +35,7 @@ def print_evaluation(
         if data is not None:
             with noted_warnings():
                 ids = np.concatenate(list(encoded(opened.tokenizer, collect(data, config.undecodable), config)))
-        elif opened.file:
+        elif opened.pretrained:
             raise ValueError(f"eval: --data must name a text to evaluate {source} on, which has none of its own")
         else:
             ids = Data.open(checkpoint_of(source).parent).validation.ids

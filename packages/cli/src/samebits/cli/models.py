@@ -42,13 +42,13 @@ class OpenModel:
     stop_ids: tuple[int, ...] = ()
     start: tuple[int, ...] = ()
     """The ids that texts begin with."""
-    file: str = ""
-    """The digest of the file of a model of others."""
+    pretrained: Pretrained | None = None
+    """What a model of others comes with."""
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the weights, in 64 hexadecimal digits."""
-        return self.file or checkpoint.digest(self.model.state_dict())
+        """SHA-256 of the files of a model of others, or of the weights of a run, in 64 hexadecimal digits."""
+        return self.pretrained.digest if self.pretrained else checkpoint.digest(self.model.state_dict())
 
 
 def open_model(source: Path) -> OpenModel:
@@ -67,7 +67,7 @@ def open_model(source: Path) -> OpenModel:
     windows = replace(one.model.config, context=min(WINDOW, one.model.config.context))
     config = TrainConfig(model=windows, batch=1, special="text")
     start = (one.bos_id,) if one.add_bos and one.bos_id is not None else ()
-    return OpenModel(one.model, one.tokenizer, config, ARITHMETIC, advised(source, one), one.stop_ids, start, one.digest)
+    return OpenModel(one.model, one.tokenizer, config, ARITHMETIC, advised(source, one), one.stop_ids, start, one)
 
 
 def advised(source: str | Path, model: Pretrained) -> Sampling:
