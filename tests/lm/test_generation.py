@@ -8,6 +8,7 @@ from tests.core.float_settings import CHANGED, change, kept_settings, only_where
 
 from samebits.core import MachineError, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig
+from samebits.lm.chain import Chain
 from samebits.lm.generation import _Text, generate, generate_batch, generate_ids, generate_tokens
 from samebits.lm.sampling import Sampling
 from samebits.text import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
@@ -254,3 +255,14 @@ def test_a_prompt_may_be_token_ids() -> None:
     for wrong, message in (([[1]], r"prompt must have shape \(T,\), got \(1, 1\)"), ([], "prompt must have at least one token")):
         with pytest.raises(ValueError, match=f"generate: {message}"):
             generate(MODELS["gpt2"], tokenizer, wrong, tokens=1, stream=Stream(0))
+
+
+def test_a_chained_token_has_the_value_of_the_chain_over_all_logits_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+    choose = Sampling.choose
+    monkeypatch.setattr(Sampling, "choose", lambda *args: (seen.append(args[1].copy()), choose(*args))[1])
+    sampling = Sampling(logit_bias={3: 2.0}, frequency_penalty=0.5)  # which are not part of the model's logits
+    found = list(generate_tokens(MODELS["gpt2"], LETTERS, "abc", tokens=20, stream=Stream(4), sampling=sampling, chained=True))
+    chain = Chain()
+    assert [one.chain for one in found] == [chain.add(logits, one.id) for logits, one in zip(seen, found, strict=True)]
+    assert next(generate_tokens(MODELS["gpt2"], LETTERS, "abc", tokens=1, stream=Stream(4))).chain == ""

@@ -131,6 +131,8 @@ def test_the_logits_of_one_position_have_the_same_bits_alone(architecture: str) 
     whole, found = one(IDS), one(IDS, at=[7, 2])
     assert found.shape == (2, 1, 11)
     assert found.numpy()[:, 0].tobytes() == whole.numpy()[[0, 1], [7, 2]].tobytes()
+    several = one(IDS, at=[[7, 0, 1], [2, 3, 3]])
+    assert several.numpy().tobytes() == whole.numpy()[[[0], [1]], [[7, 0, 1], [2, 3, 3]]].tobytes()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -20,6 +20,7 @@ from samebits.core import Stream, current, numerics, require_arithmetic, restore
 from samebits.core.arguments import integer
 from samebits.core.indexing import least
 from samebits.core.random import require_stream
+from samebits.lm.chain import Chain
 from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.sampling import Sampling
 from samebits.lm.workers import ALONE, Workers
@@ -39,7 +40,7 @@ class Token:
 
     Example:
         >>> Token(0, " the", -0.25, ((0, -0.25), (5, -1.75)))
-        Token(id=0, text=' the', logprob=-0.25, top=((0, -0.25), (5, -1.75)))
+        Token(id=0, text=' the', logprob=-0.25, top=((0, -0.25), (5, -1.75)), chain='')
     """
 
     id: int
@@ -49,6 +50,8 @@ class Token:
     """The logarithm of its probability, from the model's logits as they are: without bias, penalties, temperature and cuts."""
     top: tuple[tuple[int, float], ...]
     """The ids of the most likely tokens and the logarithms of their probabilities, the lowest id first among equals."""
+    chain: str = ""
+    """The value of the text's `Chain` after this token, if it was asked for."""
 
 
 def generate(
@@ -117,6 +120,7 @@ def generate_tokens(
     stop_ids: Collection[int] = (),
     cached: bool = True,
     special: str = "refuse",
+    chained: bool = False,
 ) -> Iterator[Token]:
     """Continue a prompt as `generate` does; yield every token, the one that ends the text too, with its probability.
 
@@ -132,6 +136,7 @@ def generate_tokens(
         stop_ids: As in `generate`.
         cached: As in `generate`.
         special: As in `generate`.
+        chained: Whether tokens have the value of a `Chain` over the logits of all steps so far.
 
     Raises:
         FloatingPointError, IndexError, TypeError, ValueError: As in `generate`; or ``top`` is not from 0 to the vocabulary's size.
@@ -151,13 +156,16 @@ def generate_tokens(
         "generate_tokens", model, tokenizer, [prompt], [stream], tokens=tokens, sampling=sampling, cached=cached, special=special
     )
     writer.logged = True
+    if chained:
+        writer.chain()
     texts = [_Text("generate_tokens", tokenizer, stop, stop_ids)]
     return (_token(step, piece, top) for step, piece in _pieces(writer, texts, tokens))
 
 
 def _token(step: "_Step", text: str, top: int) -> Token:
     ids = least(-step.logs, top) if top else step.logs[:0].astype(np.int64)
-    return Token(step.id, text, float(step.logs[step.id]), tuple(zip(ids.tolist(), step.logs[ids].tolist(), strict=True)))
+    pairs = tuple(zip(ids.tolist(), step.logs[ids].tolist(), strict=True))
+    return Token(step.id, text, float(step.logs[step.id]), pairs, step.chain)
 
 
 def generate_batch(
@@ -353,6 +361,7 @@ class _Sequence:
         self.seen: set[int] = set()
         self.sampled: list[int] = []
         self.finished = False
+        self.chain: Chain | None = None
         self.add(prompt.tolist())
 
     def add(self, tokens: list[int]) -> None:
@@ -369,11 +378,12 @@ class _Sequence:
 
 
 class _Step(NamedTuple):
-    """A token that was chosen, the number of its sequence, and the logarithms of all probabilities, (V,), or nothing."""
+    """A token that was chosen, the number of its sequence, the logarithms of all probabilities, (V,), or nothing, and the chain's value."""
 
     number: int
     id: int
     logs: Float32
+    chain: str
 
 
 class _Writer:
@@ -397,6 +407,11 @@ class _Writer:
     def active(self) -> bool:
         """Whether any sequence is not finished."""
         return not all(one.finished for one in self._sequences)
+
+    def chain(self) -> None:
+        """Begin a chain over the logits of each sequence."""
+        for one in self._sequences:
+            one.chain = Chain()
 
     def finish(self, number: int) -> None:
         """Generate no more for a sequence."""
@@ -425,7 +440,8 @@ class _Writer:
 
     def _chosen(self, number: int, one: _Sequence, logits: Float32) -> _Step:
         token = self._sampling.choose(logits, one.stream, one.seen, one.sampled)
-        return _Step(number, token, np.asarray(log_softmax(logits)) if self.logged else logits[:0])  # type: ignore[arg-type]
+        logs = np.asarray(log_softmax(logits)) if self.logged else logits[:0]  # type: ignore[arg-type]
+        return _Step(number, token, logs, one.chain.add(logits, token) if one.chain else "")
 
     def _uncached(self) -> list[tuple[int, _Sequence, Float32]]:
         """The logits after each sequence, from its whole window."""

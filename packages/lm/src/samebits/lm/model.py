@@ -90,17 +90,18 @@ class LanguageModel(Module):
         stream: Stream | None = None,
         at: npt.ArrayLike | None = None,
     ) -> Tensor:
-        """The logits of the next token at every position, or at one position of each sequence.
+        """The logits of the next token at every position, or at some positions of each sequence.
 
         Args:
             ids: Token ids (B, T): an array of integers or nested lists. T is at most the context minus the length of the cache.
             cache: One `KeyValueCache` per block with the keys and values of earlier tokens; those of ``ids`` are appended.
                 Gradients do not flow through it: use it in `no_grad`.
             stream: The source of dropout; required in training if dropout is above 0.
-            at: Positions (B,) in ``ids``, whose logits alone are computed: for a long text, those of all others take much time.
+            at: Positions in ``ids``, (B,) or (B, N), whose logits alone are computed: for a long text, those of all others take
+                much time.
 
         Returns:
-            float32 (B, T, V), or (B, 1, V).
+            float32 (B, T, V), or (B, N, V) with N positions of each sequence.
 
         Raises:
             FloatingPointError: In exact arithmetic, a value is not finite; the message names the block and the operation.
@@ -121,7 +122,7 @@ class LanguageModel(Module):
             except FloatingPointError as error:
                 raise FloatingPointError(f"blocks.{i}: {error}") from error
         if at is not None:
-            x = x[np.arange(len(ids)), np.asarray(at)].reshape(len(ids), 1, -1)
+            x = x[np.arange(len(ids))[:, None], np.reshape(at, (len(ids), -1))]
         x = self.norm(x)
         return self.head(x) if self.head is not None else linear(x, self.embedding.weight)
 
