@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samebits.core.records import Limits, RecordError, convert, parse_json, parse_toml, read_json, shown, visible
+from samebits.core.records import Limits, RecordError, convert, load_json, parse_json, parse_toml, read_json, shown, visible
 
 pytestmark = pytest.mark.once
 
@@ -205,3 +205,15 @@ def test_a_mutated_record_is_read_or_refused_by_name(data: st.DataObject) -> Non
         assert type(found.passed) is int
         assert found.passed >= 0
         assert math.isfinite(found.seconds)
+
+
+def test_a_text_may_have_control_characters_where_its_record_says_so() -> None:
+    kind = Annotated[str, Limits(controls=True)]
+    assert convert("a\x1b\0\x7f\uffff", kind) == "a\x1b\0\x7f\uffff"
+    with pytest.raises(RecordError, match="the value must be text without lone surrogates"):
+        convert("a\ud800", kind)
+
+
+def test_a_value_is_loaded_once_and_converted_as_often_as_needed() -> None:
+    value = load_json('{"x": 1}')
+    assert convert(value, Point) == convert(value, Open) == {"x": 1}

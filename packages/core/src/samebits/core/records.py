@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, Required, TypeVar, Union, get_args, get_origin
 
-__all__ = ["Limits", "RecordError", "convert", "parse_json", "parse_toml", "read_json", "shown", "visible"]
+__all__ = ["Limits", "RecordError", "convert", "load_json", "parse_json", "parse_toml", "read_json", "shown", "visible"]
 
 T = TypeVar("T")
 
@@ -35,6 +35,7 @@ _LARGEST_FILE = 2**28
 _DEPTH = 32
 # what neither XML nor a terminal shows as text: controls other than tab and line ends, halves of surrogate pairs, non-characters
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _KINDS = {str: "a string", int: "an integer", float: "a number", bool: "true or false", type(None): "null"}
 
 
@@ -66,6 +67,8 @@ class Limits:
     """The regular expression that a whole string matches."""
     others: bool = False
     """Whether a typed dictionary may have other names too."""
+    controls: bool = False
+    """Whether a string may have control characters, as texts of models do; halves of surrogate pairs are refused all the same."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,26 @@ def parse_json(text: str | bytes, kind: type[T], *, source: str = "") -> T:
         ...
         samebits.core.records.RecordError: metrics.jsonl: loss must be finite, got nan
     """
+    made: T = convert(load_json(text, source=source), kind, source=source)
+    return made
+
+
+def load_json(text: str | bytes, *, source: str = "") -> Any:
+    """The value of a JSON text, for `convert`.
+
+    Args:
+        text: The JSON text; bytes are UTF-8.
+        source: Begins error messages, such as the name of a file.
+
+    Raises:
+        RecordError: The text is not JSON, is nested too deeply, or has an object with a name twice.
+
+    Example:
+        >>> load_json('{"a": 1, "a": 2}', source="a.json")
+        Traceback (most recent call last):
+        ...
+        samebits.core.records.RecordError: a.json: an object must have each name once, got 'a' twice
+    """
     place = f"{source}: " if source else ""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -134,15 +157,13 @@ def parse_json(text: str | bytes, kind: type[T], *, source: str = "") -> T:
 
     try:
         content = text.decode() if isinstance(text, bytes) else text
-        value = json.loads(content, object_pairs_hook=unique, parse_int=_integer)
+        return json.loads(content, object_pairs_hook=unique, parse_int=_integer)
     except UnicodeDecodeError as error:
         raise RecordError(f"{place}byte {error.start} is not UTF-8") from None
     except json.JSONDecodeError as error:
         raise RecordError(f"{place}line {error.lineno}, column {error.colno} is not JSON: {error.msg}") from None
     except RecursionError:
         raise RecordError(f"{place}values are nested too deeply") from None
-    made: T = convert(value, kind, source=source)
-    return made
 
 
 def parse_toml(text: str, *, source: str = "") -> dict[str, Any]:
@@ -258,7 +279,7 @@ def _scalar(value: Any, kind: Any, limits: Limits, field: str) -> Any:
         value = float(value)
     _need(type(value) is kind, value, _KINDS.get(kind, str(kind)), field)
     if kind is str:
-        _text(value, field)
+        _text(value, field, controls=limits.controls)
         _need(re.fullmatch(limits.pattern or "(?s:.*)", value) is not None, value, f"text of the form {limits.pattern}", field)
     if kind is int:
         _need(-(2**63) <= value <= limits.most, value, f"at most {limits.most}", field)
@@ -316,8 +337,11 @@ def _object(value: Any, field: str) -> dict[str, Any]:
     return typing.cast("dict[str, Any]", value)
 
 
-def _text(value: str, field: str) -> str:
-    _need(_CONTROL.search(value) is None, value, "text without control characters", field)
+def _text(value: str, field: str, *, controls: bool = False) -> str:
+    if controls:
+        _need(_SURROGATE.search(value) is None, value, "text without lone surrogates", field)
+    else:
+        _need(_CONTROL.search(value) is None, value, "text without control characters", field)
     return value
 
 
