@@ -24,8 +24,8 @@ def canonical_json(value: Any) -> bytes:
         ValueError: A number is not finite, an integer is above `LARGEST_INTEGER`, or a text has a lone surrogate.
 
     Example:
-        >>> canonical_json({"b": [1.0, 1e-7], "a": 'quoted "é"'}).decode()
-        '{"a":"quoted \\\\"é\\\\"","b":[1,1e-7]}'
+        >>> canonical_json({"b": [1.0, 1e-7], "a": "é"}).decode()
+        '{"a":"é","b":[1,1e-7]}'
     """
     return _written(value).encode()
 
