@@ -1,0 +1,216 @@
+"""Receipts: what a text was written with, and a digest chain over its logits, in a file that anyone can verify.
+
+    {"format": "samebits.receipt/1", "kind": "text", "model": ..., "tokenizer": ..., "arithmetic": ..., "sampling": ..., "texts": [...],
+     "source": ..., "versions": ..., "digests": {"arithmetic": ..., ...}, "digest": ...}
+
+A receipt is canonical JSON. ``digests`` has the SHA-256 of the canonical JSON of each field before it, and ``digest`` that of
+``digests``: a receipt that was changed is refused when it is read. Whoever changes it can compute these digests again; then
+`samebits.lm.verification` finds the change. ``source`` and ``versions`` are for readers alone and prove nothing.
+"""
+
+import dataclasses
+import hashlib
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated, Any, Literal, TypedDict
+
+import numpy as np
+
+from samebits.core import compiled
+from samebits.core.canonical import LARGEST_INTEGER, canonical_json
+from samebits.core.records import Limits, RecordError, convert, load_json
+from samebits.lm.sampling import Sampling
+
+__all__ = ["FORMAT", "Receipt", "ReceiptError", "WrittenText", "read_receipt"]
+
+FORMAT = "samebits.receipt/1"
+
+Digest = Annotated[str, Limits(pattern="[0-9a-f]{64}")]
+Number = Annotated[int, Limits(least=0, most=LARGEST_INTEGER)]
+Name = Annotated[str, Limits(controls=True)]
+
+
+class ReceiptError(ValueError):
+    """A file is not a receipt, or was changed; the message names the field.
+
+    Example:
+        >>> read_receipt(b'{"kind": "text"}', "r.json")
+        Traceback (most recent call last):
+            ...
+        samebits.lm.receipts.ReceiptError: r.json: arithmetic is missing
+    """
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("samebits-lm")
+    except PackageNotFoundError:
+        own = "of the source tree"
+    return {
+        "samebits": own,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "kernels": compiled.describe(),
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenText:
+    """A text that a model wrote."""
+
+    prompt: list[Number]
+    """The ids that the model read before; at least one, and at most as many as its context has."""
+    stream: list[Number]
+    """Where its random numbers are from: the seed, and what the stream was split by, ``Stream(seed).split(a).split(b)``."""
+    tokens: list[Number]
+    """The ids that it wrote, with the one that ended it."""
+    chain: list[Digest]
+    """The value of a `samebits.lm.chain.Chain` after each of them."""
+    text: Name
+    """What the tokenizer decodes all of them to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The receipt of texts that a model wrote.
+
+    Raises:
+        ReceiptError: A number is not one of canonical JSON, such as a seed from 2^53 on.
+
+    Example:
+        >>> text = WrittenText(prompt=[1], stream=[7], tokens=[2], chain=["0" * 64], text="c")
+        >>> receipt = Receipt(model="1" * 64, tokenizer="2" * 64, arithmetic="exact", sampling=Sampling(top_k=3), texts=[text])
+        >>> read_receipt(receipt.to_json()) == receipt
+        True
+    """
+
+    model: Digest
+    """The digest of the model's weights or of its file."""
+    tokenizer: Digest
+    arithmetic: Literal["exact", "int16"]
+    """Fast arithmetic has other bits on every machine."""
+    sampling: Sampling
+    texts: list[WrittenText]
+    source: str = ""
+    """What the writer calls the model."""
+    versions: dict[str, str] = field(default_factory=_versions)
+    """The software that wrote it."""
+
+    def __post_init__(self) -> None:
+        for number, text in enumerate(self.texts):
+            if not text.prompt:
+                raise ReceiptError(f"texts[{number}].prompt must have at least one token, got none")
+            if not text.stream:
+                raise ReceiptError(f"texts[{number}].stream must begin with a seed, got nothing")
+            if len(text.chain) != len(text.tokens):
+                raise ReceiptError(
+                    f"texts[{number}].chain must have a value for each of the {len(text.tokens)} tokens, got {len(text.chain)}"
+                )
+            if large := [one for one in text.stream if one > LARGEST_INTEGER]:
+                raise ReceiptError(f"texts[{number}].stream must have numbers below 2^53, as JSON has, got the seed {large[0]}")
+
+    @property
+    def digest(self) -> str:
+        """The digest that stands for all of it, 64 hexadecimal digits."""
+        return _digest(_digests(self._fields()))
+
+    def to_json(self) -> bytes:
+        """The file's bytes."""
+        return _sealed(self._fields())
+
+    def _fields(self) -> dict[str, Any]:
+        sampling = dataclasses.asdict(self.sampling)
+        sampling["logit_bias"] = {str(id_): bias for id_, bias in self.sampling.logit_bias.items()}
+        return {"format": FORMAT, "kind": "text", **dataclasses.asdict(self), "sampling": sampling}
+
+
+class _TextFile(TypedDict):
+    format: Literal["samebits.receipt/1"]
+    kind: Literal["text"]
+    model: Digest
+    tokenizer: Digest
+    arithmetic: Literal["exact", "int16"]
+    sampling: dict[str, Any]
+    texts: list[WrittenText]
+    source: Name
+    versions: dict[str, str]
+    digests: dict[str, Digest]
+    digest: Digest
+
+
+def read_receipt(content: bytes, source: str = "receipt") -> Receipt:
+    """Read a receipt, and refuse one that was changed.
+
+    Args:
+        content: The file's bytes; any spelling of the JSON will do.
+        source: Begins error messages, such as the name of the file.
+
+    Raises:
+        ReceiptError: It is not a receipt; or a field does not have its digest.
+    """
+    try:
+        value = load_json(content, source=source)
+        record = dict(convert(value, _TextFile, source=source))
+        _require_digests(value)
+        given = {name: one for name, one in record.items() if name not in {"format", "kind", "digests", "digest"}}
+        return Receipt(**{**given, "sampling": _sampling(given["sampling"])})
+    except RecordError as error:
+        raise ReceiptError(str(error)) from None
+    except ReceiptError as error:
+        raise ReceiptError(f"{source}: {error}") from None
+
+
+def _sampling(record: Mapping[str, Any]) -> Sampling:
+    """The settings of a receipt; all of them must be there, as a default may change."""
+    names = [one.name for one in dataclasses.fields(Sampling)]
+    if wrong := sorted(set(record) ^ set(names)):
+        raise ReceiptError(f"sampling.{wrong[0]} is {'not a field' if wrong[0] in record else 'missing'}")
+    bias = record["logit_bias"]
+    if not isinstance(bias, dict) or not all(re.fullmatch("0|[1-9][0-9]{0,15}", one) for one in bias):
+        raise ReceiptError(f"sampling.logit_bias must be an object whose names are token ids, got {bias!r:.100}")
+    try:
+        return Sampling(**{**record, "logit_bias": {int(id_): value for id_, value in bias.items()}})
+    except ValueError as error:
+        raise ReceiptError(f"sampling.{str(error).removeprefix('Sampling: ')}") from None
+
+
+# Digests
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def _digests(fields: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _digest(fields[name]) for name in sorted(fields)}
+
+
+def _sealed(fields: Mapping[str, Any]) -> bytes:
+    digests = _digests(fields)
+    return canonical_json({**fields, "digests": digests, "digest": _digest(digests)})
+
+
+def _require_digests(record: Mapping[str, Any]) -> None:
+    """Refuse a receipt one of whose fields, or whose digests, were changed."""
+    given, whole = record["digests"], record["digest"]
+    found = {}
+    for name in sorted(record.keys() - {"digests", "digest"}):
+        try:
+            found[name] = _digest(record[name])
+        except ValueError as error:
+            raise ReceiptError(f"{name}: {error}") from None
+    if changed := sorted(name for name in set(found) | set(given) if found.get(name) != given.get(name)):
+        name = changed[0]
+        place = f"digests.{name}" if _digest(found) == whole else name  # then the field is right
+        raise ReceiptError(
+            f"{place} was changed: {name} has the digest {found.get(name, 'of no field')[:16]}, the receipt says "
+            f"{given.get(name, 'nothing')[:16]}"
+        )
+    if _digest(found) != whole:
+        raise ReceiptError(
+            f"digest was changed: the digests have the digest {_digest(found)[:16]}, the receipt says {whole[:16]}"
+        )
