@@ -9,7 +9,7 @@ from tests.core.float_settings import CHANGED, change, kept_settings, only_where
 from samebits.core import MachineError, Stream, numerics
 from samebits.lm import LanguageModel, ModelConfig
 from samebits.lm.chain import Chain
-from samebits.lm.generation import _Text, generate, generate_batch, generate_ids, generate_tokens
+from samebits.lm.generation import StoppedText, generate, generate_batch, generate_ids, generate_tokens
 from samebits.lm.sampling import Sampling
 from samebits.text import BytePairTokenizer, ByteTokenizer, CharacterTokenizer
 
@@ -84,7 +84,7 @@ def test_stop_strings_end_each_text_of_a_batch_separately() -> None:
 
 @given(st.lists(st.sampled_from("ab\n"), max_size=12), st.lists(st.sampled_from(["a", "b", "ab", "ba", "aab"]), max_size=3))
 def test_pieces_never_contain_a_part_of_a_stop_string(letters: list[str], stops: list[str]) -> None:
-    text, whole = _Text("generate", LETTERS, stops), "".join(letters)
+    text, whole = StoppedText("generate", LETTERS, stops), "".join(letters)
     pieces = []
     for token in LETTERS.encode(whole):
         pieces.append(text.add(int(token)))
@@ -202,7 +202,7 @@ def test_a_stop_id_ends_the_text_and_is_a_token_of_it() -> None:
 
 
 def test_what_a_stop_string_holds_back_is_given_before_a_stop_id() -> None:
-    text = _Text("generate", ByteTokenizer(["<e>"]), ["abc"], [256])
+    text = StoppedText("generate", ByteTokenizer(["<e>"]), ["abc"], [256])
     assert [text.add(97), text.add(98), text.add(256), text.rest()] == ["", "", "ab", ""] and text.stopped
 
 

@@ -163,6 +163,16 @@ class Context16:
         """The arrays, in the order of the fields."""
         return [self.keys, self.values, self.key_scales, self.value_scales]
 
+    def __getitem__(self, sequences: slice) -> "Context16":
+        """A view of some sequences."""
+        return Context16(*[x[sequences] for x in self.arrays], self.places)
+
+    def part(self, start: int, stop: int) -> list[Array]:
+        """Views of all arrays at the places ``start`` to ``stop``, which are multiples of 16."""
+        panels, pairs, places = slice(start // WIDTH, stop // WIDTH), slice(start // 2, stop // 2), slice(start, stop)
+        scales = [x[:, :, places] for x in (self.key_scales, self.value_scales)]
+        return [self.keys[:, :, panels], self.values[:, :, :, pairs], *scales]
+
 
 def empty(batch: int, groups: int, places: int, width: int, _: npt.DTypeLike = np.float32) -> Context16:
     """Return a context of so many sequences, groups of heads, places and channels, all of them zeros."""

@@ -74,6 +74,10 @@ class Context:
         """Index every array; the index must not name the last axis."""
         return Context(*[x[index] for x in self.arrays])
 
+    def part(self, start: int, stop: int) -> list[Array]:
+        """Views of all arrays at the places ``start`` to ``stop``."""
+        return [x[:, :, start:stop] for x in self.arrays]
+
     def zeros(self, places: int) -> "Context":
         """Return a context of the same kind and sizes, with so many places, all of them zeros."""
         return Context(*[np.zeros((*x.shape[:2], places, *x.shape[3:]), x.dtype) for x in self.arrays])

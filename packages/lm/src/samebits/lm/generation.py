@@ -28,7 +28,7 @@ from samebits.nn.arguments import integers
 from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import SpecialTokenError, Tokenizer, encode_special
 
-__all__ = ["Token", "generate", "generate_batch", "generate_ids", "generate_tokens"]
+__all__ = ["StoppedText", "Token", "generate", "generate_batch", "generate_ids", "generate_tokens", "logged_token"]
 
 Float32 = npt.NDArray[np.float32]
 Int64 = npt.NDArray[np.int64]
@@ -103,7 +103,7 @@ def generate(
     writer = _writer(
         "generate", model, tokenizer, [prompt], [stream], tokens=tokens, sampling=sampling, cached=cached, special=special
     )
-    texts = [_Text("generate", tokenizer, stop, stop_ids)]
+    texts = [StoppedText("generate", tokenizer, stop, stop_ids)]
     return (piece for _, piece in _pieces(writer, texts, tokens) if piece)
 
 
@@ -158,14 +158,19 @@ def generate_tokens(
     writer.logged = True
     if chained:
         writer.chain()
-    texts = [_Text("generate_tokens", tokenizer, stop, stop_ids)]
-    return (_token(step, piece, top) for step, piece in _pieces(writer, texts, tokens))
+    texts = [StoppedText("generate_tokens", tokenizer, stop, stop_ids)]
+    return (logged_token(step.id, piece, step.logs, top, step.chain) for step, piece in _pieces(writer, texts, tokens))
 
 
-def _token(step: "_Step", text: str, top: int) -> Token:
-    ids = least(-step.logs, top) if top else step.logs[:0].astype(np.int64)
-    pairs = tuple(zip(ids.tolist(), step.logs[ids].tolist(), strict=True))
-    return Token(step.id, text, float(step.logs[step.id]), pairs, step.chain)
+def logged_token(id_: int, text: str, logs: Float32, top: int, chain: str = "") -> Token:
+    """A token with its probability and the ``top`` largest ones, from the logarithms of all probabilities (V,).
+
+    Example:
+        >>> logged_token(1, "b", np.array([-0.25, -1.5], np.float32), top=1)
+        Token(id=1, text='b', logprob=-1.5, top=((0, -0.25),), chain='')
+    """
+    ids = least(-logs, top) if top else logs[:0].astype(np.int64)
+    return Token(id_, text, float(logs[id_]), tuple(zip(ids.tolist(), logs[ids].tolist(), strict=True)), chain)
 
 
 def generate_batch(
@@ -218,7 +223,7 @@ def generate_batch(
         writer = _writer(
             "generate_batch", model, tokenizer, chosen, streams, tokens=tokens, sampling=sampling, cached=cached, special=special
         )
-        for step, piece in _pieces(writer, [_Text("generate_batch", tokenizer, stop, stop_ids) for _ in chosen], tokens):
+        for step, piece in _pieces(writer, [StoppedText("generate_batch", tokenizer, stop, stop_ids) for _ in chosen], tokens):
             texts[workers.rank + step.number * workers.size] += piece
     return ["".join(parts) for parts in zip(*workers.gather(texts), strict=True)]
 
@@ -289,7 +294,7 @@ def _ids(function: str, prompt: Ids) -> Int64:
     return ids
 
 
-def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> "Iterator[tuple[_Step, str]]":
+def _pieces(writer: "_Writer", texts: "Sequence[StoppedText]", tokens: int) -> "Iterator[tuple[_Step, str]]":
     """The steps of all texts with their pieces, until each has ``tokens`` tokens, a stop string or a stop id."""
     left = [tokens] * len(texts)
     while tokens and writer.active:
@@ -306,8 +311,18 @@ def _pieces(writer: "_Writer", texts: "Sequence[_Text]", tokens: int) -> "Iterat
 # Text
 
 
-class _Text:
-    """Text from tokens: whole characters, without a suffix that may be the beginning of a stop string."""
+class StoppedText:
+    """Text from tokens: whole characters, without a suffix that may be the beginning of a stop string.
+
+    Example:
+        >>> from samebits.text import CharacterTokenizer
+        >>> text = StoppedText("generate", CharacterTokenizer("abc"), stop=["bc"])
+        >>> [text.add(token) for token in (0, 1, 0, 1, 2)], text.stopped
+        (['a', '', 'ba', '', ''], True)
+    """
+
+    stopped: bool
+    """Whether a stop string or a stop id has ended it."""
 
     def __init__(self, function: str, tokenizer: Tokenizer, stop: Sequence[str], stop_ids: Collection[int] = ()) -> None:
         if isinstance(stop, str) or not all(stop):

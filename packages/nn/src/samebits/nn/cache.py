@@ -7,6 +7,7 @@ appended. A step has the bits of attention over the whole sequence.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -131,6 +132,39 @@ class KeyValueCache:
         for new, old in zip(kept.arrays, self._kept.arrays, strict=True):
             new[...] = old[list(rows)]
         self._kept, self._shape, self.lengths = kept, (batch, heads, channels), self.lengths[list(rows)]
+
+    def rows(self, sequences: slice) -> "KeyValueCache":
+        """A cache of some of the sequences, in the memory of this one. Its lengths are its own.
+
+        Example:
+            >>> cache, new = KeyValueCache(batch=3, heads=2, capacity=8, channels=4), np.ones((1, 2, 3, 4), np.float32)
+            >>> one = cache.rows(slice(1, 2))
+            >>> _ = one.append(new, new)
+            >>> one.lengths, cache.lengths, float(cache.context().keys[1, 0, 2, 3])
+            (array([3]), array([0, 0, 0]), 1.0)
+        """
+        view = copy(self)
+        view._kept, view.lengths = self._kept[sequences], self.lengths[sequences].copy()
+        view._shape = len(view.lengths), *self._shape[1:]
+        return view
+
+    def part(self, start: int, stop: int) -> list[Array]:
+        """All that is kept of the tokens ``start`` to ``stop``, multiples of 16, of every sequence, to read or to write.
+
+        What is kept of a token depends on it and on the tokens before it; in other memory, or in a cache with another capacity,
+        it is the same. The lengths do not change.
+
+        Returns:
+            Views of memory, whose first axis are the sequences.
+
+        Example:
+            >>> cache = KeyValueCache(batch=1, heads=2, capacity=32, channels=4)
+            >>> keys, values, *_ = cache.part(16, 32)
+            >>> keys.shape, values.shape
+            ((1, 2, 16, 4), (1, 2, 16, 4))
+        """
+        parts: list[Array] = self._kept.part(start, stop)
+        return parts
 
     def context(self) -> Any:
         """The keys and values for `attend`, as the arithmetic keeps them; of each sequence ``lengths`` count."""
