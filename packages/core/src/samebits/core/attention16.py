@@ -165,7 +165,8 @@ class Context16:
 
     def __getitem__(self, sequences: slice) -> "Context16":
         """A view of some sequences."""
-        return Context16(*[x[sequences] for x in self.arrays], self.places)
+        keys, values, key_scales, value_scales = (x[sequences] for x in self.arrays)
+        return Context16(keys, values, key_scales, value_scales, self.places)
 
     def part(self, start: int, stop: int) -> list[Array]:
         """Views of all arrays at the places ``start`` to ``stop``, which are multiples of 16."""

@@ -143,9 +143,8 @@ class KeyValueCache:
             >>> one.lengths, cache.lengths, float(cache.context().keys[1, 0, 2, 3])
             (array([3]), array([0, 0, 0]), 1.0)
         """
-        view = copy(self)
-        view._kept, view.lengths = self._kept[sequences], self.lengths[sequences].copy()
-        view._shape = len(view.lengths), *self._shape[1:]
+        view, lengths = copy(self), self.lengths[sequences].copy()
+        vars(view).update(_kept=self._kept[sequences], _shape=(len(lengths), *self._shape[1:]), lengths=lengths)
         return view
 
     def part(self, start: int, stop: int) -> list[Array]:
