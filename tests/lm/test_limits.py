@@ -13,7 +13,7 @@ from tests.limits import Limit, check_both_sides, check_frozen
 from samebits.core import Stream
 from samebits.lm import ConfigError, Evaluation, LanguageModel, ModelConfig, Sampling, TrainConfig, evaluate
 from samebits.lm.data import Data, prepare, reopen, windows
-from samebits.lm.generation import _Text, generate_ids
+from samebits.lm.generation import StoppedText, generate_ids
 from samebits.lm.safetensors import portable, written
 from samebits.lm.schema import Setting, settings
 from samebits.text import CharacterTokenizer
@@ -157,7 +157,7 @@ def test_a_repeated_logit_is_divided_above_0_and_multiplied_below(logits: list[f
     ],
 )
 def test_as_much_text_is_held_back_as_may_begin_a_stop_string(stop: list[str], pieces: list[str]) -> None:
-    text, found = _Text("generate", LETTERS, stop), []
+    text, found = StoppedText("generate", LETTERS, stop), []
     for token in LETTERS.encode("xabaabxab"):
         found.append(text.add(int(token)))
         if text.stopped:
