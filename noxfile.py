@@ -4,6 +4,7 @@
 ./nox -s "tests(python='3.12', numpy='2.3')"   one cell;  -p 3.13 a row;  -t numpy-2.5 a column
 ./nox -s train                                 train a language model and compare its bits with the published ones
 ./nox -s chat                                  talk to a language model that others trained
+./nox -s serve                                 serve it over HTTP, with a page to talk to it
 ./nox -s quick -- nn -k softmax                some tests of one package, from the source tree, in seconds
 ./nox -s lint                                  style, types, imports, workflows, container
 ./nox -l                                       the other sessions
@@ -397,6 +398,14 @@ def chat(session: nox.Session) -> None:
     install(session, f"numpy-{newest_numpy(session)}", "cli", "chat", "models", wheels=True)
     signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is meant for the conversation, which ends an answer
     session.run("samebits", "chat", *session.posargs)
+
+
+@nox.session(default=False, reuse_venv=True, requires=["build"], python=chosen_python("serve"))
+def serve(session: nox.Session) -> None:
+    """Serve SmolLM2 over HTTP, with a page to talk to it; -- --help lists the options."""
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "chat", "serve", "models", wheels=True)
+    signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is meant for the server, which ends what it has begun
+    session.run("samebits", "serve", *session.posargs)
 
 
 @nox.session(name="update-digests", default=False, requires=["build"])
