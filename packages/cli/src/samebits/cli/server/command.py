@@ -1,0 +1,108 @@
+"""The command `samebits serve`: it opens a model, listens, and answers until it is told to end.
+
+The first SIGTERM or Ctrl-C lets no more requests in and waits for the answers in work; the second ends at once.
+"""
+
+import math
+import socket
+import sys
+from datetime import datetime
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import uvicorn
+
+from samebits.cli.server.app import Access, make_app
+from samebits.cli.server.engine_thread import EngineThread
+from samebits.cli.server.log import LOGGER, configure_log, write_record
+from samebits.cli.server.metrics import Metrics
+from samebits.cli.server.served import Served, open_served
+from samebits.core import Mode, numerics
+from samebits.lm.engine import Engine
+
+__all__ = ["Server", "make_thread", "serve_model"]
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which ends with status 0 on a signal, and at once on the second."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Obey a signal."""
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def serve_model(
+    source: Path,
+    *,
+    host: str,
+    port: int,
+    key: str | None,
+    origins: tuple[str, ...],
+    slots: int,
+    queue: int,
+    tokens: int | None,
+    timeout: float,
+    arithmetic: Mode | None,
+    log: Literal["json", "text"] | None,
+    now: datetime,
+) -> int:
+    """Serve a model until a signal; returns the exit status.
+
+    Args:
+        source: The model's file, folder or name, or a training run.
+        host: The address to listen at.
+        port: The port to listen at; 0 for any.
+        key: The API key that requests must have.
+        origins: The other origins whose pages may use the server.
+        slots: The largest number of texts that are written at once.
+        queue: The largest number of texts that wait.
+        tokens: The largest number of tokens of a text.
+        timeout: The largest number of seconds of an answer.
+        arithmetic: The arithmetic; by default that of `samebits.cli.models`.
+        log: The form of the log, by default "text" in a terminal and "json" elsewhere.
+        now: The date for chat templates that ask for it.
+
+    Raises:
+        ValueError: The model cannot be served.
+        OSError: The model cannot be read, or the address is in use.
+    """
+    configure_log(log or ("text" if sys.stderr.isatty() else "json"))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, port), family=family) as listener:
+        served, metrics = open_served(source, arithmetic=arithmetic, tokens=tokens, now=now), Metrics()
+        hosts = (*LOCAL[:2], "[::1]") if host in LOCAL else ()
+        access = Access(key=key, hosts=hosts, origins=origins, timeout=timeout)
+        with make_thread(served, metrics, slots=slots, queue=queue, timeout=timeout) as thread:
+            config = uvicorn.Config(
+                make_app(served, thread, metrics, access),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=math.ceil(timeout) + 5,
+            )
+            name, port = listener.getsockname()[:2]
+            url = f"http://{f'[{name}]' if ':' in name else name}:{port}"
+            write_record("serving", url=url, model=served.id, digest=served.digest, arithmetic=served.arithmetic)
+            Server(config).run([listener])
+    write_record("ended")
+    return 0
+
+
+def make_thread(served: Served, metrics: Metrics, *, slots: int, queue: int, timeout: float) -> EngineThread:
+    """The thread that computes the answers of a model."""
+
+    def make() -> Engine:
+        with numerics(served.arithmetic):
+            return Engine(served.opened.model, served.opened.tokenizer, slots=slots)
+
+    def failed(error: Exception) -> None:
+        LOGGER.error("the engine failed", exc_info=error)
+
+    return EngineThread(make, most=slots + queue, timeout=timeout, metrics=metrics, failed=failed)
