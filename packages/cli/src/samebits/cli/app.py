@@ -303,7 +303,8 @@ def serve(
     slots: Annotated[int, typer.Option(min=1, help="How many texts are written at once.")] = 8,
     queue: Annotated[int, typer.Option(min=0, help="How many texts may wait.")] = 64,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="The largest number of tokens of a text, by default the context.", show_default=False)
+        int | None,
+        typer.Option(min=1, help="The largest number of tokens of a text, by default the context.", show_default=False),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="The largest number of seconds of an answer.")] = 600.0,
     log_format: Annotated[

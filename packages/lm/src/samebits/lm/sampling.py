@@ -172,7 +172,7 @@ def _bias(given: Any) -> dict[int, float]:
         raise TypeError(f"Sampling: logit_bias must be a mapping from token ids to numbers, got {given!r}")
     found = {}
     for id_, bias in given.items():
-        if isinstance(bias, bool) or not isinstance(bias, int | float | np.number) or not _summand(float(bias)):
+        if isinstance(bias, bool) or not isinstance(bias, int | float | np.number) or not _summand(bias):
             raise ValueError(f"Sampling: logit_bias[{id_!r}] must be from -100 to 100, got {bias!r}")
         found[integer("Sampling", "a token id of logit_bias", id_, 0)] = float(bias)
     return dict(sorted(found.items()))

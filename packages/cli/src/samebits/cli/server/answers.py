@@ -121,9 +121,13 @@ class Answer:
         """The probabilities of tokens, without the stop id that ends a text."""
         if self._asked.top is None:
             return None
-        kept = [(token, place) for token, place in zip(tokens, offsets, strict=True) if token.id not in self._served.opened.stop_ids]
+        kept = [
+            (token, place) for token, place in zip(tokens, offsets, strict=True) if token.id not in self._served.opened.stop_ids
+        ]
         if self._chat:
-            content = [{**self._named(one.id, one.logprob), "top_logprobs": [self._named(*pair) for pair in one.top]} for one, _ in kept]
+            content = [
+                {**self._named(one.id, one.logprob), "top_logprobs": [self._named(*pair) for pair in one.top]} for one, _ in kept
+            ]
             return {"content": content, "refusal": None} if content else None
         top = [{self._name(id_): _finite(logprob) for id_, logprob in (*one.top, (one.id, one.logprob))} for one, _ in kept]
         return {

@@ -199,7 +199,7 @@ async def _while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait(tasks)
 
 
-async def _body(request: Request, timeout: float) -> bytes:
+async def _body(request: Request, seconds: float) -> bytes:
     """The body of a request.
 
     Raises:
@@ -208,13 +208,13 @@ async def _body(request: Request, timeout: float) -> bytes:
     """
     found = bytearray()
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 found += part
                 if len(found) > BODY:
                     raise RequestError(f"the body must have at most {BODY} bytes", status=413, code="body_too_large")
     except TimeoutError:
-        raise RequestError(f"the body must arrive within {timeout:g} seconds", status=408, code="timeout") from None
+        raise RequestError(f"the body must arrive within {seconds:g} seconds", status=408, code="timeout") from None
     return bytes(found)
 
 
@@ -314,5 +314,5 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
     return JSONResponse(RequestError(message, status=status).body(), status, getattr(error, "headers", None))
 
 
-async def _fail(_: Request, error: Exception) -> Response:
+async def _fail(_: Request, _error: Exception) -> Response:
     return _response(RequestError("the server failed; its log has the error", status=500))

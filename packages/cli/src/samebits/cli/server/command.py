@@ -29,7 +29,7 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 class Server(uvicorn.Server):
     """uvicorn, which ends with status 0 on a signal, and at once on the second."""
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn gives them
         """Obey a signal."""
         self.force_exit = self.should_exit
         self.should_exit = True

@@ -16,9 +16,10 @@ from time import perf_counter, sleep
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from samebits.lm.engine import Engine, Request
+
 from samebits.cli.server.fields import RequestError
 from samebits.cli.server.metrics import Metrics
-from samebits.lm.engine import Engine, Request
 from samebits.lm.generation import Token
 
 __all__ = ["EngineThread", "Job", "Piece"]
@@ -156,9 +157,7 @@ class EngineThread:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /) -> None:
         self._sent.put(None)
         self._thread.join()
 
@@ -170,7 +169,9 @@ class EngineThread:
         """
         if self.load + len(requests) > self._most:
             if len(requests) > self._most:
-                raise RequestError(f"n must be so small that there are at most {self._most} texts, got {len(requests)}", param="n")
+                raise RequestError(
+                    f"n must be so small that there are at most {self._most} texts, got {len(requests)}", param="n"
+                )
             raise RequestError(
                 "too many requests wait to be answered; try again in a moment", status=429, code="rate_limit_exceeded"
             )

@@ -83,17 +83,30 @@ class Fields:
             raise RequestError(f"{self.name(field)} is missing", param=self.name(field), code="missing_required_parameter")
         return read(self._values.pop(field), self.name(field))
 
-    def allow(self, field: str, *allowed: Any) -> None:
-        """Leave out a field that changes nothing with these values, or with any if there are none.
+    def ignore(self, *names: str) -> None:
+        """Leave out fields that change nothing here."""
+        for field in names:
+            self._values.pop(field, None)
+
+    def refuse(self, *names: str) -> None:
+        """Check that fields that are not supported are not given.
 
         Raises:
-            RequestError: It has another one, which is not supported.
+            RequestError: One is.
+        """
+        for field in names:
+            self.allow(field)
+
+    def allow(self, field: str, *allowed: Any) -> None:
+        """Leave out a field that is supported with some values alone.
+
+        Raises:
+            RequestError: It has another value.
         """
         value, place = self._values.pop(field, None), self.name(field)
-        if value is None or not allowed or any(type(value) is type(one) and value == one for one in allowed):
-            return
-        but = f", except {' or '.join(map(json.dumps, allowed))}"
-        raise RequestError(f"{place} is not supported{but}, got {shown(value)}", param=place, code="unsupported_parameter")
+        if value is not None and not any(type(value) is type(one) and value == one for one in allowed):
+            but = f" except as {' or '.join(map(json.dumps, allowed))}" if allowed else ""
+            raise RequestError(f"{place} is not supported{but}, got {shown(value)}", param=place, code="unsupported_parameter")
 
     def end(self) -> None:
         """Check that no field is left.
@@ -122,7 +135,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, one in pairs:
             if name in found:
-                raise RequestError(f"the body must have each name of an object once, got {shown(name)} twice", code="invalid_json")
+                raise RequestError(
+                    f"the body must have each name of an object once, got {shown(name)} twice", code="invalid_json"
+                )
             found[name] = one
         return found
 
@@ -159,7 +174,9 @@ def text(value: Any, name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise RequestError(f"{name} must be text that UTF-8 can encode, but it has half of a surrogate pair", param=name) from None
+        raise RequestError(
+            f"{name} must be text that UTF-8 can encode, but it has half of a surrogate pair", param=name
+        ) from None
     return value
 
 

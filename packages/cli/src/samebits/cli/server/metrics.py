@@ -1,7 +1,6 @@
 """Metrics: what the server counts and measures, as the text that Prometheus reads."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-
 from samebits.lm.engine import Engine
 
 __all__ = ["Metrics"]
@@ -19,9 +18,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "samebits_requests", "Requests that were answered.", ("endpoint", "status"), registry=registry
-        )
+        self.requests = Counter("samebits_requests", "Requests that were answered.", ("endpoint", "status"), registry=registry)
         self.written = Counter("samebits_written_tokens", "Tokens that were written.", registry=registry)
         self.first_token_seconds = Histogram(
             "samebits_first_token_seconds",

@@ -109,10 +109,8 @@ def read_chat(values: dict[str, Any], served: Served) -> Asked:
     fields.allow("function_call", "none", "auto")
     fields.allow("response_format", {"type": "text"})
     fields.allow("modalities", ["text"])
-    for name in ("audio", "web_search_options", "reasoning_effort", "verbosity"):
-        fields.allow(name, None)
-    for name in ("parallel_tool_calls", "prediction"):
-        fields.allow(name)
+    fields.refuse("audio", "web_search_options", "reasoning_effort", "verbosity")
+    fields.ignore("parallel_tool_calls", "prediction")
     tokens = _tokens(fields, served, ("max_completion_tokens", "max_tokens"), served.answer)
     logged = fields.take("logprobs", flag, default=False)
     top = fields.take("top_logprobs", integer(0, 20), 0)
@@ -165,20 +163,20 @@ def _shared(fields: Fields, served: Served) -> tuple[int, dict[str, Any]]:
         if not stream:
             raise RequestError("stream_options must not be given without stream true", param="stream_options")
         usage = options.take("include_usage", flag, default=False)
-        options.allow("include_obfuscation")
+        options.ignore("include_obfuscation")
         options.end()
+    none: tuple[str, ...] = ()
     found = {
         "sampling": _sampling(fields, served),
-        "stop": tuple(fields.take("stop", _stop, [])),
+        "stop": fields.take("stop", _stop, none),
         "seed": fields.take("seed", integer(0, 2**64 - 1), 0),
         "stream": stream,
         "usage": usage,
         "receipt": fields.take("receipt", flag, default=False),
     }
-    for name in ("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"):
-        fields.allow(name)
+    fields.ignore("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
     fields.allow("service_tier", "auto", "default")
-    fields.allow("store", False)  # noqa: FBT003 - a value of the field
+    fields.allow("store", False)
     fields.end()
     return n, found
 
@@ -206,8 +204,7 @@ def _message(value: Any, name: str) -> dict[str, str]:
     fields = object_fields(value, name)
     role = fields.need("role", one_of("system", "developer", "user", "assistant"))
     content = fields.need("content", _content)
-    for other in ("name", "refusal", "audio", "function_call", "tool_call_id"):
-        fields.allow(other, None)
+    fields.refuse("name", "refusal", "audio", "function_call", "tool_call_id")
     fields.allow("tool_calls", [])
     fields.allow("annotations", [])
     fields.end()
@@ -252,11 +249,11 @@ def _prompts(fields: Fields, served: Served) -> list[tuple[list[int], str]]:
     return fields.need("prompt", all_encoded)
 
 
-def _stop(value: Any, name: str) -> list[str]:
+def _stop(value: Any, name: str) -> tuple[str, ...]:
     found = [text(value, name)] if type(value) is not list else array(text, most=STOPS)(value, name) if value else []
     if not all(found) or any(len(one) > 1000 for one in found):
         raise RequestError(f"{name} must have strings of 1 to 1000 characters, got {shown(value)}", param=name)
-    return found
+    return tuple(found)
 
 
 def _sampling(fields: Fields, served: Served) -> Sampling:
@@ -297,13 +294,13 @@ def _biased(sampling: Sampling, served: Served) -> Read[Sampling]:
             bias[id_] = one
         try:
             return replace(sampling, logit_bias=bias)
-        except (ValueError, OverflowError) as error:
+        except ValueError as error:
             raise _refused(error, name) from None
 
     return read
 
 
-def _refused(error: Exception, name: str) -> RequestError:
+def _refused(error: ValueError, name: str) -> RequestError:
     """The error of an option of `Sampling`, to the client."""
     return RequestError(str(error).removeprefix("Sampling: "), param=name, code="invalid_value")
 

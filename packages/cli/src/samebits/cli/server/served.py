@@ -13,6 +13,7 @@ from samebits.cli.server.fields import RequestError
 from samebits.core import Mode
 from samebits.core.records import shown
 from samebits.lm.messages import MessageEncoder
+from samebits.lm.run import checkpoint_of
 
 __all__ = ["Served", "open_served"]
 
@@ -73,7 +74,6 @@ class Served:
         }
         return {"id": self.id, "object": "model", "created": 0, "owned_by": "samebits", "meta": meta}
 
-
     def require(self, name: str) -> None:
         """Check that a request names this model.
 
@@ -103,5 +103,6 @@ def open_served(source: Path, *, arithmetic: Mode | None, tokens: int | None, no
     encoder = None
     if opened.pretrained and opened.pretrained.chat_template is not None:
         encoder = MessageEncoder(opened.tokenizer, model_template(opened.pretrained, name=str(source), now=now))
-    name = source.name if source.is_dir() else source.stem
+    place = source if opened.pretrained else checkpoint_of(source).parent
+    name = place.resolve().stem if place.suffix.lower() == ".gguf" else place.resolve().name
     return Served(name, opened, arithmetic or opened.arithmetic, encoder, min(tokens or context, context))

@@ -1,0 +1,385 @@
+"""`samebits serve` as clients see it: real connections to a real server of the small model."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.cli.serving import HELLO, NOW, Serving, served, serving, until
+from tests.cli.small_model import pretrained
+
+from samebits.cli.chat_templates import model_template
+from samebits.cli.server import app, engine_thread
+from samebits.cli.server.app import Access
+from samebits.cli.server.log import LOGGER
+from samebits.core import Stream, numerics
+from samebits.lm import generate_batch, generate_tokens
+from samebits.lm.conversation import Conversation
+from samebits.lm.engine import Engine
+from samebits.lm.export import export_gguf
+
+pytestmark = pytest.mark.once
+
+CHAT, COMPLETE = "/v1/chat/completions", "/v1/completions"
+SAMPLING = pretrained().sampling
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Serving]:
+    with serving(queue=16) as one:
+        yield one
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps that take a while, so that a text of many tokens takes long."""
+    step = Engine.step
+
+    def slowed(self: Engine) -> Any:
+        time.sleep(0.01)
+        return step(self)
+
+    monkeypatch.setattr(Engine, "step", slowed)
+
+
+def conversation(seed: int) -> Conversation:
+    model = pretrained()
+    template = model_template(model, name="small", now=NOW)
+    options: dict[str, Any] = {"stop_ids": model.stop_ids, "sampling": model.sampling, "seed": seed, "tokens": 20}
+    with numerics("int16"):
+        return Conversation(model.model, model.tokenizer, template, **options)
+
+
+def text_of(chunks: list[Any], index: int = 0) -> str:
+    found = [one for chunk in chunks for one in chunk["choices"] if one["index"] == index]
+    return "".join(one["text"] if "text" in one else one["delta"].get("content", "") for one in found)
+
+
+# Answers
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_answers_are_those_of_a_conversation_alone(server: Serving, seed: int) -> None:
+    alone, messages = conversation(seed), list(HELLO)
+    for question in ("Hello", "Why?"):
+        messages[-1] = {"role": "user", "content": question}
+        first = "".join(alone.ask(question))
+        second = "".join(alone.regenerate())
+        answer = server.chat(messages, seed=seed, n=2, max_tokens=20)
+        assert [one["message"]["content"] for one in answer["choices"]] == [first, second] and first != second
+        assert answer["usage"]["prompt_tokens"] == len(alone.turns[-1].read)
+        messages += [{"role": "assistant", "content": second}, {}]
+
+
+def test_texts_are_those_that_are_generated_alone(server: Serving) -> None:
+    model, ids = pretrained(), [40, 72]
+    with numerics("int16"):
+        found = list(
+            generate_tokens(
+                model.model, model.tokenizer, ids, tokens=30, stream=Stream(3), sampling=SAMPLING, stop_ids=[257], top=2
+            )
+        )
+        batch = generate_batch(model.model, model.tokenizer, [ids, ids, [41]], tokens=9, stream=Stream(0), sampling=SAMPLING)
+    choice = server.complete(ids, max_tokens=30, seed=3, logprobs=2)["choices"][0]
+    assert choice["text"] == "".join(one.text for one in found)
+    assert choice["logprobs"]["token_logprobs"] == [one.logprob for one in found]
+    assert [one["text"] for one in server.complete([ids, ids, [41]], max_tokens=9)["choices"]] == batch
+
+
+@pytest.mark.parametrize("logprobs", [False, True])
+def test_a_stream_has_the_text_of_the_whole_answer(server: Serving, logprobs: bool) -> None:
+    fields: dict[str, Any] = {"n": 3, "max_tokens": 25, "seed": 5, "logprobs": logprobs}
+    whole = server.chat(**fields)
+    chunks = server.events(CHAT, messages=HELLO, stream_options={"include_usage": True}, **fields)
+    assert chunks[-1]["choices"] == [] and chunks[-1]["usage"] == whole["usage"]
+    assert all(one["usage"] is None for one in chunks[:-1])
+    assert {one["object"] for one in chunks} == {"chat.completion.chunk"} and len({one["id"] for one in chunks}) == 1
+    for choice in whole["choices"]:
+        mine = [one for chunk in chunks for one in chunk["choices"] if one["index"] == choice["index"]]
+        assert mine[0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+        assert text_of(chunks, choice["index"]) == choice["message"]["content"]
+        assert [one["finish_reason"] for one in mine if one["finish_reason"]] == [choice["finish_reason"]]
+        logged = [token for one in mine if one["logprobs"] for token in one["logprobs"]["content"]]
+        assert logged == (choice["logprobs"]["content"] if logprobs else [])
+    plain = server.events(CHAT, messages=HELLO, **fields)
+    assert all("usage" not in one for one in plain) and text_of(plain) == whole["choices"][0]["message"]["content"]
+
+
+def test_a_stream_of_texts_has_the_whole_texts(server: Serving) -> None:
+    fields: dict[str, Any] = {"prompt": ["One", "Two"], "max_tokens": 9, "echo": True}
+    whole = server.complete(**fields)
+    assert [one["text"][:3] for one in whole["choices"]] == ["One", "Two"]
+    chunks = server.events(COMPLETE, **fields)
+    assert [text_of(chunks, index) for index in (0, 1)] == [one["text"] for one in whole["choices"]]
+    fields = {"prompt": "One", "max_tokens": 9, "logprobs": 1}
+    logged = server.complete(**fields)["choices"][0]["logprobs"]
+    parts = [one["logprobs"] for chunk in server.events(COMPLETE, **fields) for one in chunk["choices"]]
+    assert {name: [value for part in parts for value in part[name]] for name in logged} == logged
+
+
+def test_probabilities_have_the_shapes_of_openai(server: Serving) -> None:
+    choice = server.chat(logprobs=True, top_logprobs=2, max_tokens=6)["choices"][0]
+    assert set(choice["logprobs"]) == {"content", "refusal"} and len(choice["logprobs"]["content"]) == 6
+    for token in choice["logprobs"]["content"]:
+        assert set(token) == {"token", "logprob", "bytes", "top_logprobs"} and len(token["top_logprobs"]) == 2
+        assert all(set(one) == {"token", "logprob", "bytes"} and one["logprob"] <= 0 for one in token["top_logprobs"])
+    written = bytes(byte for token in choice["logprobs"]["content"] for byte in token["bytes"])
+    assert written.decode("utf-8", "replace") == choice["message"]["content"]
+    logprobs = server.complete("Hi", logprobs=0, max_tokens=4)["choices"][0]["logprobs"]
+    assert [list(one) for one in logprobs["top_logprobs"]] == [[token] for token in logprobs["tokens"]]
+    assert logprobs["text_offset"] == [0, 1, 2, 3]
+
+
+def test_a_text_ends_at_a_stop_string_at_a_stop_id_or_at_its_length(server: Serving) -> None:
+    whole = server.complete("Hello", max_tokens=30)["choices"][0]
+    assert whole["finish_reason"] == "length"
+    stop = whole["text"][4:6]
+    for given in (stop, ["nowhere", stop]):
+        cut = server.complete("Hello", max_tokens=30, stop=given)["choices"][0]
+        assert cut["text"] == whole["text"][: whole["text"].index(stop)] and cut["finish_reason"] == "stop"
+    ended = server.chat(logit_bias={"257": 100}, logprobs=True)
+    assert ended["choices"][0]["message"]["content"] == "" and ended["choices"][0]["finish_reason"] == "stop"
+    assert ended["choices"][0]["logprobs"] is None and ended["usage"]["completion_tokens"] == 1
+    full = server.complete([40] * 195, max_tokens=100)
+    assert full["choices"][0]["finish_reason"] == "length" and full["usage"]["total_tokens"] <= 200
+
+
+def test_what_is_asked_together_has_the_bits_of_what_is_asked_alone(server: Serving) -> None:
+    alone = [server.complete("Hello", seed=seed, max_tokens=20)["choices"][0]["text"] for seed in range(6)]
+    connections = [server.connect() for _ in alone]
+    for seed, one in enumerate(connections):
+        one.request("POST", COMPLETE, json.dumps({"prompt": "Hello", "seed": seed, "max_tokens": 20}))
+    assert [json.loads(one.getresponse().read())["choices"][0]["text"] for one in connections] == alone
+    for one in connections:
+        one.close()
+
+
+def test_a_fingerprint_stands_for_the_model_and_the_arithmetic(server: Serving) -> None:
+    fingerprints = {served(arithmetic=mode).fingerprint for mode in ("exact", "int16")}
+    assert len(fingerprints) == 2 and server.chat()["system_fingerprint"] in fingerprints
+    assert server.chat()["id"] != server.chat()["id"]
+
+
+# Addresses
+
+
+def test_the_models_are_one(server: Serving) -> None:
+    listed = server.ask("/v1/models").json
+    assert listed["object"] == "list" and listed["data"] == [server.ask("/v1/models/small").json]
+    assert listed["data"][0]["id"] == "small" and listed["data"][0]["meta"]["digest"] == pretrained().digest
+    assert server.ask("/v1/models/other").json["error"]["code"] == "model_not_found"
+    assert server.ask("/health").json == {"status": "ok"}
+
+
+def test_the_page_runs_its_own_script_alone(server: Serving) -> None:
+    page = server.ask("/")
+    assert page.status == 200 and page.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(one.strip().split(" ", 1) for one in page.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'" and policy["connect-src"] == "'self'"
+    assert policy["script-src"].startswith("'sha256-") and "unsafe" not in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "status"), [("/nowhere", "GET", 404), (CHAT, "GET", 405), ("/v1/models", "DELETE", 405)]
+)
+def test_errors_of_addresses_have_the_shape_of_openai(server: Serving, path: str, method: str, status: int) -> None:
+    answered = server.ask(path, method=method)
+    assert answered.status == status and set(answered.json["error"]) == {"message", "type", "param", "code"}
+
+
+def test_errors_of_requests_name_the_field(server: Serving) -> None:
+    answered = server.ask(CHAT, {"messages": [{"role": "robot"}]})
+    assert answered.status == 400 and answered.json["error"]["param"] == "messages[0].role"
+    assert answered.json["error"]["type"] == "invalid_request_error"
+    assert server.ask(CHAT, b'{"messages').json["error"]["code"] == "invalid_json"
+
+
+def test_metrics_count_requests_and_tokens(server: Serving) -> None:
+    def values() -> dict[str, float]:
+        text = server.ask("/metrics").body.decode()
+        samples = [one for family in text_string_to_metric_families(text) for one in family.samples]
+        return {one.name + "".join(f" {value}" for value in one.labels.values()): one.value for one in samples}
+
+    before = values()
+    server.complete("Hello", max_tokens=7)
+    server.ask("/secret/path")
+    after = values()
+    gained = {name: value - before.get(name, 0) for name, value in after.items()}
+    assert gained["samebits_prompt_tokens_total"] == 5 and gained["samebits_written_tokens_total"] == 7
+    assert gained[f"samebits_requests_total {COMPLETE} 200"] == gained["samebits_requests_total other 404"] == 1
+    assert gained["samebits_first_token_seconds_count"] == 1 and gained["samebits_token_seconds_count"] == 6
+    assert after["samebits_running_texts"] == after["samebits_waiting_texts"] == 0
+
+
+def test_a_record_of_a_request_has_counts_and_no_text(server: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, LOGGER.name):
+        answered = server.ask(CHAT, {"messages": HELLO, "max_tokens": 3})
+        server.events(COMPLETE, prompt="Hello", max_tokens=4)
+        until(lambda: len(caplog.records) == 2)
+    one, other = (record.__dict__["fields"] for record in caplog.records)
+    assert one["id"] == answered.headers["x-request-id"] and one["completion_tokens"] == 3 and one["prompt_tokens"] == 24
+    assert other["completion_tokens"] == 4 and other["status"] == 200 and "end" not in other
+    assert set(one) == {"method", "path", "status", "seconds", "id", "prompt_tokens", "completion_tokens", "cached_tokens"}
+
+
+# Limits
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_frees_its_slot(stream: bool, caplog: pytest.LogCaptureFixture) -> None:
+    with serving(slots=1, queue=1) as one, caplog.at_level(logging.INFO, LOGGER.name):
+        connection = one.connect()
+        connection.request("POST", COMPLETE, json.dumps({"prompt": "Hello", "max_tokens": 150, "stream": stream}))
+        if stream:
+            connection.getresponse().read(10)
+        else:
+            until(lambda: one.thread.load)
+        began = time.monotonic()
+        connection.close()
+        one.settle()
+        assert time.monotonic() - began < 1
+        assert one.complete("Hello", max_tokens=1)["usage"]["completion_tokens"] == 1
+    fields = caplog.records[0].__dict__["fields"]
+    assert (fields.get("end"), fields["status"]) == (("disconnected", 200) if stream else (None, 499))
+
+
+@pytest.mark.usefixtures("slow")
+def test_requests_beyond_the_queue_are_told_to_come_back() -> None:
+    with serving(slots=1, queue=1) as one:
+        connections = [one.connect() for _ in range(2)]
+        for connection in connections:
+            connection.request("POST", COMPLETE, json.dumps({"prompt": "Hello", "max_tokens": 30}))
+        until(lambda: one.thread.load == 2)
+        answered = one.ask(COMPLETE, {"prompt": "Hello"})
+        assert answered.status == 429 and answered.headers["retry-after"] == "1"
+        assert answered.json["error"]["code"] == "rate_limit_exceeded"
+        assert [connection.getresponse().status for connection in connections] == [200, 200]
+        for connection in connections:
+            connection.close()
+        answered = one.ask(COMPLETE, {"prompt": "Hello", "n": 3})
+        assert answered.status == 400 and answered.json["error"]["param"] == "n"
+
+
+@pytest.mark.usefixtures("slow")
+def test_an_answer_that_takes_too_long_is_ended() -> None:
+    with serving(slots=1, timeout=0.2) as one:
+        answered = one.ask(COMPLETE, {"prompt": "Hello", "max_tokens": 150})
+        assert answered.status == 504 and answered.json["error"]["code"] == "timeout" and one.thread.load == 0
+        lines = one.ask(COMPLETE, {"prompt": "Hello", "max_tokens": 150, "stream": True}).body.decode().strip().split("\n\n")
+        assert len(lines) > 2 and json.loads(lines[-1].removeprefix("data: "))["error"]["type"] == "server_error"
+        assert one.ask(COMPLETE, {"prompt": "Hello", "max_tokens": 2}).status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_is_too_long_is_refused(server: Serving, monkeypatch: pytest.MonkeyPatch, chunked: bool) -> None:
+    monkeypatch.setattr(app, "BODY", 1000)
+    connection = server.connect()
+    body = json.dumps({"prompt": "x" * 2000}).encode()
+    connection.request("POST", COMPLETE, iter([body[:900], body[900:]]) if chunked else body, encode_chunked=chunked)
+    answer = connection.getresponse()
+    assert answer.status == 413 and json.loads(answer.read())["error"]["code"] == "body_too_large"
+    connection.close()
+
+
+def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
+    with serving(access=Access(timeout=0.1)) as one:
+        connection = one.connect()
+        connection.putrequest("POST", COMPLETE)
+        connection.putheader("Content-Length", "100")
+        connection.endheaders(b"{")
+        assert connection.getresponse().status == 408
+        connection.close()
+
+
+def test_an_exception_of_the_engine_ends_its_requests_alone(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    step, failing = Engine.step, [True]
+
+    def failed(self: Engine) -> Any:
+        if failing.pop() if failing else False:
+            raise MemoryError("no memory")
+        return step(self)
+
+    monkeypatch.setattr(Engine, "step", failed)
+    monkeypatch.setattr(engine_thread, "_PAUSE", 0)
+    with serving() as one:
+        answered = one.ask(COMPLETE, {"prompt": "Hello"})
+        assert answered.status == 500 and answered.json["error"]["type"] == "server_error" and one.thread.load == 0
+        assert one.ask(COMPLETE, {"prompt": "Hello"}).status == 200
+    assert "no memory" in caplog.text
+
+
+def test_what_the_engine_refuses_is_the_clients_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Engine, "add", mock.Mock(side_effect=ValueError("Engine.add: no")))
+    with serving() as one:
+        answered = one.ask(COMPLETE, {"prompt": "Hello"})
+        assert answered.status == 400 and answered.json["error"]["message"] == "Engine.add: no" and one.thread.load == 0
+
+
+# Access
+
+
+def test_an_api_key_is_asked_for() -> None:
+    with serving(access=Access(key="sécret")) as one:
+        for path in ("/v1/models", "/metrics", "/nowhere"):
+            answered = one.ask(path)
+            assert answered.status == 401 and answered.headers["www-authenticate"] == "Bearer"
+            assert answered.json["error"]["code"] == "invalid_api_key"
+        for wrong in ("Bearer", "Bearer ", "Basic sécret", "Bearer secret"):
+            assert one.ask("/v1/models", Authorization=wrong).status == 401
+        sent = "sécret".encode().decode("latin-1")
+        assert one.ask("/v1/models", Authorization=f"Bearer {sent}").status == 200
+        assert one.ask("/").status == one.ask("/health").status == 200
+
+
+def test_other_hosts_and_origins_are_refused() -> None:
+    with serving(access=Access(hosts=("127.0.0.1", "localhost"), origins=("https://friend.example",))) as one:
+        assert one.ask("/health", Host="evil.example").status == 400
+        assert one.ask("/health", Host="localhost:1234").status == 200
+        assert one.ask(COMPLETE, {"prompt": "Hi"}, Origin="https://evil.example").status == 403
+        assert one.ask(COMPLETE, {"prompt": "Hi"}, Origin="null").status == 403
+        same = one.ask(COMPLETE, {"prompt": "Hi"}, Origin=f"http://127.0.0.1:{one.port}")
+        assert same.status == 200 and "access-control-allow-origin" not in same.headers
+        friend = one.ask(COMPLETE, {"prompt": "Hi"}, Origin="https://friend.example")
+        assert friend.status == 200 and friend.headers["access-control-allow-origin"] == "https://friend.example"
+        preflight = {"Origin": "https://friend.example", "Access_Control_Request_Method": "POST"}
+        asked = one.ask(COMPLETE, method="OPTIONS", **preflight, Access_Control_Request_Headers="authorization,content-type")
+        assert asked.status == 200 and "authorization" in asked.headers["access-control-allow-headers"].lower()
+
+
+# The command
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_sigterm_lets_answers_end_and_nothing_begin(tmp_path: Path) -> None:
+    export_gguf(pretrained(), tmp_path / "small.gguf")
+    command = [sys.executable, "-m", "samebits.cli", "serve", str(tmp_path / "small.gguf"), "--port", "0", "--log-format", "json"]
+    environment = {**os.environ, "SAMEBITS_API_KEY": "key"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        ready = json.loads(process.stderr.readline())
+        assert ready["message"] == "serving" and ready["model"] == "small" and ready["url"].startswith("http://127.0.0.1:")
+        connection = HTTPConnection(ready["url"].removeprefix("http://"), timeout=20)
+        body = json.dumps({"prompt": "Hello", "max_tokens": 190, "stream": True, "logit_bias": {"257": -100}})
+        connection.request("POST", COMPLETE, body, {"Authorization": "Bearer key"})
+        answer = connection.getresponse()
+        assert answer.read(6) == b"data: "
+        process.send_signal(signal.SIGTERM)
+        text = answer.read().decode()
+        assert text.endswith("data: [DONE]\n\n")
+        connection.close()
+        records = [json.loads(line) for line in process.stderr]
+        assert process.wait(20) == 0
+    assert [one["message"] for one in records] == ["request", "ended"] and records[0]["completion_tokens"] == 190
