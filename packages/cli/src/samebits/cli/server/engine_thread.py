@@ -16,10 +16,9 @@ from time import perf_counter, sleep
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-from samebits.lm.engine import Engine, Request
-
 from samebits.cli.server.fields import RequestError
 from samebits.cli.server.metrics import Metrics
+from samebits.lm.engine import Engine, Request
 from samebits.lm.generation import Token
 
 __all__ = ["EngineThread", "Job", "Piece"]

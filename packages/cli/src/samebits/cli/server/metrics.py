@@ -1,6 +1,7 @@
 """Metrics: what the server counts and measures, as the text that Prometheus reads."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
 from samebits.lm.engine import Engine
 
 __all__ = ["Metrics"]
