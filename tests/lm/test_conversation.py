@@ -12,6 +12,8 @@ from samebits.lm import LanguageModel, ModelConfig, Sampling
 from samebits.lm.conversation import Conversation
 from samebits.lm.generation import generate_ids
 from samebits.lm.messages import Message
+from samebits.lm.receipts import Receipt
+from samebits.lm.verification import verify_text
 from samebits.text import BytePairTokenizer, CharacterTokenizer
 
 pytestmark = pytest.mark.once
@@ -235,6 +237,29 @@ def test_a_tokenizer_without_special_tokens_will_do() -> None:
     with pytest.raises(ValueError, match="text must contain only characters of the vocabulary, got 'c' at character 1"):
         one.ask("acb")
     assert len(one.turns) == 1
+
+
+@pytest.mark.parametrize("mode", ["exact", "int16"])
+def test_what_a_chained_conversation_wrote_is_verified(mode: Mode) -> None:
+    with numerics(mode):
+        one = conversation(seed=3, chained=True)
+    for question in ("ab", "ba", "b"):
+        list(one.ask(question))
+    list(one.regenerate())
+    next(one.ask("a"))  # and no more of it
+    one.turns[-1].answer.append(0)  # Ctrl-C before the chain had its value
+    texts = one.written()
+    assert [text.stream for text in texts] == [[3, 0, 0], [3, 1, 0], [3, 2, 1], [3, 3, 0]]
+    assert len(texts[-1].tokens) == len(texts[-1].chain) == len(one.turns[-1].answer) - 1
+    digests = {"model": "0" * 64, "tokenizer": TOKENIZER.digest}
+    receipt = Receipt(**digests, arithmetic=mode, sampling=one.sampling, texts=texts)  # type: ignore[arg-type]
+    assert verify_text(receipt, MODEL, TOKENIZER, model_digest="0" * 64).difference is None
+
+
+def test_a_conversation_that_is_not_chained_wrote_nothing_to_verify() -> None:
+    one = conversation()
+    list(one.ask("ab"))
+    assert one.turns[0].chain == [] == one.written()[0].tokens
 
 
 def test_the_digest_depends_on_the_model_the_settings_and_every_token() -> None:

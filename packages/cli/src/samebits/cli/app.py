@@ -78,6 +78,12 @@ FREQUENCY_PENALTY = Annotated[
     float | None, typer.Option(help="The same, the less the more often a token was generated.", show_default=False)
 ]
 SEED = Annotated[int, typer.Option(min=0, help="The seed of the random numbers.")]
+RECEIPT = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Write a receipt of what was generated, which samebits verify checks anywhere.", show_default=False
+    ),
+]
 
 OUTPUT = Annotated[
     Path | None,
@@ -218,6 +224,7 @@ def generate(
     samples: Annotated[int, typer.Option(min=1, help="How many continuations of each prompt to generate.")] = 1,
     seed: SEED = 0,
     special: Annotated[SPECIAL, typer.Option(help="How to read names of special tokens in the prompt.")] = "refuse",
+    receipt: RECEIPT = None,
     arithmetic: NUMERICS = None,
     workers: WORKERS = None,
 ) -> None:
@@ -236,7 +243,7 @@ def generate(
         )
         prompts = [one for one in prompt or ["\n"] for _ in range(samples)]
         job = partial(print_continuations, run, prompts, tokens=tokens, given=given, stop=stop or [], seed=seed)
-        raise _shared(workers, partial(job, arithmetic=arithmetic, special=special))
+        raise _shared(workers, partial(job, arithmetic=arithmetic, special=special, receipt=receipt))
 
 
 @app.command()
@@ -262,6 +269,7 @@ def chat(
     date: Annotated[
         datetime | None, typer.Option(help="The date for models that are told it, by default today.", formats=["%Y-%m-%d"])
     ] = None,
+    receipt: RECEIPT = None,
     arithmetic: NUMERICS = None,
 ) -> None:
     """Talk to a model. The same questions and the same seed give the same answers on every machine."""
@@ -279,7 +287,30 @@ def chat(
         )
         now = date or datetime.now()  # noqa: DTZ005 -- the day is that of the place
         job = partial(chat_with, model, system=system, given=given, seed=seed, tokens=tokens)
-        raise typer.Exit(job(arithmetic=arithmetic, now=now))
+        raise typer.Exit(job(arithmetic=arithmetic, now=now, receipt=receipt))
+
+
+@app.command()
+def verify(
+    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="The file of a receipt.")],
+    *,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN_OR_MODEL", help="The model, by default the one that the receipt names.", show_default=False),
+    ] = None,
+    sample: Annotated[float, typer.Option(min=0, max=1, help="The part of the tokens to check.")] = 1.0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Which part; by default a random one, which is printed.", show_default=False)
+    ] = None,
+) -> None:
+    """Compute what a receipt says again, and say where the first difference is.
+
+    Exit status: 0 the same bits; 1 other bits; 2 an error, such as a receipt whose digests show that it was changed.
+    """
+    with reported_errors():
+        from samebits.cli.receipts import verify_receipt
+
+        raise typer.Exit(verify_receipt(receipt, model=model, sample=sample, seed=seed))
 
 
 @app.command()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from prompt_toolkit import PromptSession
@@ -19,11 +20,13 @@ from rich.markup import escape
 
 from samebits.cli.chat_templates import model_template
 from samebits.cli.models import ARITHMETIC, PACKAGED, advised, find_model
+from samebits.cli.receipts import require_provable, write_receipt
 from samebits.cli.terminal import console, print_error, print_note, write_text
 from samebits.core import Mode, numerics
 from samebits.core.files import replace_file
 from samebits.lm.conversation import Conversation
 from samebits.lm.pretrained import load_pretrained
+from samebits.lm.receipts import Receipt
 
 __all__ = ["Chat", "chat_with"]
 
@@ -37,6 +40,7 @@ def chat_with(
     tokens: int | None,
     arithmetic: Mode | None,
     now: datetime,
+    receipt: Path | None = None,
 ) -> int:
     """Open a model and converse with it until the input ends; returns the exit status.
 
@@ -48,6 +52,7 @@ def chat_with(
         tokens: The largest number of tokens of an answer.
         arithmetic: The arithmetic; by default that of `samebits.cli.models`.
         now: The date for templates that ask for it.
+        receipt: The file to write the receipt of all answers to.
 
     Raises:
         ValueError: The model cannot answer, or an option is wrong.
@@ -61,19 +66,37 @@ def chat_with(
         )
     model = load_pretrained(path)
     template = model_template(model, name=str(path), now=now)
-    with numerics(arithmetic or ARITHMETIC):
+    mode = arithmetic or ARITHMETIC
+    sampling = replace(advised(source, model), **given)
+    if receipt:
+        reproducible = require_provable("chat", mode, seed)
+    with numerics(mode):
         conversation = Conversation(
             model.model,
             model.tokenizer,
             template,
             stop_ids=model.stop_ids,
-            sampling=replace(advised(source, model), **given),
+            sampling=sampling,
             seed=seed,
             tokens=tokens,
             system=system,
+            chained=receipt is not None,
         )
     console.print(f"[bold]{escape(model.name)}[/bold]  {model.digest[:16]}; /help lists the commands", soft_wrap=True)
-    return Chat(conversation, model.digest).run(_lines())
+    status = Chat(conversation, model.digest).run(_lines())
+    if receipt:
+        write_receipt(
+            receipt,
+            Receipt(
+                model=model.digest,
+                tokenizer=model.tokenizer.digest,
+                arithmetic=reproducible,
+                sampling=sampling,
+                texts=conversation.written(),
+                source=source,
+            ),
+        )
+    return status
 
 
 class Chat:

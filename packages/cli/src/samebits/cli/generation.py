@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from samebits.cli.models import open_model
+from samebits.cli.models import OpenModel, open_model
 from samebits.cli.mpi import joined
+from samebits.cli.receipts import require_provable, write_receipt
 from samebits.cli.terminal import write_text
-from samebits.core import Mode, Stream, numerics
-from samebits.lm import generate, generate_batch
+from samebits.core import Mode, Stream, current, numerics
+from samebits.lm import Token, generate, generate_batch, generate_tokens
+from samebits.lm.receipts import Receipt, WrittenText
 from samebits.lm.workers import require_same, require_same_arithmetic
 from samebits.text.tokenizer import encode_special
 
@@ -27,10 +29,12 @@ def print_continuations(
     arithmetic: Mode | None,
     special: str,
     workers: int | None = None,
+    receipt: Path | None = None,
 ) -> int:
     """Print each prompt and its continuation; returns the exit status.
 
     One text is printed as it is generated. Several are generated at once, and each is that of its prompt and ``Stream(seed).split(i)``.
+    With a receipt they are generated one after the other.
     """
     with joined(workers) as processes:
         opened = open_model(source)
@@ -42,6 +46,12 @@ def print_continuations(
         options: dict[str, Any] = {"sampling": sampling, "stop": stop, "stop_ids": opened.stop_ids}
         options |= {"tokens": tokens, "special": special}
         with numerics(arithmetic or opened.arithmetic):
+            if receipt:
+                if processes.size > 1:
+                    raise ValueError("generate: --receipt is written by one process; leave out --workers")
+                ids = [one if opened.start else encode_special(tokenizer, one, special).tolist() for one in begun]
+                begin = _receipt(str(source), replace(opened, sampling=sampling), ids, seed)
+                return _print_with_receipt(receipt, begin, opened, prompts, options)
             if len(prompts) == 1:
                 if processes.rank == 0:
                     return _print_as_generated(prompts[0], generate(model, tokenizer, begun[0], stream=Stream(seed), **options))
@@ -64,3 +74,48 @@ def _print_as_generated(prompt: str, pieces: Iterator[str]) -> int:
         return 130
     write_text("\n")
     return 0
+
+
+def _receipt(source: str, opened: OpenModel, prompts: Sequence[list[int]], seed: int) -> Receipt:
+    """The receipt of texts of which nothing is written yet."""
+    arithmetic, context = require_provable("generate", current().name, seed), opened.model.config.context
+    if long := [len(one) for one in prompts if len(one) > context]:
+        raise ValueError(
+            f"generate: a prompt must have at most {context} tokens for a receipt, the model's context, got {long[0]}"
+        )
+    streams = [[seed, number] for number in range(len(prompts))] if len(prompts) > 1 else [[seed]]
+    pairs = zip(prompts, streams, strict=True)
+    return Receipt(
+        model=opened.digest,
+        tokenizer=opened.tokenizer.digest,
+        arithmetic=arithmetic,
+        sampling=opened.sampling,
+        texts=[WrittenText(prompt=prompt, stream=stream, tokens=[], chain=[], text="") for prompt, stream in pairs],
+        source=source,
+    )
+
+
+def _print_with_receipt(
+    path: Path, receipt: Receipt, opened: OpenModel, prompts: Sequence[str], options: Mapping[str, Any]
+) -> int:
+    """Print each prompt and its continuation, and write the receipt of what was generated, also after Ctrl-C."""
+    texts: list[WrittenText] = []
+    status = 0
+    for prompt, begin in zip(prompts, receipt.texts, strict=True):
+        write_text(("\n" if texts else "") + prompt)
+        found: list[Token] = []
+        try:
+            for token in generate_tokens(
+                opened.model, opened.tokenizer, begin.prompt, stream=begin.opened(), chained=True, **options
+            ):
+                found.append(token)
+                write_text(token.text)
+        except KeyboardInterrupt:
+            status = 130
+        write_text("\n")
+        ids, chain = [one.id for one in found], [one.chain for one in found]
+        texts.append(replace(begin, tokens=ids, chain=chain, text=opened.tokenizer.decode(ids)))
+        if status:
+            break
+    write_receipt(path, replace(receipt, texts=texts))
+    return status

@@ -18,8 +18,10 @@ import numpy.typing as npt
 from samebits.autograd import no_grad
 from samebits.core import Stream, current, numerics, require_arithmetic, restore_arithmetic
 from samebits.core.arguments import integer
+from samebits.lm.chain import Chain
 from samebits.lm.messages import MessageEncoder, Template, marked
 from samebits.lm.model import LanguageModel
+from samebits.lm.receipts import WrittenText
 from samebits.lm.sampling import Sampling
 from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import Tokenizer
@@ -41,6 +43,8 @@ class Turn:
     """How often the answer was regenerated."""
     answer: list[int] = field(default_factory=list)
     """The ids of the answer; the last one is a stop id, unless the answer was cut short."""
+    chain: list[str] = field(default_factory=list)
+    """The value of a `Chain` after each of them, if it was asked for."""
 
 
 class Conversation:
@@ -55,6 +59,7 @@ class Conversation:
         seed: The seed of the answers. That of turn i draws from ``Stream(seed).split(i).split(attempt)``.
         tokens: The largest number of tokens of an answer; by default 1024, or half of the context if that is less.
         system: The system prompt; None leaves it to the template. It may be set to another one at any time.
+        chained: Whether turns have the chains that `written` needs.
 
     The character U+10FFFF, which is none of any text, is left out of all messages.
 
@@ -94,6 +99,7 @@ class Conversation:
         seed: int = 0,
         tokens: int | None = None,
         system: str | None = None,
+        chained: bool = False,
     ) -> None:
         size, context = model.config.vocabulary_size, model.config.context
         if model.training:
@@ -104,7 +110,7 @@ class Conversation:
         self.seed = integer("Conversation", "seed", seed, least=0)
         wanted = min(1024, context // 2) if tokens is None else tokens
         self.tokens = integer("Conversation", "tokens", wanted, 1, context - 1)
-        self.sampling, self.system = sampling or Sampling(), system
+        self.sampling, self.system, self._chained = sampling or Sampling(), system, chained
         self._tokenizer, self._encoder, self._reader = tokenizer, MessageEncoder(tokenizer, template), _Reader(model)
         self.reset()
 
@@ -159,6 +165,15 @@ class Conversation:
         pairs = [(turn.question, self._tokenizer.decode(self._text_ids(turn))) for turn in self.turns]
         return _messages(self.system, pairs)
 
+    def written(self) -> list[WrittenText]:
+        """The answers of a chained conversation, for a `Receipt`."""
+        found = []
+        for number, turn in enumerate(self.turns):
+            tokens = turn.answer[: len(turn.chain)]  # Ctrl-C may have come before the last value of the chain
+            stream, text = [self.seed, number, turn.attempt], self._tokenizer.decode(tokens)
+            found.append(WrittenText(prompt=turn.read, stream=stream, tokens=tokens, chain=turn.chain, text=text))
+        return found
+
     def digest(self, model: str) -> str:
         """SHA-256 of the model, the settings, and all ids that were read and generated, in 64 hexadecimal digits.
 
@@ -193,10 +208,14 @@ class Conversation:
 
     def _generated(self, turn: Turn, stream: Stream) -> Iterator[int]:
         """The ids of an answer, which are added to its turn, without the stop id."""
+        chain = Chain()
         while len(turn.answer) < self.tokens:
             ids = turn.read + turn.answer
-            token = self.sampling.choose(self._reader.logits(ids), stream, ids, turn.answer)
+            logits = self._reader.logits(ids)
+            token = self.sampling.choose(logits, stream, ids, turn.answer)
             turn.answer.append(token)
+            if self._chained:
+                turn.chain.append(chain.add(logits, token))
             if token in self.stop_ids:
                 return
             yield token

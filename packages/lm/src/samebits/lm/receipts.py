@@ -14,12 +14,13 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any, Literal, TypedDict
 
 import numpy as np
 
-from samebits.core import compiled
+from samebits.core import Stream, compiled
 from samebits.core.canonical import LARGEST_INTEGER, canonical_json
 from samebits.core.records import Limits, RecordError, convert, load_json
 from samebits.lm.sampling import Sampling
@@ -72,6 +73,16 @@ class WrittenText:
     """The value of a `samebits.lm.chain.Chain` after each of them."""
     text: Name
     """What the tokenizer decodes all of them to."""
+
+    def opened(self) -> Stream:
+        """The stream of its random numbers, at its beginning.
+
+        Example:
+            >>> WrittenText(prompt=[1], stream=[7, 0, 2], tokens=[], chain=[], text="").opened()
+            Stream(7).split(0).split(2)
+        """
+        seed, *parts = self.stream
+        return reduce(Stream.split, parts, Stream(seed))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,9 +166,7 @@ def _steps(
     text: WrittenText, name: str, receipt: Receipt, reader: "_Reader", wanted: Sequence[int]
 ) -> Iterator[Difference | None]:
     """What differs in each of some steps of a text."""
-    sampling, stream = receipt.sampling, Stream(text.stream[0])
-    for part in text.stream[1:]:
-        stream = stream.split(part)
+    sampling, stream = receipt.sampling, text.opened()
     seen, counted, drawn = set(text.prompt), 0, 0
     for step, logits in _logits(text, reader, wanted):
         seen.update(text.tokens[counted:step])

@@ -1,0 +1,102 @@
+"""Receipts: written by the commands that write text, and verified by ``samebits verify``."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from samebits.cli.models import open_model
+from samebits.cli.terminal import console, errors
+from samebits.core import Mode
+from samebits.core.canonical import LARGEST_INTEGER
+from samebits.core.files import replace_file, require_file
+from samebits.lm import verification
+from samebits.lm.receipts import Receipt, read_receipt
+from samebits.lm.verification import Verification, verify_text
+
+__all__ = ["require_provable", "verify_receipt", "write_receipt"]
+
+
+def require_provable(command: str, arithmetic: Mode, seed: int) -> Literal["exact", "int16"]:
+    """Refuse what a receipt cannot prove, before anything is written; returns the arithmetic.
+
+    Raises:
+        ValueError: The arithmetic is fast, or JSON has no number for the seed.
+    """
+    if arithmetic == "fast":
+        raise ValueError(f"{command}: --receipt needs exact or int16 arithmetic; fast has other bits on every machine")
+    if seed > LARGEST_INTEGER:
+        raise ValueError(f"{command}: --seed must be at most {LARGEST_INTEGER} for a receipt, got {seed}")
+    return arithmetic
+
+
+def write_receipt(path: Path, receipt: Receipt) -> None:
+    """Write a receipt, and print its digest to standard error."""
+    with replace_file(path) as file:
+        file.write(receipt.to_json())
+    errors.print(f"receipt {escape(str(path))}  {receipt.digest}", soft_wrap=True)
+
+
+def verify_receipt(path: Path, *, model: Path | None, sample: float, seed: int | None) -> int:
+    """Verify a receipt, and print whether its bits are those of this machine; returns the exit status.
+
+    Args:
+        path: The file.
+        model: The model; by default the one that the receipt names.
+        sample: The part of the steps to check.
+        seed: Which part; by default a random one, so that nobody knows before.
+    """
+    require_file(path)
+    receipt = read_receipt(path.read_bytes(), str(path))
+    console.print(f"[bold]{escape(str(path))}[/bold]  {receipt.digest}", soft_wrap=True)
+    source = model or Path(receipt.source)
+    try:
+        opened = open_model(source)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}; --model names the model of a receipt") from None
+    seed = secrets.randbits(32) if seed is None else seed
+    check = partial(verify_text, receipt, opened.model, opened.tokenizer, model_digest=opened.digest)
+    with _shown() as progress:
+        found = check(sample=sample, seed=seed, progress=progress)
+    chosen = "" if found.checked == found.steps else f", chosen by --sample {sample} --seed {seed}"
+    console.print(f"{found.checked:,} of {found.steps:,} tokens{chosen}, {receipt.arithmetic} arithmetic", soft_wrap=True)
+    return _conclude(found)
+
+
+@contextmanager
+def _shown() -> Iterator[verification.Progress]:
+    """Show how far a verification is, in a terminal."""
+    bar = Progress(
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("", total=None)
+    with bar:
+        yield lambda checked, steps: bar.update(task, completed=checked, total=steps)
+
+
+def _conclude(found: Verification) -> int:
+    """Print the verdict; returns the exit status."""
+    if found.difference is None:
+        console.print("[bold green]The same bits.[/bold green]")
+        return 0
+    field, expected, got = found.difference
+    console.print(
+        f"[red]differs[/red]  {escape(field)}: the receipt says {escape(expected)}, computed {escape(got)}", soft_wrap=True
+    )
+    console.print(
+        "[bold red]Other bits than the receipt's.[/bold red] The first difference is where it was changed, or where "
+        "this machine computes other bits: `samebits check` finds these.",
+        soft_wrap=True,
+    )
+    return 1
