@@ -25,6 +25,7 @@ from samebits.core.random import require_stream
 from samebits.lm.chain import Chain
 from samebits.lm.generation import StoppedText, Token, logged_token
 from samebits.lm.model import LanguageModel
+from samebits.lm.prefixes import PrefixCache
 from samebits.lm.sampling import Sampling
 from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import Tokenizer
@@ -91,13 +92,15 @@ class Engine:
         model: The model, in evaluation mode.
         tokenizer: Its tokenizer.
         slots: The largest number of requests in work; others wait, in the order in which they came.
+        prefixes: Keeps keys and values of texts, so that another one with the same beginning is not read again.
         piece: The largest number of tokens of a prompt that are read in a step.
 
     All steps are computed in the arithmetic that is active when the engine is made. An engine belongs to one thread.
 
     Raises:
         TypeError: ``slots`` or ``piece`` is not an int.
-        ValueError: The model is in training mode, the vocabulary sizes of model and tokenizer differ, or a number is below 1.
+        ValueError: The model is in training mode, the vocabulary sizes of model and tokenizer differ, ``prefixes`` has another
+            arithmetic, or a number is below 1.
 
     Example:
         >>> from samebits.lm import ModelConfig, generate_tokens
@@ -119,7 +122,15 @@ class Engine:
     context: int
     """The largest number of tokens of a prompt and its text."""
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, slots: int = 8, piece: int = 64) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        *,
+        slots: int = 8,
+        prefixes: PrefixCache | None = None,
+        piece: int = 64,
+    ) -> None:
         size = model.config.vocabulary_size
         if model.training:
             raise ValueError("Engine: model must be in evaluation mode, got one in training mode; call its eval()")
@@ -127,7 +138,9 @@ class Engine:
             raise ValueError(f"Engine: tokenizer must have {size} tokens, as the model, got {tokenizer.vocabulary_size}")
         self.slots, self._piece = (integer("Engine", name, x, least=1) for name, x in (("slots", slots), ("piece", piece)))
         self.context, self._mode = model.config.context, current().name
-        self._model, self._tokenizer = model, tokenizer
+        self._model, self._tokenizer, self._prefixes = model, tokenizer, prefixes
+        if prefixes is not None and prefixes.arithmetic != self._mode:
+            raise ValueError(f"Engine: prefixes must have the active arithmetic, {self._mode}, got {prefixes.arithmetic}")
         self._waiting: deque[_Job] = deque()
         self._rows: list[_Job] = []  # the texts of the rows of the caches
         self._count = 0
@@ -185,14 +198,30 @@ class Engine:
         """
         restore_arithmetic()
         with numerics(self._mode), no_grad():
+            for row, one in enumerate(self._rows):
+                if not (one.kept or one.unread > 1):  # its prompt is kept only now, so that its first token was not delayed
+                    self._keep(row, one)
             while self._waiting and len(self._rows) < self.slots and not self._reader:
-                self._rows.append(self._waiting.popleft())
+                self._begin(self._waiting.popleft())
             read = len(self._rows) - len(self._reader)
             found = [*self._advance(0, self._rows[:read]), *self._advance(read, self._reader)]
         require_arithmetic()
         for one in [one for one in self._rows if one.ended]:
             self._leave(one)
         return found
+
+    def _begin(self, one: "_Job") -> None:
+        """Give a request the next row."""
+        self._hold(len(one.ids))
+        if self._prefixes is not None:
+            one.read = one.cached = self._prefixes.load(one.ids[:-1], self._row(len(self._rows)))
+        self._rows.append(one)
+
+    def _keep(self, row: int, one: "_Job") -> None:
+        """Keep the keys and values of what the model has read."""
+        if self._prefixes is not None:
+            self._prefixes.store(one.ids[: one.read], self._row(row))
+        one.kept = True
 
     @property
     def _reader(self) -> "list[_Job]":
@@ -208,7 +237,7 @@ class Engine:
             logits = self._logits(first, jobs, news)
         except FloatingPointError as error:
             if len(jobs) == 1:
-                return [jobs[0].failed(error)]
+                return [jobs[0].fail(error)]
             return [written for i, one in enumerate(jobs) for written in self._advance(first + i, [one])]  # to find which it is
         for one, new in zip(jobs, news, strict=True):
             one.read += len(new)
@@ -228,7 +257,7 @@ class Engine:
             return
         old, self._cache = self._cache, self._new_cache(min(self.context, max(tokens, 2 * self._cache.capacity)))
         for row, one in enumerate(self._rows):
-            _copy(old.rows(self._layers(row)), self._cache.rows(self._layers(row)), one.read)
+            _copy(old.rows(self._layers(row)), self._row(row), one.read)
 
     def _new_cache(self, tokens: int) -> KeyValueCache:
         """A cache of all layers: of each, ``slots`` rows. Memory is taken when it is first written."""
@@ -239,9 +268,17 @@ class Engine:
         """A row of all layers."""
         return slice(row, None, self.slots)
 
+    def _row(self, row: int) -> KeyValueCache:
+        return self._cache.rows(self._layers(row))
+
     def _leave(self, one: "_Job") -> None:
         """Take a row away; the last row that is read gets its place, and the one that is being read is again the last."""
         place, last = self._rows.index(one), len(self._rows) - 1
+        if one.failed:
+            for part in self._row(place).part(0, -(-(one.read + self._piece) // BLOCK) * BLOCK):
+                part[...] = 0  # a NaN, even times 0, would be one in the rows to come
+        else:
+            self._keep(place, one)
         if self._reader and place < last - 1:
             self._move(last - 1, place)
             place = last - 1
@@ -251,7 +288,7 @@ class Engine:
 
     def _move(self, old: int, new: int) -> None:
         self._rows[new] = self._rows[old]
-        _copy(self._cache.rows(self._layers(old)), self._cache.rows(self._layers(new)), self._rows[new].read)
+        _copy(self._row(old), self._row(new), self._rows[new].read)
 
 
 def _copy(old: KeyValueCache, new: KeyValueCache, tokens: int) -> None:
@@ -276,7 +313,9 @@ class _Job:
     chain: Chain = field(default_factory=Chain)
     read: int = 0
     cached: int = 0
+    kept: bool = False
     ended: bool = False
+    failed: bool = False
 
     @property
     def unread(self) -> int:
@@ -288,7 +327,7 @@ class _Job:
         try:
             token = request.sampling.choose(logits, request.stream, self.seen, self.sampled)
         except FloatingPointError as error:
-            return self.failed(error)
+            return self.fail(error)
         self.ids.append(token)
         self.sampled.append(token)
         self.seen.add(token)
@@ -303,7 +342,7 @@ class _Job:
             found = logged_token(token, piece, np.asarray(log_softmax(logits)), request.top, chain)  # type: ignore[arg-type]
         return Written(self.number, found, finish, cached=self.cached)
 
-    def failed(self, error: FloatingPointError) -> Written:
+    def fail(self, error: FloatingPointError) -> Written:
         """End with an error."""
-        self.ended = True
+        self.ended = self.failed = True
         return Written(self.number, None, "error", str(error), self.cached)
