@@ -41,10 +41,11 @@ UInt8 = npt.NDArray[np.uint8]
 
 _BITS = np.int64(15)
 _LEAST = np.int64(-100)  # of e
-_EIGHT = 8  # outputs that the compiled version computes together, of few rows
-_FEW_ROWS = 2
-_GROUP = 48  # rows that it multiplies together
-_PER_ELEMENT = 4  # weights that take the time of one element of other kernels
+_FEW_ROWS = 96  # of which threads share the outputs, at least so many at a time, as each puts all rows on their grids
+_OUTPUTS = 144
+_ROWS = 48  # of more, they share the rows
+_READING = 3  # weights are read in the time that so many rows take to be multiplied by them
+_PER_ELEMENT = 24  # weights and rows that take the time of one element of other kernels
 _ZERO = np.array(0, np.float32)
 _DECODE = {name: one.decode for name, one in FORMATS.items() if one.decode is not None}
 _WIDE = np.dtype([("s", "<f4"), ("m", "<f4"), ("q", "i1", 32)])
@@ -139,13 +140,12 @@ class QuantizedMatrix:
             raise ValueError(f"multiply: x must have shape (..., {length}), got {x.shape}")
         rows = x.reshape(x.size // length, length)
         out = np.empty((len(rows), outputs), np.float32)
-        shared = [self._bytes, compiled.integers(len(rows), length, outputs, self._layout)]
+        few = len(rows) <= _FEW_ROWS
+        each = (_READING + len(rows)) * length // _PER_ELEMENT
+        work, group = ((outputs, each), _OUTPUTS) if few else ((len(rows), outputs * length // _PER_ELEMENT), _ROWS)
+        shared = [self._bytes, compiled.integers(len(rows), length, outputs, self._layout, few)]
         try:
-            if len(rows) <= _FEW_ROWS:  # outputs are shared among threads
-                work = outputs, len(rows) * length // _PER_ELEMENT
-                compiled.call(_multiply_few, [out], [rows], shared, work, group=_EIGHT)
-            else:
-                compiled.call(_multiply, [out], [rows], shared, (len(rows), outputs * length), group=_GROUP)
+            compiled.call(_multiply, [out], [rows], shared, work, group=group)
         except FloatingPointError:
             refuse_non_finite("multiply", x=x)
         return out.reshape(*x.shape[:-1], outputs)
@@ -188,7 +188,7 @@ def _as_integers(x: Float32) -> tuple[Float64, Float64]:
 
 @pair("multiply_quantized", "f f B q")
 def _multiply(out: Float32, x: Float32, blocks: UInt8, sizes: Int64) -> None:
-    _, length, outputs, number = map(int, sizes)
+    _, length, outputs, number, _ = map(int, sizes)
     dtype, decode = _LAYOUTS[number]
     weights = blocks.view(dtype)
     groups = weights.shape[1]
@@ -213,8 +213,3 @@ def _by_groups(of_rows: Float64, of_outputs: Float32) -> Float64:
     """The products (groups, rows, outputs) of (rows, groups) and (outputs * groups)."""
     product: Float64 = of_rows.T[:, :, None] * of_outputs.reshape(-1, of_rows.shape[1]).T[:, None]
     return product
-
-
-@pair("multiply_quantized_few", "f f B q")
-def _multiply_few(out: Float32, x: Float32, blocks: UInt8, sizes: Int64) -> None:
-    _multiply(out, x, blocks, sizes)

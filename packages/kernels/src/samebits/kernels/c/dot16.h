@@ -17,10 +17,6 @@
 #include <arm_neon.h>
 #endif
 
-/* 16 numbers, and sums of 8 pairs of them: whichever pairs, as only the sum of the sums is used. */
-typedef int16_t shorts __attribute__((vector_size(32)));
-typedef int32_t eight_ints __attribute__((vector_size(32)));
-
 /* PARTS: vectors of a panel. TALL: rows of a tile, which meet WIDE panels at a time; one row meets FEW panels, two meet half of that. */
 #if defined(__AVX512BW__)
 enum { PARTS = 1, TALL = 12, WIDE = 2, FEW = 8 };
@@ -34,7 +30,6 @@ static inline __attribute__((always_inline)) sums dot(sums sum, pairs a, pairs b
   __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   return sum;
 }
-static inline eight_ints multiply_pairs(shorts a, shorts b) { return (eight_ints)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
 /* AVX-512 VNNI */
 static inline int has_fused(void) {
   uint32_t a, b, c, d;
@@ -53,7 +48,6 @@ static inline __attribute__((always_inline)) sums dot(sums sum, pairs a, pairs b
   __asm__("%{vex%} vpdpwssd %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
   return sum;
 }
-static inline eight_ints multiply_pairs(shorts a, shorts b) { return (eight_ints)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
 /* AVX-VNNI */
 static inline int has_fused(void) {
   uint32_t a, b, c, d;
@@ -70,15 +64,6 @@ static inline void store_sums(int32_t *out, sums x) { _mm_storeu_si128((__m128i 
 static inline __attribute__((always_inline)) sums dot(sums sum, pairs a, pairs b, int fused) {
   (void)fused;
   return _mm_add_epi32(sum, _mm_madd_epi16(a, b));
-}
-static inline eight_ints multiply_pairs(shorts a, shorts b) {
-  __m128i x[2], y[2];
-  __builtin_memcpy(x, &a, sizeof x);
-  __builtin_memcpy(y, &b, sizeof y);
-  x[0] = _mm_madd_epi16(x[0], y[0]);
-  x[1] = _mm_madd_epi16(x[1], y[1]);
-  __builtin_memcpy(&a, x, sizeof a);
-  return (eight_ints)a;
 }
 static inline int has_fused(void) { return 0; }
 
@@ -99,17 +84,22 @@ static inline __attribute__((always_inline)) sums dot(sums sum, pairs a, pairs b
   sum.high = vmlal_high_s16(sum.high, a, b);
   return sum;
 }
-static inline eight_ints multiply_pairs(shorts a, shorts b) {
-  int16x8_t x[2], y[2];
-  int32x4_t sum[2];
-  __builtin_memcpy(x, &a, sizeof x);
-  __builtin_memcpy(y, &b, sizeof y);
-  for (int i = 0; i < 2; i++) sum[i] = vmlal_high_s16(vmull_s16(vget_low_s16(x[i]), vget_low_s16(y[i])), x[i], y[i]);
-  __builtin_memcpy(&a, sum, sizeof a);
-  return (eight_ints)a;
-}
 static inline int has_fused(void) { return 0; }
 #endif
+
+/* `dot` of a pair at an even place and every column, where AVX-512 needs no register for the pair. */
+static inline __attribute__((always_inline)) sums dot_spread(sums sum, const int16_t *pair, pairs b, int fused) {
+#if defined(__AVX512BW__)
+  typedef int32_t pair_in_memory __attribute__((may_alias));
+  if (fused) {
+    __asm__("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(b), "m"(*(const pair_in_memory *)pair));
+    return sum;
+  }
+#endif
+  int32_t both;
+  __builtin_memcpy(&both, pair, sizeof both);
+  return dot(sum, spread(both), b, fused);
+}
 
 /* out (8) = x (8) float16, which are finite. */
 static inline void widen_halves(float *out, const uint16_t *x) {

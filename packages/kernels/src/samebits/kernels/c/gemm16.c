@@ -177,7 +177,7 @@ int64_t fuse16(int64_t allowed) {
   return found;
 }
 
-static int64_t fuses(void) {
+int64_t fuses(void) {
   int found = __atomic_load_n(&is_fused, __ATOMIC_RELAXED);
   return found < 0 ? fuse16(1) : found;
 }

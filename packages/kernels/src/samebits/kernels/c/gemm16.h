@@ -28,7 +28,8 @@ static inline int64_t parts_of(int64_t n, int64_t size) { return (n + size - 1) 
 typedef void tiles(int32_t *out, const int16_t *a, int64_t a_apart, const int16_t *b, int64_t apart, int64_t count, int tall,
                    int wide);
 
-/* The quickest of this CPU, by the instructions of dot16.h. */
+/* Whether products and their sum are one instruction on this CPU (dot16.h), and the quickest tiles. */
+int64_t fuses(void);
 tiles *chosen_tiles(void);
 
 /* e of x (n), its elements so far apart; returns what a kernel returns. The sum of squares, which are exact, is summed to 2^-90 of
