@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -19,7 +20,7 @@ from tests.cli.serving import HELLO, NOW, Serving, served, serving, until
 from tests.cli.small_model import pretrained
 
 from samebits.cli.chat_templates import model_template
-from samebits.cli.server import app, engine_thread
+from samebits.cli.server import app, engine_thread, verifier
 from samebits.cli.server.app import Access
 from samebits.cli.server.log import LOGGER
 from samebits.core import Stream, numerics
@@ -27,10 +28,11 @@ from samebits.lm import generate_batch, generate_tokens
 from samebits.lm.conversation import Conversation
 from samebits.lm.engine import Engine
 from samebits.lm.export import export_gguf
+from samebits.lm.receipts import read_receipt
 
 pytestmark = pytest.mark.once
 
-CHAT, COMPLETE = "/v1/chat/completions", "/v1/completions"
+CHAT, COMPLETE, VERIFY = "/v1/chat/completions", "/v1/completions", "/v1/verify"
 SAMPLING = pretrained().sampling
 
 
@@ -170,6 +172,50 @@ def test_a_fingerprint_stands_for_the_model_and_the_arithmetic(server: Serving) 
     assert server.chat()["id"] != server.chat()["id"]
 
 
+# Receipts
+
+
+def test_a_receipt_of_an_answer_is_verified_and_a_changed_one_is_refused(server: Serving) -> None:
+    receipt = server.chat(receipt=True, n=2, max_tokens=12, seed=9)["receipt"]
+    assert [one["stream"] for one in receipt["texts"]] == [[9, 0, 0], [9, 0, 1]]
+    assert server.events(CHAT, messages=HELLO, receipt=True, n=2, max_tokens=12, seed=9)[-1]["receipt"] == receipt
+    found = server.ask(VERIFY, {"receipt": receipt}).json
+    assert found == {"ok": True, "digest": receipt["digest"], "checked": 24, "steps": 24, "difference": None}
+    assert server.ask(VERIFY, {"receipt": receipt, "sample": 0.25, "seed": 1}).json["checked"] == 6
+    receipt["texts"][1]["tokens"][3] ^= 1
+    refused = server.ask(VERIFY, {"receipt": receipt})
+    assert refused.status == 400 and "texts was changed" in refused.json["error"]["message"]
+    assert refused.json["error"]["param"] == "receipt" and refused.json["error"]["code"] == "invalid_receipt"
+
+
+def test_a_receipt_of_other_tokens_says_where_they_differ(server: Serving) -> None:
+    receipt = read_receipt(json.dumps(server.complete("Hello", receipt=True)["receipt"]).encode())
+    assert receipt.texts[0].stream == [0] and receipt.source == "small" and receipt.sampling == SAMPLING
+    receipt.texts[0].tokens[3] ^= 1
+    found = server.ask(VERIFY, {"receipt": json.loads(receipt.to_json())})
+    assert found.status == 200 and found.json["ok"] is False
+    assert found.json["difference"]["field"].startswith("texts[0].") and "[3]" in found.json["difference"]["field"]
+
+
+def test_verifications_wait_for_each_other_and_end_in_time(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    receipt = server.complete("Hello", receipt=True)["receipt"]
+    with serving(timeout=0.2) as one:
+        began = threading.Event()
+
+        def stuck(*_: Any, progress: Any, **__: Any) -> None:
+            began.set()
+            while True:
+                progress(0, 1)
+                time.sleep(0.01)
+
+        monkeypatch.setattr(verifier, "verify_text", stuck)
+        assert one.ask(VERIFY, {"receipt": receipt}).json["error"]["code"] == "timeout" and began.is_set()
+        monkeypatch.setattr(verifier, "verify_text", mock.Mock(side_effect=FloatingPointError("a logit is NaN")))
+        assert one.ask(VERIFY, {"receipt": receipt}).json["error"]["message"] == "a logit is NaN"
+        monkeypatch.setattr(verifier, "WAITING", 0)
+        assert one.ask(VERIFY, {"receipt": receipt}).status == 429
+
+
 # Addresses
 
 
@@ -306,7 +352,7 @@ def test_a_body_that_is_too_long_is_refused(server: Serving, monkeypatch: pytest
 
 
 def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
-    with serving(access=Access(timeout=0.1)) as one:
+    with serving(timeout=0.1) as one:
         connection = one.connect()
         connection.putrequest("POST", COMPLETE)
         connection.putheader("Content-Length", "100")

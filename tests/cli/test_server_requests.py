@@ -7,7 +7,7 @@ import pytest
 from tests.cli.serving import HELLO, served
 
 from samebits.cli.server.fields import RequestError, parse_object
-from samebits.cli.server.requests import Asked, read_chat, read_completion
+from samebits.cli.server.requests import Asked, read_chat, read_completion, read_verification
 from samebits.core import Stream
 from samebits.lm import Sampling
 
@@ -236,6 +236,29 @@ def test_a_model_without_a_template_continues_texts_only() -> None:
     error = refused(read_chat, {"messages": HELLO}, plain)
     assert "/v1/completions continues texts" in str(error) and error.param == "model"
     assert read_completion({"prompt": "Hi"}, plain).prompts[0].ids == [39, 72]
+
+
+def test_what_no_receipt_can_prove_is_refused() -> None:
+    assert refused(chat, receipt=True, seed=2**53).param == "seed"
+    error = refused(read_chat, {"messages": HELLO, "receipt": True}, served(arithmetic="fast"))
+    assert error.param == "receipt" and "fast arithmetic" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("values", "param"),
+    [
+        ({}, "receipt"),
+        ({"receipt": "r.json"}, "receipt"),
+        ({"receipt": {"kind": "text"}}, "receipt"),
+        ({"receipt": {}, "sample": 0}, "sample"),
+        ({"receipt": {}, "sample": NAN}, "sample"),
+        ({"receipt": {}, "sample": True}, "sample"),
+        ({"receipt": {}, "seed": -1}, "seed"),
+        ({"receipt": {}, "model": "small"}, "model"),
+    ],
+)
+def test_wrong_verifications_are_refused_by_name(values: dict[str, Any], param: str) -> None:
+    assert refused(read_verification, values).param == param
 
 
 def test_a_template_that_refuses_the_messages_is_the_clients_error() -> None:

@@ -10,6 +10,7 @@ from samebits.cli.server.engine_thread import Piece
 from samebits.cli.server.requests import Asked
 from samebits.cli.server.served import Served
 from samebits.lm.generation import Token
+from samebits.lm.receipts import Receipt, WrittenText
 
 __all__ = ["Answer", "event"]
 
@@ -57,7 +58,7 @@ class Answer:
             logprobs = self._logprobs(one.tokens, one.offsets)
             text = {"message": {"role": "assistant", "content": one.text, "refusal": None}} if self._chat else {"text": one.text}
             choices.append({"index": index, **text, "logprobs": logprobs, "finish_reason": one.finish})
-        return {**self._head, "choices": choices, "usage": self.usage(cached)}
+        return {**self._head, "choices": choices, "usage": self.usage(cached), **self._receipt()}
 
     def begin(self) -> Iterator[dict[str, Any]]:
         """The first chunks of a stream."""
@@ -85,8 +86,9 @@ class Answer:
 
     def end(self, cached: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The last chunks of a stream."""
-        if self._asked.usage:
-            yield {**self._stream_head, "choices": [], "usage": self.usage(cached)}
+        last = {"usage": self.usage(cached)} if self._asked.usage else {}
+        if last := last | self._receipt():
+            yield {**self._stream_head, "choices": [], **last}
 
     def usage(self, cached: Sequence[int]) -> dict[str, Any]:
         """How many tokens were read and written; a prompt of several texts counts once."""
@@ -116,6 +118,26 @@ class Answer:
         choice = {"index": index, "delta" if self._chat else "text": new, "logprobs": logprobs, "finish_reason": finish}
         found = {**self._stream_head, "choices": [choice]}
         return {**found, "usage": None} if self._asked.usage else found
+
+    def _receipt(self) -> dict[str, Any]:
+        """The receipt of all texts, if it is asked for."""
+        asked, served = self._asked, self._served
+        if not asked.receipt or served.arithmetic == "fast":
+            return {}
+        texts = []
+        for prompt, one in zip(asked.prompts, self._texts, strict=True):
+            ids = [token.id for token in one.tokens]
+            chain, text = [token.chain for token in one.tokens], served.opened.tokenizer.decode(ids)
+            texts.append(WrittenText(prompt=prompt.ids, stream=[asked.seed, *prompt.path], tokens=ids, chain=chain, text=text))
+        receipt = Receipt(
+            model=served.digest,
+            tokenizer=served.tokenizer_digest,
+            arithmetic=served.arithmetic,
+            sampling=asked.sampling,
+            texts=texts,
+            source=served.id,
+        )
+        return {"receipt": json.loads(receipt.to_json())}
 
     def _logprobs(self, tokens: Sequence[Token], offsets: Sequence[int]) -> dict[str, Any] | None:
         """The probabilities of tokens, without the stop id that ends a text."""

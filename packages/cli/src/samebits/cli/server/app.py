@@ -34,8 +34,9 @@ from samebits.cli.server.engine_thread import EngineThread, Job
 from samebits.cli.server.fields import RequestError, parse_object
 from samebits.cli.server.log import write_record
 from samebits.cli.server.metrics import Metrics
-from samebits.cli.server.requests import Asked, read_chat, read_completion
+from samebits.cli.server.requests import Asked, read_chat, read_completion, read_verification
 from samebits.cli.server.served import Served
+from samebits.cli.server.verifier import Verifier
 
 __all__ = ["Access", "make_app"]
 
@@ -57,18 +58,16 @@ class Access:
         key: The API key that requests must have.
         hosts: The names that the server is called by; any if there are none.
         origins: The other origins whose pages may use it.
-        timeout: The largest number of seconds that a request may take to arrive.
     """
 
     key: str | None = None
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
-    timeout: float = 600.0
 
 
 def make_app(served: Served, thread: EngineThread, metrics: Metrics, access: Access) -> Starlette:
     """The application that serves a model."""
-    endpoints = _Endpoints(served, thread, metrics, access.timeout)
+    endpoints = _Endpoints(served, thread, metrics)
     middleware = [Middleware(_Records, metrics=metrics)]
     if access.hosts:
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=access.hosts, www_redirect=False))
@@ -86,6 +85,7 @@ def make_app(served: Served, thread: EngineThread, metrics: Metrics, access: Acc
         Route("/v1/models/{id:path}", endpoints.model),
         Route("/v1/chat/completions", endpoints.chat, methods=["POST"]),
         Route("/v1/completions", endpoints.complete, methods=["POST"]),
+        Route("/v1/verify", endpoints.verify, methods=["POST"]),
     ]
     handlers: dict[Any, Callable[..., Any]] = {RequestError: _refuse, HTTPException: _refuse_http, Exception: _fail}
     return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
@@ -94,8 +94,9 @@ def make_app(served: Served, thread: EngineThread, metrics: Metrics, access: Acc
 class _Endpoints:
     """What is at each address."""
 
-    def __init__(self, served: Served, thread: EngineThread, metrics: Metrics, timeout: float) -> None:
-        self._served, self._thread, self._metrics, self._timeout = served, thread, metrics, timeout
+    def __init__(self, served: Served, thread: EngineThread, metrics: Metrics) -> None:
+        self._served, self._thread, self._metrics = served, thread, metrics
+        self._verifier = Verifier(served, thread.timeout)
         self._page = (resources.files("samebits.cli") / "page.html").read_text("utf-8")
         self._policy = _content_policy(self._page)
 
@@ -122,7 +123,7 @@ class _Endpoints:
         return await self._texts(request, read_completion, chat=False)
 
     async def _texts(self, request: Request, read: Callable[[dict[str, Any], Served], Asked], *, chat: bool) -> Response:
-        body = await _body(request, self._timeout)
+        body = await _body(request, self._thread.timeout)
         asked = await asyncio.to_thread(lambda: read(parse_object(body), self._served))
         job = self._thread.submit(asked.requests(self._served.opened.stop_ids))
         answer, record = Answer(asked, self._served, chat=chat), request.scope["samebits.record"]
@@ -132,6 +133,15 @@ class _Endpoints:
             return JSONResponse(await _while_connected(request.receive, _whole(job, answer, record)))
         finally:
             job.cancel()
+
+    async def verify(self, request: Request) -> Response:
+        body = await _body(request, self._thread.timeout)
+        receipt, sample, seed = await asyncio.to_thread(lambda: read_verification(parse_object(body)))
+        work = self._verifier.verify(receipt, sample=sample, seed=seed)
+        found = await _while_connected(request.receive, work)
+        difference = found.difference and found.difference._asdict()
+        counts = {"checked": found.checked, "steps": found.steps}
+        return JSONResponse({"ok": difference is None, "digest": receipt.digest, **counts, "difference": difference})
 
 
 async def _whole(job: Job, answer: Answer, record: dict[str, Any]) -> dict[str, Any]:
@@ -294,7 +304,7 @@ def _endpoint(path: str) -> str:
     """The label of an address in metrics, of which there are few."""
     if path.startswith("/v1/models/"):
         return "/v1/models/{id}"
-    return path if path in {*OPEN, "/metrics", "/v1/models", "/v1/chat/completions", "/v1/completions"} else "other"
+    return path if path in {*OPEN, "/metrics", "/v1/models", "/v1/chat/completions", "/v1/completions", "/v1/verify"} else "other"
 
 
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}, 429: {"Retry-After": "1"}}

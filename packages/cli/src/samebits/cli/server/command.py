@@ -75,7 +75,7 @@ def serve_model(
     with socket.create_server((host, port), family=family) as listener:
         served, metrics = open_served(source, arithmetic=arithmetic, tokens=tokens, now=now), Metrics()
         hosts = (*LOCAL[:2], "[::1]") if host in LOCAL else ()
-        access = Access(key=key, hosts=hosts, origins=origins, timeout=timeout)
+        access = Access(key=key, hosts=hosts, origins=origins)
         with make_thread(served, metrics, slots=slots, queue=queue, timeout=timeout) as thread:
             config = uvicorn.Config(
                 make_app(served, thread, metrics, access),

@@ -136,6 +136,9 @@ class EngineThread:
     load: int
     """The number of texts that are in work or wait; it belongs to the event loop."""
 
+    timeout: float
+    """The largest number of seconds of a job."""
+
     def __init__(
         self,
         make: Callable[[], Engine],
@@ -146,7 +149,7 @@ class EngineThread:
         failed: Callable[[Exception], None],
     ) -> None:
         self.load, self.metrics = 0, metrics
-        self._make, self._most, self._timeout, self._failed = make, most, timeout, failed
+        self._make, self._most, self.timeout, self._failed = make, most, timeout, failed
         self._sent: queue.SimpleQueue[Job | _Cancel | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places: dict[int, tuple[Job, int]] = {}  # of the engine's requests: the job, and the number in it
@@ -176,7 +179,7 @@ class EngineThread:
             )
         self._loop = asyncio.get_running_loop()
         self.load += len(requests)
-        job = Job(self, requests, self._timeout)
+        job = Job(self, requests, self.timeout)
         self.send(job)
         return job
 

@@ -1,4 +1,4 @@
-"""Requests: the bodies of /v1/chat/completions and /v1/completions, as the texts that they ask for.
+"""Requests: the bodies of /v1/chat/completions and /v1/completions, as the texts that they ask for; and of /v1/verify.
 
 Fields have the names and the meaning of OpenAI's interface. Those that change nothing here are accepted, those that cannot be obeyed
 are refused, and ``top_k``, ``min_p``, ``repetition_penalty`` and ``receipt`` are added. Where no ``seed`` is given it is 0, so the same
@@ -7,7 +7,9 @@ request always has the same answer. Choice i of a conversation with m answers so
 `samebits generate` does.
 """
 
+import json
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -15,11 +17,13 @@ from typing import Any, TypeVar
 from samebits.cli.server.fields import Fields, Read, RequestError, array, flag, integer, object_fields, one_of, text
 from samebits.cli.server.served import Served
 from samebits.core import Stream
+from samebits.core.canonical import LARGEST_INTEGER
 from samebits.core.records import shown
 from samebits.lm import Sampling
 from samebits.lm.engine import Request
+from samebits.lm.receipts import Receipt, ReceiptError, read_receipt
 
-__all__ = ["Asked", "Prompt", "read_chat", "read_completion"]
+__all__ = ["Asked", "Prompt", "read_chat", "read_completion", "read_verification"]
 
 T = TypeVar("T")
 
@@ -153,6 +157,35 @@ def read_completion(values: dict[str, Any], served: Served) -> Asked:
     return Asked(prompts=prompts, n=n, tokens=tokens, top=top, **rest)
 
 
+def read_verification(values: dict[str, Any]) -> tuple[Receipt, float, int]:
+    """The receipt that a request wants to be verified, which part of its steps, and the seed that chooses them.
+
+    Raises:
+        RequestError: A field is wrong, missing or unknown, or the receipt was changed.
+    """
+    fields = Fields(values)
+    content = fields.need("receipt", _object)
+    sample = fields.take("sample", _part_of_all, 1.0)
+    seed = fields.take("seed", integer(0, 2**64 - 1), secrets.randbits(32))
+    fields.end()
+    try:
+        return read_receipt(json.dumps(content).encode()), sample, seed
+    except ReceiptError as error:
+        raise RequestError(str(error), param="receipt", code="invalid_receipt") from None
+
+
+def _part_of_all(value: Any, name: str) -> float:
+    if type(value) not in {int, float} or not 0 < value <= 1:
+        raise RequestError(f"{name} must be above 0 and at most 1, got {shown(value)}", param=name, code="invalid_value")
+    return float(value)
+
+
+def _object(value: Any, name: str) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise RequestError(f"{name} must be an object, got {shown(value)}", param=name, code="invalid_value")
+    return value
+
+
 def _shared(fields: Fields, served: Served) -> tuple[int, dict[str, Any]]:
     """n, and the fields that both kinds of requests have; no other may be left."""
     n = fields.take("n", integer(1, CHOICES), 1)
@@ -165,14 +198,20 @@ def _shared(fields: Fields, served: Served) -> tuple[int, dict[str, Any]]:
         usage = options.take("include_usage", flag, default=False)
         options.ignore("include_obfuscation")
         options.end()
+    seed = fields.take("seed", integer(0, 2**64 - 1), 0)
+    receipt = fields.take("receipt", flag, default=False)
+    if receipt and served.arithmetic == "fast":
+        raise RequestError("receipt needs exact or int16 arithmetic, but this server has fast arithmetic", param="receipt")
+    if receipt and seed > LARGEST_INTEGER:
+        raise RequestError(f"seed must be at most {LARGEST_INTEGER} for a receipt, got {seed}", param="seed")
     none: tuple[str, ...] = ()
     found = {
         "sampling": _sampling(fields, served),
         "stop": fields.take("stop", _stop, none),
-        "seed": fields.take("seed", integer(0, 2**64 - 1), 0),
+        "seed": seed,
         "stream": stream,
         "usage": usage,
-        "receipt": fields.take("receipt", flag, default=False),
+        "receipt": receipt,
     }
     fields.ignore("user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention")
     fields.allow("service_tier", "auto", "default")
@@ -281,10 +320,8 @@ def _biased(sampling: Sampling, served: Served) -> Read[Sampling]:
     vocabulary = served.opened.tokenizer.vocabulary_size
 
     def read(value: Any, name: str) -> Sampling:
-        if type(value) is not dict:
-            raise RequestError(f"{name} must be an object, got {shown(value)}", param=name, code="invalid_value")
         bias: dict[int, float] = {}
-        for written, one in value.items():
+        for written, one in _object(value, name).items():
             id_ = int(written) if re.fullmatch("[0-9]{1,10}", written) else vocabulary
             if id_ >= vocabulary or id_ in bias:
                 raise RequestError(

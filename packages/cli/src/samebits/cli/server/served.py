@@ -54,6 +54,11 @@ class Served:
         return self.opened.digest
 
     @cached_property
+    def tokenizer_digest(self) -> str:
+        """The digest of its tokenizer."""
+        return self.opened.tokenizer.digest
+
+    @cached_property
     def fingerprint(self) -> str:
         """Stands for all that the bits of answers depend on, beside the request: the model and the arithmetic."""
         return "fp_" + hashlib.sha256(f"samebits.fingerprint/1 {self.digest} {self.arithmetic}".encode()).hexdigest()[:16]
