@@ -1,11 +1,12 @@
-"""Receipts: what a text was written with, and a digest chain over its logits, in a file that anyone can verify.
+"""Receipts: what a text or a model was made with, and digests of the result, in a file that anyone can verify.
 
     {"format": "samebits.receipt/1", "kind": "text", "model": ..., "tokenizer": ..., "arithmetic": ..., "sampling": ..., "texts": [...],
      "source": ..., "versions": ..., "digests": {"arithmetic": ..., ...}, "digest": ...}
 
-A receipt is canonical JSON. ``digests`` has the SHA-256 of the canonical JSON of each field before it, and ``digest`` that of
-``digests``: a receipt that was changed is refused when it is read. Whoever changes it can compute these digests again; then
-`samebits.lm.verification` finds the change. ``source`` and ``versions`` are for readers alone and prove nothing.
+A receipt is canonical JSON. ``digests`` has the SHA-256 of the canonical JSON of each field before it, so a receipt that was changed
+is refused with the field when it is read. Whoever changes it can compute these digests again; then `samebits.lm.verification` and
+`samebits.lm.retraining` find the change. ``source`` and ``versions`` are for readers alone and prove nothing: ``digest``, the SHA-256
+of the digests of all other fields, is the same on every machine.
 """
 
 import dataclasses
@@ -126,8 +127,8 @@ class Receipt:
 
     @property
     def digest(self) -> str:
-        """The digest that stands for all of it, 64 hexadecimal digits."""
-        return _digest(_digests(self._fields()))
+        """The digest that stands for all of it but ``source`` and ``versions``, 64 hexadecimal digits."""
+        return _whole(_digests(self._fields()))
 
     def to_json(self) -> bytes:
         """The file's bytes."""
@@ -200,15 +201,18 @@ def _digests(fields: Mapping[str, Any]) -> dict[str, str]:
     return {name: _digest(fields[name]) for name in sorted(fields)}
 
 
+def _whole(digests: Mapping[str, str]) -> str:
+    return _digest({name: digest for name, digest in digests.items() if name not in {"source", "versions"}})
+
+
 def _sealed(fields: Mapping[str, Any]) -> bytes:
     digests = _digests(fields)
-    return canonical_json({**fields, "digests": digests, "digest": _digest(digests)})
+    return canonical_json({**fields, "digests": digests, "digest": _whole(digests)})
 
 
 def _require_digests(record: Mapping[str, Any]) -> None:
     """Refuse a receipt one of whose fields, or whose digests, were changed."""
-    given, whole = record["digests"], record["digest"]
-    found = {}
+    given, whole, found = record["digests"], record["digest"], {}
     for name in sorted(record.keys() - {"digests", "digest"}):
         try:
             found[name] = _digest(record[name])
@@ -216,12 +220,8 @@ def _require_digests(record: Mapping[str, Any]) -> None:
             raise ReceiptError(f"{name}: {error}") from None
     if changed := sorted(name for name in set(found) | set(given) if found.get(name) != given.get(name)):
         name = changed[0]
-        place = f"digests.{name}" if _digest(found) == whole else name  # then the field is right
         raise ReceiptError(
-            f"{place} was changed: {name} has the digest {found.get(name, 'of no field')[:16]}, the receipt says "
-            f"{given.get(name, 'nothing')[:16]}"
+            f"{name} was changed, or its digest: it has {found.get(name, 'none')[:16]}, digests.{name} is {given.get(name, 'missing')[:16]}"
         )
-    if _digest(found) != whole:
-        raise ReceiptError(
-            f"digest was changed: the digests have the digest {_digest(found)[:16]}, the receipt says {whole[:16]}"
-        )
+    if _whole(found) != whole:
+        raise ReceiptError(f"digest was changed: that of the digests is {_whole(found)[:16]}, the receipt says {whole[:16]}")
