@@ -66,7 +66,7 @@ def test_train_prints_the_loss_the_curve_a_sample_and_the_verdict() -> None:
     assert "└1 … 8" in done.output and "sample" in done.output and "samebits generate runs/small" in done.output
     assert done.output.strip().endswith("No digest is published for this configuration.")
     names = {"config.toml", "data.json", "tokenizer.json", "training.tokens", "validation.tokens", "checkpoint.safetensors"}
-    assert names | {"metrics.jsonl"} == {path.name for path in Path("runs/small").iterdir()}
+    assert names | {"metrics.jsonl", "receipt.json"} == {path.name for path in Path("runs/small").iterdir()}
 
 
 def test_train_never_overwrites_a_run() -> None:

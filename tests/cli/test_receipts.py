@@ -23,6 +23,7 @@ steps = 4
 batch = 4
 warmup = 2
 learning_rate = 1e-2
+checkpoint_every = 2
 [model]
 layers = 1
 heads = 2
@@ -185,3 +186,43 @@ def test_a_chat_without_a_question_has_an_empty_receipt() -> None:
     assert read().texts == []
     done = run("verify", "r.json")
     assert done.exit_code == 0 and "0 of 0 tokens" in done.output
+
+
+def test_a_window_of_a_training_run_is_trained_again() -> None:
+    assert run("train", "small.toml", "--keep-checkpoints").exit_code == 0
+    kept = sorted(path.name for path in Path("runs/small/checkpoints").iterdir())
+    assert kept == ["step-000002.safetensors", "step-000004.safetensors"]
+    for what, shown in (
+        (["runs/small"], "2 of 4 steps, trained again from step 0 on"),
+        (["runs/small/receipt.json", "--steps", "2:4"], "2 of 4 steps, trained again from step 2 on"),
+        (["runs/small", "--steps", ":4"], "4 of 4 steps"),
+    ):
+        done = run("verify", *what)
+        assert done.exit_code == 0 and shown in done.output and "The same bits." in done.output, done.output
+    Path("r.json").write_bytes(Path("runs/small/receipt.json").read_bytes())
+    forge(["checkpoints", 0, "tensors"], "0" * 64)
+    Path("runs/small/receipt.json").write_bytes(Path("r.json").read_bytes())
+    done = run("verify", "runs/small")
+    assert done.exit_code == 1 and f"differs  checkpoints[0].tensors: the receipt says {'0' * 64}" in done.output
+
+
+def test_options_of_the_other_kind_are_refused() -> None:
+    run("train", "small.toml")
+    run("generate", "runs/small", "--tokens", "5", "--receipt", "r.json")
+    for what, message in (
+        (["runs/small", "--sample", "0.5"], "verify: --model, --sample and --seed are for receipts of texts"),
+        (["runs/small", "--model", "smollm2"], "verify: --model, --sample and --seed are for receipts of texts"),
+        (["runs/small", "--steps", "2"], "verify: --steps must have the form A:B, such as 0:200, got 2"),
+        (["runs/small", "--steps", "0:3"], "verify: steps must be from one checkpoint to a later one, of 0, 2, 4; got 0:3"),
+        (["r.json", "--steps", "0:2"], "verify: --steps is for receipts of training runs"),
+        (["runs"], "runs has no receipt.json"),
+        (["small.toml"], "small.toml: line 2, column 1 is not JSON"),
+    ):
+        done = run("verify", *what)
+        assert done.exit_code == 2 and message in done.stderr, done.stderr
+
+
+def test_fast_runs_have_nothing_to_verify() -> None:
+    run("train", "small.toml", "--numerics", "fast")
+    done = run("verify", "runs/small")
+    assert done.exit_code == 2 and "runs/small has no receipt.json: runs in fast arithmetic" in done.stderr

@@ -187,6 +187,8 @@ def test_worker_0_prepares_the_folder_and_the_others_read_it(tmp_path: Path) -> 
     continued = begin(ALONE, "alone, continued", init_from=tmp_path / "alone")
     assert continued[1] and continued != expected
     assert together(2, lambda workers: begin(workers, "continued", init_from=tmp_path / "run")) == [continued] * 2
+    for several, one in (("run", "alone"), ("continued", "alone, continued")):
+        assert (tmp_path / several / "receipt.json").read_bytes() == (tmp_path / one / "receipt.json").read_bytes()
 
     def elsewhere(workers: Workers) -> None:
         start(config, tmp_path / ("here" if workers.rank == 0 else "there"), workers=workers)

@@ -190,6 +190,10 @@ def train(
         Path | None,
         typer.Option(metavar="FOLDER", help="The folder to keep the run in, by default runs/NAME.", show_default=False),
     ] = None,
+    keep_checkpoints: Annotated[
+        bool,
+        typer.Option("--keep-checkpoints", help="Keep all checkpoints, so that samebits verify can begin after each of them."),
+    ] = False,
     workers: WORKERS = None,
 ) -> None:
     """Train a language model, print a sample of it, and say whether its bits are the published ones.
@@ -201,7 +205,7 @@ def train(
         from samebits.cli.training import train_model
 
         job = partial(train_model, config, preset=preset, arithmetic=arithmetic, resume=resume, init_from=init_from, out=out)
-        raise _shared(workers, job)
+        raise _shared(workers, partial(job, keep_checkpoints=keep_checkpoints))
 
 
 @app.command()
@@ -292,15 +296,28 @@ def chat(
 
 @app.command()
 def verify(
-    receipt: Annotated[Path, typer.Argument(metavar="RECEIPT", help="The file of a receipt.")],
+    receipt: Annotated[
+        Path, typer.Argument(metavar="RECEIPT_OR_RUN", help="The file of a receipt, or the folder of a training run.")
+    ],
     *,
     model: Annotated[
         Path | None,
         typer.Option(metavar="RUN_OR_MODEL", help="The model, by default the one that the receipt names.", show_default=False),
     ] = None,
-    sample: Annotated[float, typer.Option(min=0, max=1, help="The part of the tokens to check.")] = 1.0,
+    sample: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The part of the tokens to check, by default all.", show_default=False)
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="Which part; by default a random one, which is printed.", show_default=False)
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A:B",
+            help="The steps of a training run to train again, from one checkpoint to another; by default those from its beginning to "
+            "its first checkpoint.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Compute what a receipt says again, and say where the first difference is.
@@ -310,7 +327,7 @@ def verify(
     with reported_errors():
         from samebits.cli.receipts import verify_receipt
 
-        raise typer.Exit(verify_receipt(receipt, model=model, sample=sample, seed=seed))
+        raise typer.Exit(verify_receipt(receipt, model=model, sample=sample, seed=seed, steps=steps))
 
 
 @app.command()

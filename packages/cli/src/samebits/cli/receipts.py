@@ -1,5 +1,6 @@
 """Receipts: written by the commands that write text, and verified by ``samebits verify``."""
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from typing import Literal
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from samebits.cli.memory import keep_freed_pages
 from samebits.cli.models import open_model
 from samebits.cli.terminal import console, errors
 from samebits.core import Mode
 from samebits.core.canonical import LARGEST_INTEGER
 from samebits.core.files import replace_file, require_file
 from samebits.lm import verification
-from samebits.lm.receipts import Receipt, read_receipt
+from samebits.lm.receipts import RECEIPT, Receipt, TrainingReceipt, read_receipt
+from samebits.lm.retraining import read_run_receipt, verify_training
 from samebits.lm.verification import Verification, verify_text
 
 __all__ = ["require_provable", "verify_receipt", "write_receipt"]
@@ -42,19 +45,34 @@ def write_receipt(path: Path, receipt: Receipt) -> None:
     errors.print(f"receipt {escape(str(path))}  {receipt.digest}", soft_wrap=True)
 
 
-def verify_receipt(path: Path, *, model: Path | None, sample: float, seed: int | None) -> int:
+def verify_receipt(path: Path, *, model: Path | None, sample: float | None, seed: int | None, steps: str | None) -> int:
     """Verify a receipt, and print whether its bits are those of this machine; returns the exit status.
 
     Args:
-        path: The file.
-        model: The model; by default the one that the receipt names.
-        sample: The part of the steps to check.
+        path: The file, or the folder of a training run.
+        model: The model that wrote texts; by default the one that the receipt names.
+        sample: The part of the tokens of texts to check; by default all.
         seed: Which part; by default a random one, so that nobody knows before.
+        steps: The steps of a training run to train again, ``A:B``.
     """
-    require_file(path)
-    receipt = read_receipt(path.read_bytes(), str(path))
-    console.print(f"[bold]{escape(str(path))}[/bold]  {receipt.digest}", soft_wrap=True)
-    source = model or Path(receipt.source)
+    file = path / RECEIPT if path.is_dir() else path
+    receipt = read_run_receipt(path) if path.is_dir() else _read(file)
+    console.print(f"[bold]{escape(str(file))}[/bold]  {receipt.digest}", soft_wrap=True)
+    if isinstance(receipt, TrainingReceipt):
+        if any(one is not None for one in (model, sample, seed)):
+            raise ValueError("verify: --model, --sample and --seed are for receipts of texts; a training run has --steps")
+        return _verify_training(file.parent, steps)
+    if steps:
+        raise ValueError("verify: --steps is for receipts of training runs; a text has --sample")
+    return _verify_text(receipt, model or Path(receipt.source), 1.0 if sample is None else sample, seed)
+
+
+def _read(file: Path) -> Receipt | TrainingReceipt:
+    require_file(file)
+    return read_receipt(file.read_bytes(), str(file))
+
+
+def _verify_text(receipt: Receipt, source: Path, sample: float, seed: int | None) -> int:
     try:
         opened = open_model(source)
     except FileNotFoundError as error:
@@ -65,6 +83,18 @@ def verify_receipt(path: Path, *, model: Path | None, sample: float, seed: int |
         found = check(sample=sample, seed=seed, progress=progress)
     chosen = "" if found.checked == found.steps else f", chosen by --sample {sample} --seed {seed}"
     console.print(f"{found.checked:,} of {found.steps:,} tokens{chosen}, {receipt.arithmetic} arithmetic", soft_wrap=True)
+    return _conclude(found)
+
+
+def _verify_training(folder: Path, steps: str | None) -> int:
+    parts = re.fullmatch("([0-9]{0,15}):([0-9]{0,15})", steps or ":")
+    if parts is None:
+        raise ValueError(f"verify: --steps must have the form A:B, such as 0:200, got {steps}")
+    keep_freed_pages()
+    first, last = int(parts[1] or 0), int(parts[2]) if parts[2] else None
+    with _shown() as progress:
+        found = verify_training(folder, first=first, last=last, progress=progress)
+    console.print(f"{found.checked:,} of {found.steps:,} steps, trained again from step {first:,} on", soft_wrap=True)
     return _conclude(found)
 
 

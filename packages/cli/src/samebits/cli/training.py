@@ -33,6 +33,7 @@ def train_model(
     resume: bool,
     init_from: Path | None,
     out: Path | None,
+    keep_checkpoints: bool,
     workers: int | None = None,
 ) -> int:
     """Train a model, print its loss curve and a sample, and compare its bits with the published ones; returns the exit status."""
@@ -42,17 +43,17 @@ def train_model(
             raise ValueError("train: --init-from starts a new run, --resume continues one; leave out either")
         if processes.rank:
             folder, chosen = processes.gather(None)[0]
-            return _train(folder, chosen, None, processes)
+            return _train(folder, chosen, None, processes, keep=keep_checkpoints)
         folder, chosen = choose_run(config, preset, arithmetic=arithmetic, resume=resume, out=out)
         processes.gather((folder, chosen))
         with locked(folder):
-            return _train(folder, chosen, init_from, processes)
+            return _train(folder, chosen, init_from, processes, keep=keep_checkpoints)
 
 
-def _train(folder: Path, config: TrainConfig, init_from: Path | None, workers: Workers) -> int:
+def _train(folder: Path, config: TrainConfig, init_from: Path | None, workers: Workers, *, keep: bool) -> int:
     began = time.perf_counter()
     with noted_warnings(), console.status("preparing the data") if console.is_terminal else nullcontext():
-        run = start(config, folder, init_from=init_from, workers=workers)
+        run = start(config, folder, init_from=init_from, keep_checkpoints=keep, workers=workers)
     _introduce(run)
     try:
         with nullcontext() if workers.rank else shown_progress(run):

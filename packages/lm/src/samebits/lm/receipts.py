@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import platform
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -26,9 +27,11 @@ from samebits.core.canonical import LARGEST_INTEGER, canonical_json
 from samebits.core.records import Limits, RecordError, convert, load_json
 from samebits.lm.sampling import Sampling
 
-__all__ = ["FORMAT", "Receipt", "ReceiptError", "WrittenText", "read_receipt"]
+__all__ = ["FORMAT", "RECEIPT", "Receipt", "ReceiptError", "TrainedCheckpoint", "TrainingReceipt", "WrittenText", "read_receipt"]
 
 FORMAT = "samebits.receipt/1"
+RECEIPT = "receipt.json"
+"""The name of the receipt in a run's folder."""
 
 Digest = Annotated[str, Limits(pattern="[0-9a-f]{64}")]
 Number = Annotated[int, Limits(least=0, most=LARGEST_INTEGER)]
@@ -86,8 +89,25 @@ class WrittenText:
         return reduce(Stream.split, parts, Stream(seed))
 
 
+class _Sealed(ABC):
+    """What both kinds of receipts have."""
+
+    @abstractmethod
+    def _fields(self) -> dict[str, Any]:
+        """The fields of the file without its digests."""
+
+    @property
+    def digest(self) -> str:
+        """The digest that stands for all of it but ``source`` and ``versions``, 64 hexadecimal digits."""
+        return _whole(_digests(self._fields()))
+
+    def to_json(self) -> bytes:
+        """The file's bytes."""
+        return _sealed(self._fields())
+
+
 @dataclass(frozen=True, kw_only=True)
-class Receipt:
+class Receipt(_Sealed):
     """The receipt of texts that a model wrote.
 
     Raises:
@@ -125,19 +145,54 @@ class Receipt:
             if large := [one for one in text.stream if one > LARGEST_INTEGER]:
                 raise ReceiptError(f"texts[{number}].stream must have numbers below 2^53, as JSON has, got the seed {large[0]}")
 
-    @property
-    def digest(self) -> str:
-        """The digest that stands for all of it but ``source`` and ``versions``, 64 hexadecimal digits."""
-        return _whole(_digests(self._fields()))
-
-    def to_json(self) -> bytes:
-        """The file's bytes."""
-        return _sealed(self._fields())
-
     def _fields(self) -> dict[str, Any]:
         sampling = dataclasses.asdict(self.sampling)
         sampling["logit_bias"] = {str(id_): bias for id_, bias in self.sampling.logit_bias.items()}
         return {"format": FORMAT, "kind": "text", **dataclasses.asdict(self), "sampling": sampling}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedCheckpoint:
+    """The tensors of a run after so many steps."""
+
+    step: Annotated[int, Limits(least=1, most=LARGEST_INTEGER)]
+    weights: Digest
+    """The digest of the model's weights."""
+    tensors: Digest
+    """That of the weights and of the optimizer's state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReceipt(_Sealed):
+    """The receipt of a training run: what it was made from, and its tensors at every checkpoint.
+
+    Example:
+        >>> made = [TrainedCheckpoint(step=100, weights="1" * 64, tensors="2" * 64)]
+        >>> receipt = TrainingReceipt(config="steps = 100", data="3" * 64, tokenizer="4" * 64, checkpoints=made)
+        >>> read_receipt(receipt.to_json()) == receipt
+        True
+    """
+
+    config: str
+    """The configuration in TOML."""
+    data: str
+    """The digest of all tokens."""
+    tokenizer: str
+    initial: str = ""
+    """The digest of the weights that the run started from, if they are those of another run."""
+    checkpoints: list[TrainedCheckpoint]
+    """Those after a multiple of ``checkpoint_every`` steps, and the last one."""
+    versions: dict[str, str] = field(default_factory=_versions)
+
+    def __post_init__(self) -> None:
+        steps = [one.step for one in self.checkpoints]
+        if bad := [place for place in range(1, len(steps)) if steps[place - 1] >= steps[place]]:
+            raise ReceiptError(
+                f"checkpoints[{bad[0]}].step must be above {steps[bad[0] - 1]}, the one before, got {steps[bad[0]]}"
+            )
+
+    def _fields(self) -> dict[str, Any]:
+        return {"format": FORMAT, "kind": "training", **dataclasses.asdict(self)}
 
 
 class _TextFile(TypedDict):
@@ -154,7 +209,24 @@ class _TextFile(TypedDict):
     digest: Digest
 
 
-def read_receipt(content: bytes, source: str = "receipt") -> Receipt:
+class _TrainingFile(TypedDict):
+    format: Literal["samebits.receipt/1"]
+    kind: Literal["training"]
+    config: str
+    data: str
+    tokenizer: str
+    initial: str
+    checkpoints: list[TrainedCheckpoint]
+    versions: dict[str, str]
+    digests: dict[str, Digest]
+    digest: Digest
+
+
+class _Kind(TypedDict):
+    kind: Literal["text", "training"]
+
+
+def read_receipt(content: bytes, source: str = "receipt") -> Receipt | TrainingReceipt:
     """Read a receipt, and refuse one that was changed.
 
     Args:
@@ -165,15 +237,19 @@ def read_receipt(content: bytes, source: str = "receipt") -> Receipt:
         ReceiptError: It is not a receipt; or a field does not have its digest.
     """
     try:
-        value = load_json(content, source=source)
-        record = dict(convert(value, _TextFile, source=source))
+        value = load_json(content)
+        training = _kind(value) == "training"
+        record = dict(convert(value, _TrainingFile if training else _TextFile))
         _require_digests(value)
         given = {name: one for name, one in record.items() if name not in {"format", "kind", "digests", "digest"}}
-        return Receipt(**{**given, "sampling": _sampling(given["sampling"])})
-    except RecordError as error:
-        raise ReceiptError(str(error)) from None
-    except ReceiptError as error:
+        return TrainingReceipt(**given) if training else Receipt(**{**given, "sampling": _sampling(given["sampling"])})
+    except (RecordError, ReceiptError) as error:
         raise ReceiptError(f"{source}: {error}") from None
+
+
+def _kind(value: Any) -> Literal["text", "training"]:
+    kind: Any = value.get("kind", "text") if isinstance(value, dict) else "text"
+    return convert({"kind": kind}, _Kind)["kind"]  # type: ignore[no-any-return]
 
 
 def _sampling(record: Mapping[str, Any]) -> Sampling:

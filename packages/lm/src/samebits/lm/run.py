@@ -1,7 +1,7 @@
 """A run: one configuration, its data, its model and its trainer, in one folder.
 
     config.toml   data.json   tokenizer.json   training.tokens   validation.tokens   checkpoint.safetensors   metrics.jsonl
-    initial.safetensors, if the run starts from the weights of another
+    receipt.json   initial.safetensors, if the run starts from the weights of another   checkpoints/, if all are kept
 
 `start` creates a run, or continues the one in the folder, wherever it was interrupted: while its data were prepared, in a step, or
 while a checkpoint was written. `open_run` opens a trained model, for generation or evaluation.
@@ -61,6 +61,7 @@ def start(
     callbacks: Sequence[Callback] = (),
     *,
     init_from: str | os.PathLike[str] | None = None,
+    keep_checkpoints: bool = False,
     workers: Workers = ALONE,
 ) -> Run:
     """Create a run in a folder, or continue the one that is there.
@@ -74,6 +75,7 @@ def start(
         callbacks: Called after each step; see `samebits.lm.Trainer`.
         init_from: The run, the checkpoint or the safetensors file whose weights the new run starts from, to train them on other
             data. The tokenizer must be the same. The weights are copied to ``initial.safetensors`` in the folder.
+        keep_checkpoints: Whether to keep all checkpoints that are due, not the last one alone.
         workers: The processes that compute the run; by default this one alone. All of them call this with the same arguments.
             Worker 0 creates the folder, the others read it.
 
@@ -104,14 +106,17 @@ def start(
     folder = Path(folder)
     if workers.rank:
         workers.gather(None)  # until worker 0 has prepared the folder
-        return _start(config, folder, callbacks, None, workers)
+        return _start(config, folder, callbacks, None, workers, keep=keep_checkpoints)
     with locked(folder):
-        run = _start(config, folder, callbacks, None if init_from is None else checkpoint_of(init_from), workers)
+        source = None if init_from is None else checkpoint_of(init_from)
+        run = _start(config, folder, callbacks, source, workers, keep=keep_checkpoints)
     workers.gather(None)
     return run
 
 
-def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], init_from: Path | None, workers: Workers) -> Run:
+def _start(
+    config: TrainConfig, folder: Path, callbacks: Sequence[Callback], init_from: Path | None, workers: Workers, *, keep: bool
+) -> Run:
     trained = os.path.lexists(folder / training.CHECKPOINT)
     if trained and init_from:
         raise ValueError(f"start: init_from starts a new run, but {folder} has a checkpoint; leave it out, or use another folder")
@@ -142,6 +147,7 @@ def _start(config: TrainConfig, folder: Path, callbacks: Sequence[Callback], ini
         tokenizer=data.tokenizer.digest,
         initial=initial,
         callbacks=callbacks,
+        keep_checkpoints=keep,
         workers=workers,
     )
     if workers.rank == 0:

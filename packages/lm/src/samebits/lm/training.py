@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from samebits import core
 from samebits.core import Stream, numerics, require_arithmetic, restore_arithmetic
+from samebits.core.files import replace_file
 from samebits.core.records import shown
 from samebits.lm import checkpoint
 from samebits.lm.checkpoint import CheckpointError
@@ -32,13 +33,14 @@ from samebits.lm.interruption import Interrupted, deferred_interrupt
 from samebits.lm.metrics import METRICS, Metrics, append_metrics, cut_metrics
 from samebits.lm.model import Ids, LanguageModel
 from samebits.lm.optimization import PROLONGING, learning_rate, make_optimizer, same_rates
+from samebits.lm.receipts import RECEIPT, ReceiptError, TrainedCheckpoint, TrainingReceipt, read_receipt
 from samebits.lm.run_lock import locked
 from samebits.lm.schema import ConfigError
 from samebits.lm.sharding import ShardedGradients
 from samebits.lm.workers import ALONE, Workers, require_same, require_same_arithmetic
 from samebits.nn.clipping import clip_gradient_norm
 
-__all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "evaluation_due", "saved_step"]
+__all__ = ["BatchSource", "Callback", "Trainer", "TrainingError", "checkpoint_due", "evaluation_due", "kept", "saved_step"]
 
 Int64 = npt.NDArray[np.int64]
 CHECKPOINT = "checkpoint.safetensors"
@@ -90,6 +92,27 @@ def evaluation_due(config: TrainConfig, step: int) -> bool:
     return step == config.steps or step % every == 0 or (step < every and step & (step - 1) == 0)
 
 
+def checkpoint_due(config: TrainConfig, step: int) -> bool:
+    """Whether a checkpoint is saved after so many steps: every ``checkpoint_every``, and at the end. Receipts have these.
+
+    Example:
+        >>> config = TrainConfig(steps=30, warmup=0, checkpoint_every=12)
+        >>> [step for step in range(1, 31) if checkpoint_due(config, step)]
+        [12, 24, 30]
+    """
+    return step == config.steps or step % config.checkpoint_every == 0
+
+
+def kept(folder: Path, step: int) -> Path:
+    """The file of a checkpoint that is kept for later, to verify the steps after it.
+
+    Example:
+        >>> kept(Path("run"), 200).as_posix()
+        'run/checkpoints/step-000200.safetensors'
+    """
+    return folder / "checkpoints" / f"step-{step:06}.safetensors"
+
+
 def saved_step(metadata: Mapping[str, str], config: TrainConfig) -> int:
     """The number of steps in the metadata of a run's checkpoint.
 
@@ -130,12 +153,13 @@ class Trainer:
         batches: The source of training batches.
         windows: Batches of inputs and targets to evaluate on, token ids (B, T); without any, there are no evaluations.
         lengths: The bytes of each token (V,), for ``bits_per_byte``.
-        folder: The folder of checkpoint.safetensors and metrics.jsonl; None saves nothing. If it has a checkpoint, training
+        folder: The folder of checkpoint.safetensors, metrics.jsonl and receipt.json; None saves nothing. If it has a checkpoint, training
             continues from it.
         data: A digest of the training data; a checkpoint of other data is refused.
         tokenizer: The digest of the tokenizer, which checkpoints record.
         initial: The digest of the weights that the run starts from, if they are those of another run; checkpoints record it.
         callbacks: Called in order after each step, with the trainer and the metrics of the step.
+        keep_checkpoints: Whether to keep all checkpoints that are due, in the folder ``checkpoints``.
         workers: The processes that compute the run, at most ``config.shards``; by default this one alone. All of them make a trainer
             and train it; worker 0 writes to the folder. Their number changes no bit.
 
@@ -174,6 +198,7 @@ class Trainer:
         tokenizer: str = "",
         initial: str = "",
         callbacks: Sequence[Callback] = (),
+        keep_checkpoints: bool = False,
         workers: Workers = ALONE,
     ) -> None:
         if config.model != model.config:
@@ -186,6 +211,7 @@ class Trainer:
         self.config, self.model, self.batches, self.windows, self.lengths = config, model, batches, windows, lengths
         self.folder = None if folder is None else Path(folder)
         self.callbacks = list(callbacks)
+        self._keep = keep_checkpoints
         self.step = 0
         self._parameters = list(model.named_parameters())
         self.optimizer = make_optimizer(config, self._parameters)
@@ -194,14 +220,19 @@ class Trainer:
         self._dropout = Stream(config.seed).split("dropout")
         self._metrics = None if self.folder is None else self.folder / METRICS
         self._saved = -1
+        self._recorded: list[TrainedCheckpoint] = []
         if self.folder is not None:
             if workers.rank == 0:
                 self.folder.mkdir(parents=True, exist_ok=True)
             if os.path.lexists(self.folder / CHECKPOINT):
-                self._resume(self.folder / CHECKPOINT)
+                self.restore(self.folder / CHECKPOINT)
+                self._recorded = self._read_receipt(self.folder / RECEIPT)
 
-    def train(self) -> None:
+    def train(self, to: int | None = None) -> None:
         """Train to the last step of the configuration, in its arithmetic; a finished run does nothing.
+
+        Args:
+            to: The step to stop after, if not the last one.
 
         Ctrl-C, SIGTERM and SIGHUP end the training after the current step and save; a second one ends it at once, without saving.
 
@@ -214,9 +245,9 @@ class Trainer:
                 or, when a checkpoint is due, its weights.
         """
         with self._locked():
-            self._train()
+            self._train(self.config.steps if to is None else to)
 
-    def _train(self) -> None:
+    def _train(self, last: int) -> None:
         config = self.config
         restore_arithmetic()
         self._compare()
@@ -227,16 +258,16 @@ class Trainer:
             if self.step == 0 and self.windows:
                 self._record({"step": 0, **self._evaluate()})
             number = self._agreed(interrupted())
-            while self.step < config.steps and not number:
+            while self.step < last and not number:
                 record = self._step()
                 if self.windows and evaluation_due(config, self.step):
                     record |= self._evaluate()
                 self._record(record)
                 number = self._agreed(interrupted())
-                if number or self.step == config.steps or self.step % config.checkpoint_every == 0:
+                if number or checkpoint_due(config, self.step):
                     self._compare_tensors()
                     self.save()
-        if self.step < config.steps:
+        if self.step < last:
             self.save()
             where = f", saved in {self.folder}; a Trainer with that folder continues" if self.folder else ""
             raise Interrupted(f"interrupted after step {self.step} of {config.steps}{where}", number)
@@ -256,11 +287,11 @@ class Trainer:
     def _compare_tensors(self) -> None:
         """Refuse a worker with other weights, or another state of the optimizer, than worker 0."""
         if self.workers.size > 1:
-            digests = [(f"the tensor {name} after step {self.step}", core.digest(x)) for name, x in self._tensors().items()]
+            digests = [(f"the tensor {name} after step {self.step}", core.digest(x)) for name, x in self.tensors().items()]
             require_same(self.workers, *digests)
 
-    def _tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of a checkpoint."""
+    def tensors(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of a checkpoint: the weights, and the state of the optimizer."""
         tensors = {f"model.{name}": np.asarray(tensor.data) for name, tensor in self.model.named_tensors()}
         return tensors | {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
 
@@ -278,17 +309,57 @@ class Trainer:
         if self._metrics.exists():  # the metrics must be on the disk before the checkpoint that follows them
             with self._metrics.open("ab") as file:
                 os.fsync(file.fileno())
+        metadata = {**self._metadata, **({"initial": self.initial} if self.initial else {}), "step": str(self.step)}
         with self._locked():
-            initial = {"initial": self.initial} if self.initial else {}
-            checkpoint.save(self.folder / CHECKPOINT, self._tensors(), {**self._metadata, **initial, "step": str(self.step)})
+            if checkpoint_due(self.config, self.step):  # before the checkpoint: it is made again if this is as far as it comes
+                self._write_receipt(self.folder / RECEIPT)
+                if self._keep:
+                    kept(self.folder, self.step).parent.mkdir(exist_ok=True)
+                    checkpoint.save(kept(self.folder, self.step), self.tensors(), metadata)
+            checkpoint.save(self.folder / CHECKPOINT, self.tensors(), metadata)
         self._saved = self.step
+
+    def recorded(self) -> TrainedCheckpoint:
+        """The digests of the weights and of all tensors after this step."""
+        weights, tensors = checkpoint.digest(self.model.state_dict()), checkpoint.digest(self.tensors())
+        return TrainedCheckpoint(step=self.step, weights=weights, tensors=tensors)
+
+    def _write_receipt(self, path: Path) -> None:
+        """Write the receipt of the run so far; fast arithmetic has none, as its bits differ between machines."""
+        if self.config.numerics == "fast":
+            return
+        due = [
+            one for one in self._recorded if one.step < self.step and checkpoint_due(self.config, one.step)
+        ]  # it may be longer now
+        self._recorded = [*due, self.recorded()]
+        config, data, tokenizer = (self._metadata[name] for name in ("config", "data", "tokenizer"))
+        receipt = TrainingReceipt(config=config, data=data, tokenizer=tokenizer, initial=self.initial, checkpoints=self._recorded)
+        with replace_file(path) as file:
+            file.write(receipt.to_json())
+
+    def _read_receipt(self, path: Path) -> list[TrainedCheckpoint]:
+        """The checkpoints of this run that its receipt has."""
+        if self.workers.rank or not path.exists():  # an older version of samebits wrote none
+            return []
+        found = read_receipt(path.read_bytes(), str(path))
+        own = self._metadata["data"], self._metadata["tokenizer"], self.initial
+        if not isinstance(found, TrainingReceipt) or (found.data, found.tokenizer, found.initial) != own:
+            raise ReceiptError(
+                f"{path}: not the receipt of this run; without the file, a new one has the checkpoints from here on"
+            )
+        return [one for one in found.checkpoints if one.step <= self.step]
 
     def _locked(self) -> AbstractContextManager[None]:
         """The lock of the folder, if there is one and this worker writes to it."""
         return nullcontext() if self.folder is None or self.workers.rank else locked(self.folder)
 
-    def _resume(self, path: Path) -> None:
-        """Restore from a checkpoint."""
+    def restore(self, path: Path) -> None:
+        """Continue from a checkpoint of this run.
+
+        Raises:
+            CheckpointError: It is damaged, or was made with another configuration, model or data.
+            OSError: It cannot be read.
+        """
         tensors, metadata, _ = checkpoint.load(path, digest_required=True)
         if re.fullmatch("samebits\\.lm/[0-9]+", made := metadata.get("format", "")) and made != FORMAT:
             raise CheckpointError(
