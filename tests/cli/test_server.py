@@ -28,7 +28,7 @@ from samebits.lm import generate_batch, generate_tokens
 from samebits.lm.conversation import Conversation
 from samebits.lm.engine import Engine
 from samebits.lm.export import export_gguf
-from samebits.lm.receipts import read_receipt
+from samebits.lm.receipts import TrainingReceipt, read_receipt
 
 pytestmark = pytest.mark.once
 
@@ -186,6 +186,9 @@ def test_a_receipt_of_an_answer_is_verified_and_a_changed_one_is_refused(server:
     refused = server.ask(VERIFY, {"receipt": receipt})
     assert refused.status == 400 and "texts was changed" in refused.json["error"]["message"]
     assert refused.json["error"]["param"] == "receipt" and refused.json["error"]["code"] == "invalid_receipt"
+    training = TrainingReceipt(config="", data="", tokenizer="", checkpoints=[])
+    refused = server.ask(VERIFY, {"receipt": json.loads(training.to_json())})
+    assert refused.status == 400 and "got that of a training run" in refused.json["error"]["message"]
 
 
 def test_a_receipt_of_other_tokens_says_where_they_differ(server: Serving) -> None:

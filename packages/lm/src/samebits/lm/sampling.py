@@ -29,8 +29,8 @@ def _factor(x: float) -> bool:
     return _LEAST <= x <= 1 / _LEAST
 
 
-def _summand(x: float) -> bool:
-    return -100 <= x <= 100
+def _summand(x: Any) -> bool:
+    return bool(-100 <= x <= 100)
 
 
 # Of each option: whether a number is allowed, and the rule in words.

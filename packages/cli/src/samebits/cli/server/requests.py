@@ -169,9 +169,12 @@ def read_verification(values: dict[str, Any]) -> tuple[Receipt, float, int]:
     seed = fields.take("seed", integer(0, 2**64 - 1), secrets.randbits(32))
     fields.end()
     try:
-        return read_receipt(json.dumps(content).encode()), sample, seed
+        receipt = read_receipt(json.dumps(content).encode())
     except ReceiptError as error:
         raise RequestError(str(error), param="receipt", code="invalid_receipt") from None
+    if not isinstance(receipt, Receipt):
+        raise RequestError("receipt must be that of a text, got that of a training run", param="receipt", code="invalid_receipt")
+    return receipt, sample, seed
 
 
 def _part_of_all(value: Any, name: str) -> float:
