@@ -60,7 +60,7 @@ SCHEMAS = {
 # the digests that every machine must give
 PUBLISHED = ("tests/test_golden.py", "tests/lm/test_presets.py", "tests/lm/test_smollm2.py")
 ARITHMETIC = (*PUBLISHED, "tests/core", "tests/autograd", "tests/nn")  # the tests of what has compiled kernels
-NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("parity", "repository", "site", "tools")]
+NOT_IN_CELLS = [f"--ignore=tests/{name}" for name in ("clients", "parity", "repository", "site", "tools")]
 
 DIST = ROOT / "dist"
 REPORTS = ROOT / "reports"
@@ -408,6 +408,13 @@ def serve(session: nox.Session) -> None:
     session.run("samebits", "serve", *session.posargs)
 
 
+@nox.session(default=False, reuse_venv=True, requires=["build"], python="3.14")  # zstandard has no wheel for 3.15 yet
+def clients(session: nox.Session) -> None:
+    """Serve a model to OpenAI's package, llm, LangChain, and the page in the machine's Chromium or Chrome; then to 64 clients at once."""
+    install(session, f"numpy-{newest_numpy(session)}", "test", "cli", "chat", "serve", "clients", wheels=True)
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *(session.posargs or ["tests/clients"]))
+
+
 @nox.session(name="update-digests", default=False, requires=["build"])
 def update_digests(session: nox.Session) -> None:
     """Rewrite the golden digests on purpose, and print which changed."""
@@ -606,7 +613,7 @@ def pythons_of_locks() -> dict[str, list[str]]:
     locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
     series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
     own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
-    own |= {"lock": ["3.12"], "openmpi": ["3.12"]} | {name: ["3.14"] for name in ("coverage", "mutate", "release")}
+    own |= {"lock": ["3.12"], "openmpi": ["3.12"]} | {name: ["3.14"] for name in ("clients", "coverage", "mutate", "release")}
     own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
     return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
 

@@ -231,7 +231,7 @@ def test_ci_and_the_script_for_other_machines_run_the_same_sessions() -> None:
         return {name for line in lines for name in (line.split(" --")[0].split() if line else ["tests"])}
 
     workflow = sessions(".github/workflows/ci.yml") - {"pythons", "build", "report", "platforms"} | {"tests"}
-    expected = {"lock", "lint", "repository", "site", "check", "train", "reproduce", "sanitize", "imports", "tests"}
+    expected = {"lock", "lint", "repository", "site", "check", "train", "clients", "reproduce", "sanitize", "imports", "tests"}
     assert sessions(".ci/run") == workflow == expected
 
 

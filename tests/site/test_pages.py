@@ -1,37 +1,16 @@
-"""Every page of the built site, opened in a headless browser: no console errors, and no text outside its box. `./nox -s site` runs it.
-
-The browser is the machine's own Chromium or Chrome, or what CHROMIUM names; Playwright drives it.
-"""
+"""Every page of the built site, opened in a headless browser: no console errors, and no text outside its box. `./nox -s site` runs it."""
 
 import functools
 import http.server
-import os
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
+from tests.browser import OVERFLOWS, open_browser
 
 SITE = Path(__file__).parents[2] / "reports" / "site"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-OVERFLOWS = """() => {
-  const found = [], wide = document.documentElement.clientWidth;
-  const name = element => `${element.tagName.toLowerCase()} "${element.textContent.trim().slice(0, 60)}"`;
-  const clipped = element => { for (let e = element; e; e = e.parentElement)
-    if (/auto|scroll|hidden/.test(getComputedStyle(e).overflowX)) return true; return false; };
-  if (document.documentElement.scrollWidth > wide) found.push(`the page is ${document.documentElement.scrollWidth} wide, of ${wide}`);
-  for (const element of document.querySelectorAll("[role=main] *, nav *")) {
-    const box = element.getBoundingClientRect();
-    if (!box.width || clipped(element)) continue;
-    if (element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).display !== "inline") found.push(name(element));
-    else if (box.right > wide + 1) found.push(name(element));
-  }
-  return found;
-}"""
-
 OUTSIDE = """() => [...document.querySelectorAll("text")].filter(text => {
     const own = text.closest("a, g")?.querySelector(":scope > rect");
     const box = (own && text.closest("a") ? own : document.documentElement).getBoundingClientRect(), t = text.getBoundingClientRect();
@@ -62,12 +41,8 @@ def address() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    assert path, "no browser was found: install Chromium (apt-get install chromium), or name one in CHROMIUM"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    with open_browser() as started:
         yield started
-        started.close()
 
 
 def open_page(browser: Browser, address: str, *, width: int = 1280, dark: bool = False) -> tuple[Page, list[str]]:
