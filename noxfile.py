@@ -434,7 +434,7 @@ def exhaustive(session: nox.Session) -> None:
 @nox.session(default=False, reuse_venv=True, requires=["build"])
 def fuzz(session: nox.Session) -> None:
     """Read 100,000 damaged files: each must be refused by name, or be valid; -- --count 2000 --seed 7 reads fewer and others."""
-    install(session, f"numpy-{newest_numpy(session)}", wheels=True)
+    install(session, f"numpy-{newest_numpy(session)}", "cli", "serve", wheels=True)
     session.run("python", "-m", "tools.fuzz", *session.posargs, interrupt_timeout=10)
 
 

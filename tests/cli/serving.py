@@ -104,13 +104,19 @@ def served(template: str | None = TEMPLATE, **options: Any) -> Served:
 
 @contextmanager
 def serving(
-    one: Served | None = None, access: Access | None = None, *, slots: int = 4, queue: int = 8, timeout: float = 20.0
+    one: Served | None = None,
+    access: Access | None = None,
+    *,
+    slots: int = 4,
+    queue: int = 8,
+    timeout: float = 20.0,
+    **options: Any,
 ) -> Iterator[Serving]:
     """A server, for a block."""
     model, metrics = one or served(), Metrics()
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        make_thread(model, metrics, slots=slots, queue=queue, timeout=timeout) as engine,
+        make_thread(model, metrics, slots=slots, queue=queue, timeout=timeout, **options) as engine,
     ):
         app = make_app(model, engine, metrics, access or Access())
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))

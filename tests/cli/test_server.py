@@ -172,6 +172,22 @@ def test_a_fingerprint_stands_for_the_model_and_the_arithmetic(server: Serving) 
     assert server.chat()["id"] != server.chat()["id"]
 
 
+def test_a_prompt_that_was_read_before_is_not_read_again_and_changes_nothing(server: Serving, tmp_path: Path) -> None:
+    expected = server.chat(max_tokens=8, n=2)
+    for cached in (0, 23):  # the second server finds what the first wrote
+        with serving(prefixes=2**20, folder=tmp_path / "prefixes") as one:
+            answer = one.chat(max_tokens=8, n=2)
+            assert answer["choices"] == expected["choices"]
+            assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] == cached
+            assert one.chat()["usage"]["prompt_tokens_details"]["cached_tokens"] == 23
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"), serving(prefixes=2**20, folder=tmp_path / "file"):
+        pass
+
+
 # Receipts
 
 

@@ -33,6 +33,7 @@ from samebits.text.tokenizer_file import TokenizerFileError
 from tools import files, matrix
 from tools.fuzz.gguf import change_gguf, gguf_file
 from tools.fuzz.mutations import change_bytes, change_json, change_toml
+from tools.fuzz.requests import RefusedError, Requests
 from tools.fuzz.signed import change_checkpoint, change_tokenizer, change_tokens, read_checkpoint
 
 __all__ = ["Subject", "subjects"]
@@ -111,7 +112,12 @@ class Subject:
 
 def subjects(folder: Path) -> list[Subject]:
     """All subjects, with their valid files in a new folder."""
-    return [*_run_files(folder / "run"), *_other_files(folder / "other"), *_model_files(folder / "model")]
+    return [
+        *_run_files(folder / "run"),
+        *_other_files(folder / "other"),
+        *_model_files(folder / "model"),
+        *_requests(folder / "requests"),
+    ]
 
 
 def _run_files(folder: Path) -> list[Subject]:
@@ -197,6 +203,16 @@ def _model_files(folder: Path) -> list[Subject]:
     return [
         Subject(name, folder / file, (folder / file).read_bytes(), changes, _read_model, (PretrainedError, GGUFError))
         for name, file, changes in found
+    ]
+
+
+def _requests(folder: Path) -> list[Subject]:
+    """The bodies of requests to a server."""
+    folder.mkdir(parents=True)
+    requests = Requests(folder)
+    return [
+        Subject(name, folder / f"{name}.json", body, _JSON, requests.reader(address), (RefusedError,))
+        for name, (address, body) in requests.bodies().items()
     ]
 
 

@@ -355,6 +355,13 @@ def serve(
         typer.Option(min=1, help="The largest number of tokens of a text, by default the context.", show_default=False),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="The largest number of seconds of an answer.")] = 600.0,
+    prefix_cache: Annotated[
+        int, typer.Option(min=0, metavar="MB", help="Memory for beginnings of texts, which are then not read again; 0 for none.")
+    ] = 1024,
+    prefix_folder: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep them in a folder too, for the next start.", show_default=False),
+    ] = None,
     log_format: Annotated[
         Literal["json", "text"] | None,
         typer.Option(help="The form of the log, by default text in a terminal and JSON elsewhere.", show_default=False),
@@ -379,6 +386,8 @@ def serve(
                 queue=queue,
                 tokens=max_tokens,
                 timeout=timeout,
+                prefixes=prefix_cache * 2**20,
+                folder=prefix_folder,
                 arithmetic=arithmetic,
                 log=log_format,
                 now=date or datetime.now(),  # noqa: DTZ005 -- the day is that of the place

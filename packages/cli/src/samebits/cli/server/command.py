@@ -6,6 +6,8 @@ The first SIGTERM or Ctrl-C lets no more requests in and waits for the answers i
 import math
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -20,6 +22,7 @@ from samebits.cli.server.metrics import Metrics
 from samebits.cli.server.served import Served, open_served
 from samebits.core import Mode, numerics
 from samebits.lm.engine import Engine
+from samebits.lm.prefixes import PrefixCache
 
 __all__ = ["Server", "make_thread", "serve_model"]
 
@@ -46,6 +49,8 @@ def serve_model(
     queue: int,
     tokens: int | None,
     timeout: float,
+    prefixes: int,
+    folder: Path | None,
     arithmetic: Mode | None,
     log: Literal["json", "text"] | None,
     now: datetime,
@@ -62,6 +67,8 @@ def serve_model(
         queue: The largest number of texts that wait.
         tokens: The largest number of tokens of a text.
         timeout: The largest number of seconds of an answer.
+        prefixes: The largest number of bytes of the cache of beginnings of texts; 0 for none.
+        folder: Where it is kept for later processes.
         arithmetic: The arithmetic; by default that of `samebits.cli.models`.
         log: The form of the log, by default "text" in a terminal and "json" elsewhere.
         now: The date for chat templates that ask for it.
@@ -76,7 +83,8 @@ def serve_model(
         served, metrics = open_served(source, arithmetic=arithmetic, tokens=tokens, now=now), Metrics()
         hosts = (*LOCAL[:2], "[::1]") if host in LOCAL else ()
         access = Access(key=key, hosts=hosts, origins=origins)
-        with make_thread(served, metrics, slots=slots, queue=queue, timeout=timeout) as thread:
+        limits = {"slots": slots, "queue": queue, "prefixes": prefixes if served.arithmetic != "fast" else 0}
+        with make_thread(served, metrics, **limits, timeout=timeout, folder=folder) as thread:
             config = uvicorn.Config(
                 make_app(served, thread, metrics, access),
                 log_config=None,
@@ -95,12 +103,31 @@ def serve_model(
     return 0
 
 
-def make_thread(served: Served, metrics: Metrics, *, slots: int, queue: int, timeout: float) -> EngineThread:
-    """The thread that computes the answers of a model."""
+def make_thread(
+    served: Served, metrics: Metrics, *, slots: int, queue: int, timeout: float, prefixes: int = 0, folder: Path | None = None
+) -> EngineThread:
+    """The thread that computes the answers of a model.
 
-    def make() -> Engine:
-        with numerics(served.arithmetic):
-            return Engine(served.opened.model, served.opened.tokenizer, slots=slots)
+    Args:
+        served: The model.
+        metrics: What is counted.
+        slots: The largest number of texts that are written at once.
+        queue: The largest number of texts that wait.
+        timeout: The largest number of seconds of an answer.
+        prefixes: The largest number of bytes of the cache of beginnings of texts; 0 for none.
+        folder: Where it is kept for later processes.
+    """
+
+    @contextmanager
+    def make() -> Iterator[Engine]:
+        cache = PrefixCache(served.digest, served.arithmetic, limit=prefixes, folder=folder) if prefixes else None
+        try:
+            with numerics(served.arithmetic):
+                engine = Engine(served.opened.model, served.opened.tokenizer, slots=slots, prefixes=cache)
+            yield engine
+        finally:
+            if cache:
+                cache.close()
 
     def failed(error: Exception) -> None:
         LOGGER.error("the engine failed", exc_info=error)

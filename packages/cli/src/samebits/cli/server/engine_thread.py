@@ -11,7 +11,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from time import perf_counter, sleep
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -124,7 +124,7 @@ class EngineThread:
     """A thread with an engine.
 
     Args:
-        make: Makes the engine, in the thread.
+        make: Makes the engine, in the thread, and closes what it uses.
         most: The largest number of texts that are in work or wait.
         timeout: The largest number of seconds of a job.
         metrics: What is counted.
@@ -141,7 +141,7 @@ class EngineThread:
 
     def __init__(
         self,
-        make: Callable[[], Engine],
+        make: Callable[[], AbstractContextManager[Engine]],
         *,
         most: int,
         timeout: float,
@@ -151,12 +151,15 @@ class EngineThread:
         self.load, self.metrics = 0, metrics
         self._make, self._most, self.timeout, self._failed = make, most, timeout, failed
         self._sent: queue.SimpleQueue[Job | _Cancel | None] = queue.SimpleQueue()
+        self._started: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._places: dict[int, tuple[Job, int]] = {}  # of the engine's requests: the job, and the number in it
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
+        if error := self._started.get():
+            raise error
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /) -> None:
@@ -188,27 +191,42 @@ class EngineThread:
         self._sent.put(what)
 
     def _run(self) -> None:
-        ended = False
+        try:
+            with self._make() as engine:
+                self._started.put(None)
+                ended = self._ends(engine)
+        except Exception as error:  # noqa: BLE001 - `__enter__` raises it
+            self._started.put(error)
+            return
         while not ended:
+            sleep(_PAUSE)
             try:
-                ended = self._work(self._make())
-            except Exception as error:  # noqa: BLE001 - whatever a step raises, the server goes on
+                with self._make() as engine:
+                    ended = self._ends(engine)
+            except Exception as error:  # noqa: BLE001 - the server goes on
                 self._failed(error)
-                jobs = {id(job): job for job, _ in self._places.values()}
-                self._places = {}
-                failure = RequestError("the server failed to compute this answer; its log has the error", status=500)
-                for job in jobs.values():
-                    self._call(job.fail, failure)
-                sleep(_PAUSE)
 
-    def _work(self, engine: Engine) -> bool:
-        """Compute until the end, and return True."""
+    def _ends(self, engine: Engine) -> bool:
+        """Compute until the end or until an exception; returns whether it was the end."""
+        try:
+            self._work(engine)
+        except Exception as error:  # noqa: BLE001 - whatever a step raises, the server goes on
+            self._failed(error)
+            jobs = {id(job): job for job, _ in self._places.values()}
+            self._places = {}
+            for job in jobs.values():
+                self._call(job.fail, RequestError("the server failed to compute this answer; its log has the error", status=500))
+            return False
+        return True
+
+    def _work(self, engine: Engine) -> None:
+        """Compute until the end."""
         self.metrics.watch(engine)
         while True:
             while not (engine.active and self._sent.empty()):
                 what = self._sent.get()
                 if what is None:
-                    return True
+                    return
                 if isinstance(what, _Cancel):
                     self._leave(engine, what.job)
                 else:
