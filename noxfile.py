@@ -583,7 +583,7 @@ def build_site(session: nox.Session) -> None:
     folder = ROOT / ".nox" / "pages"
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("docs", "packages", "tests", "benchmarks", ".devcontainer"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "page.html"))  # the server's
     for file in [*ROOT.glob("*.md"), ROOT / "LICENSE", ROOT / "noxfile.py"]:
         shutil.copy(file, folder)
     page.write(read_tree(), folder / "docs", suffix=".html")  # links in a picture are not rewritten
