@@ -12,6 +12,7 @@ from samebits.cli.models import OpenModel, open_model
 from samebits.cli.server.fields import RequestError
 from samebits.core import Mode
 from samebits.core.records import shown
+from samebits.lm import parameter_count
 from samebits.lm.messages import MessageEncoder
 from samebits.lm.run import checkpoint_of
 
@@ -72,7 +73,7 @@ class Served:
             "digest": self.digest,
             "arithmetic": self.arithmetic,
             "context": self.context,
-            "parameters": self.opened.model.parameter_count(),
+            "parameters": parameter_count(self.opened.model.config),  # quantized ones too
             "chat": self.encoder is not None,
             "tokens": self.tokens,
             "sampling": {name: value for name, value in asdict(sampling).items() if name != "logit_bias"},
