@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits.core import Stream
+from samebits.core.canonical import canonical_json
 from samebits.lm import LanguageModel, TrainConfig, Trainer, TrainingError, checkpoint, load_model, safetensors
 from samebits.lm.run import Run
 from tools.fuzz.mutations import change_bytes, change_toml, change_value, to_json
 
-__all__ = ["change_checkpoint", "change_tokenizer", "change_tokens", "read_checkpoint"]
+__all__ = ["change_checkpoint", "change_receipt", "change_tokenizer", "change_tokens", "read_checkpoint"]
 
 Array = npt.NDArray[Any]
 
@@ -143,6 +144,20 @@ def change_tokenizer(generator: random.Random, data: bytes) -> bytes:
     else:
         document[part] = change_value(generator, document[part])
     return to_json(document).encode("utf-8", "surrogatepass")
+
+
+def change_receipt(generator: random.Random, data: bytes) -> bytes:
+    """A receipt with another value in one of its fields, and correct digests where canonical JSON has such a value."""
+    record = json.loads(data)
+    digests = {name: one for name, one in record.pop("digests").items() if name not in {"source", "versions"}}
+    name = generator.choice(sorted(digests))
+    changed = to_json(change_value(generator, record[name]))
+    with suppress(ValueError, RecursionError):
+        record[name] = json.loads(changed)
+        digests[name] = hashlib.sha256(canonical_json(record[name])).hexdigest()
+        record["digest"] = hashlib.sha256(canonical_json(digests)).hexdigest()
+        return canonical_json({**record, "digests": json.loads(data)["digests"] | digests})
+    return changed.encode("utf-8", "surrogatepass")
 
 
 def change_tokens(generator: random.Random, data: bytes) -> bytes:

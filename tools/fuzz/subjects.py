@@ -17,7 +17,7 @@ from samebits.core import Stream
 from samebits.core.records import RecordError
 from samebits.drift import VariantResult, Verdict
 from samebits.drift.command import Options, PlainOutput, run_command
-from samebits.lm import ConfigError, LanguageModel, ModelConfig, TrainConfig, presets
+from samebits.lm import ConfigError, LanguageModel, ModelConfig, Sampling, TrainConfig, generate_tokens, presets
 from samebits.lm.checkpoint import CheckpointError
 from samebits.lm.data import reopen
 from samebits.lm.export import export_gguf, export_hugging_face
@@ -25,8 +25,10 @@ from samebits.lm.gguf import GGUFError, open_gguf
 from samebits.lm.metrics import cut_metrics, read_metrics
 from samebits.lm.model_parts import PretrainedError
 from samebits.lm.pretrained import Pretrained, load_pretrained
+from samebits.lm.receipts import Receipt, ReceiptError, TrainedCheckpoint, TrainingReceipt, WrittenText, read_receipt
 from samebits.lm.run import Run, start
 from samebits.lm.training import CHECKPOINT
+from samebits.lm.verification import verify_text
 from samebits.text import ByteTokenizer, TokenFileError, Tokenizer, load_tokenizer, open_tokens
 from samebits.text.ranks_file import load_ranks
 from samebits.text.tokenizer_file import TokenizerFileError
@@ -34,7 +36,7 @@ from tools import files, matrix
 from tools.fuzz.gguf import change_gguf, gguf_file
 from tools.fuzz.mutations import change_bytes, change_json, change_toml
 from tools.fuzz.requests import RefusedError, Requests
-from tools.fuzz.signed import change_checkpoint, change_tokenizer, change_tokens, read_checkpoint
+from tools.fuzz.signed import change_checkpoint, change_receipt, change_tokenizer, change_tokens, read_checkpoint
 
 __all__ = ["Subject", "subjects"]
 
@@ -117,6 +119,7 @@ def subjects(folder: Path) -> list[Subject]:
         *_other_files(folder / "other"),
         *_model_files(folder / "model"),
         *_requests(folder / "requests"),
+        *_receipts(folder / "receipts"),
     ]
 
 
@@ -214,6 +217,45 @@ def _requests(folder: Path) -> list[Subject]:
         Subject(name, folder / f"{name}.json", body, _JSON, requests.reader(address), (RefusedError,))
         for name, (address, body) in requests.bodies().items()
     ]
+
+
+def _receipts(folder: Path) -> list[Subject]:
+    """Receipts of a text of a small model, and of a training run."""
+    tokenizer = ByteTokenizer(["<end>"])
+    sizes = ModelConfig(architecture="llama", vocabulary_size=257, context=8, layers=1, heads=2, channels=8)
+    model = LanguageModel(sizes, stream=Stream(0)).eval()
+    sampling = Sampling(top_k=100, repetition_penalty=1.5, logit_bias={256: -1.0})
+    found = list(generate_tokens(model, tokenizer, "n°", tokens=12, stream=Stream(3), sampling=sampling, chained=True))
+    ids, chain = [one.id for one in found], [one.chain for one in found]
+    text = WrittenText(prompt=list("n°".encode()), stream=[3], tokens=ids, chain=chain, text=tokenizer.decode(ids))
+    versions = {"numpy": "2.5.0"}
+    written = Receipt(
+        model="1" * 64,
+        tokenizer=tokenizer.digest,
+        arithmetic="exact",
+        sampling=sampling,
+        texts=[text, text],
+        versions=versions,
+    )
+    made = [TrainedCheckpoint(step=step, weights="3" * 64, tensors="4" * 64) for step in (100, 200)]
+    config = TrainConfig().to_toml()
+    trained = TrainingReceipt(config=config, data="5" * 64, tokenizer="6" * 64, checkpoints=made, versions=versions)
+    folder.mkdir(parents=True)
+    read, changes = partial(_read_receipt, model=model, tokenizer=tokenizer), (change_json, change_receipt, change_receipt)
+    return [
+        Subject(name, folder / f"{name}.json", one.to_json(), changes, read, (ReceiptError,))
+        for name, one in (("receipt", written), ("run_receipt", trained))
+    ]
+
+
+def _read_receipt(path: Path, model: LanguageModel, tokenizer: Tokenizer) -> None:
+    found = read_receipt(path.read_bytes(), str(path))
+    if read_receipt(found.to_json()) != found:
+        raise AssertionError(f"a receipt must be read as it was written, got {found}")
+    if isinstance(found, Receipt):
+        verified = verify_text(found, model, tokenizer, model_digest=found.model)
+        if verified.difference is None and verified.checked != verified.steps:
+            raise AssertionError(f"all steps must be checked, got {verified}")
 
 
 def _read_model(path: Path) -> None:
