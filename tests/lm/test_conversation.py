@@ -91,7 +91,7 @@ def test_only_what_is_new_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_caches_that_became_too_small_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = ["".join(piece) for one in [conversation(tokens=4)] for piece in map(one.ask, ("a", "b" * 40, "c"))]
-    monkeypatch.setattr("samebits.lm.conversation._CAPACITY", 1)
+    monkeypatch.setattr("samebits.lm.reader._CAPACITY", 1)
     assert ["".join(piece) for one in [conversation(tokens=4)] for piece in map(one.ask, ("a", "b" * 40, "c"))] == answers
 
 

@@ -12,24 +12,17 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
-import numpy as np
-import numpy.typing as npt
-
-from samebits.autograd import no_grad
-from samebits.core import Stream, current, numerics, require_arithmetic, restore_arithmetic
+from samebits.core import Stream
 from samebits.core.arguments import integer
 from samebits.lm.chain import Chain
 from samebits.lm.messages import MessageEncoder, Template, marked
 from samebits.lm.model import LanguageModel
+from samebits.lm.reader import Reader
 from samebits.lm.receipts import WrittenText
 from samebits.lm.sampling import Sampling
-from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import Tokenizer
 
 __all__ = ["Conversation", "Turn"]
-
-_CAPACITY = 4096  # tokens that caches hold at first
-_AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
 
 
 @dataclass
@@ -111,7 +104,7 @@ class Conversation:
         wanted = min(1024, context // 2) if tokens is None else tokens
         self.tokens = integer("Conversation", "tokens", wanted, 1, context - 1)
         self.sampling, self.system, self._chained = sampling or Sampling(), system, chained
-        self._tokenizer, self._encoder, self._reader = tokenizer, MessageEncoder(tokenizer, template), _Reader(model)
+        self._tokenizer, self._encoder, self._reader = tokenizer, MessageEncoder(tokenizer, template), Reader(model)
         self.reset()
 
     @property
@@ -238,44 +231,3 @@ class Conversation:
 def _messages(system: str | None, turns: Sequence[tuple[str, str | None]]) -> list[dict[str, str]]:
     texts = [("system", system), *(pair for turn in turns for pair in zip(("user", "assistant"), turn, strict=True))]
     return [{"role": role, "content": text} for role, text in texts if text is not None]
-
-
-class _Reader:
-    """A model that keeps the keys and values of the ids it has read, in the arithmetic that is active when it is made."""
-
-    def __init__(self, model: LanguageModel) -> None:
-        self._model, self.mode, self.context = model, current().name, model.config.context
-        self._caches: list[KeyValueCache] = []
-        self._capacity = 0
-        self._held: list[int] = []
-
-    def hold(self, tokens: int) -> None:
-        """Let the caches hold so many ids. New ones hold twice as many as before, and everything is read again."""
-        if tokens > self._capacity:
-            self._capacity = min(self.context, max(_CAPACITY, tokens, 2 * self._capacity))
-            with numerics(self.mode):
-                self._caches = [block.cache(1, self._capacity) for block in self._model.blocks]
-            self._held = []
-
-    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
-        """The logits (V,) of the id that follows; a beginning that was read before is not read again."""
-        restore_arithmetic()
-        del self._held[_common(self._held, ids[:-1]) :]  # the last one is always read, for its logits
-        while (start := len(self._held)) < len(ids):
-            new = list(ids[start : start + _AT_ONCE])
-            for cache in self._caches:
-                cache.lengths = np.array([start], np.int64)
-            with numerics(self.mode), no_grad():
-                last = self._model(np.array([new], np.int64), self._caches, at=[len(new) - 1])
-            logits: npt.NDArray[np.float32] = last.data[0, 0]
-            self._held += new
-        require_arithmetic()
-        return logits
-
-
-def _common(first: Sequence[int], second: Sequence[int]) -> int:
-    """The length of the longest common beginning."""
-    length = min(len(first), len(second))
-    if first[:length] == second[:length]:
-        return length
-    return next(i for i in range(length) if first[i] != second[i])

@@ -11,7 +11,7 @@ lie side by side. When one ends, the last row is copied to its place.
 """
 
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from samebits.core import Stream, current, numerics, require_arithmetic, restore
 from samebits.core.arguments import integer
 from samebits.core.random import require_stream
 from samebits.lm.chain import Chain
+from samebits.lm.drafts import Draft
 from samebits.lm.generation import StoppedText, Token, logged_token
 from samebits.lm.model import LanguageModel
 from samebits.lm.prefixes import PrefixCache
@@ -35,6 +36,8 @@ __all__ = ["Engine", "Request", "Written"]
 Float32 = npt.NDArray[np.float32]
 
 _CAPACITY = 1024  # tokens that a row of the caches holds at first
+_TOGETHER = 16  # ids of texts and drafts in a step, which take about as long as half of them
+_FIRST = 4  # tokens of the first draft of a text
 BLOCK = 16  # a part of a cache begins and ends at multiples of it
 
 
@@ -93,6 +96,7 @@ class Engine:
         tokenizer: Its tokenizer.
         slots: The largest number of requests in work; others wait, in the order in which they came.
         prefixes: Keeps keys and values of texts, so that another one with the same beginning is not read again.
+        draft: Guesses tokens, so that a step may write several of a request while few run.
         piece: The largest number of tokens of a prompt that are read in a step.
 
     All steps are computed in the arithmetic that is active when the engine is made. An engine belongs to one thread.
@@ -122,6 +126,12 @@ class Engine:
     context: int
     """The largest number of tokens of a prompt and its text."""
 
+    drafted: int
+    """How many tokens were guessed."""
+
+    accepted: int
+    """How many of them were chosen."""
+
     def __init__(
         self,
         model: LanguageModel,
@@ -129,6 +139,7 @@ class Engine:
         *,
         slots: int = 8,
         prefixes: PrefixCache | None = None,
+        draft: Draft | None = None,
         piece: int = 64,
     ) -> None:
         size = model.config.vocabulary_size
@@ -142,6 +153,7 @@ class Engine:
         if prefixes is not None and prefixes.arithmetic != self._mode:
             raise ValueError(f"Engine: prefixes must have the active arithmetic, {self._mode}, got {prefixes.arithmetic}")
         self._waiting: deque[_Job] = deque()
+        self._draft, self.drafted, self.accepted = draft, 0, 0
         self._rows: list[_Job] = []  # the texts of the rows of the caches
         self._count = 0
         self._cache = self._new_cache(min(self.context, _CAPACITY))
@@ -204,6 +216,7 @@ class Engine:
             while self._waiting and len(self._rows) < self.slots and not self._reader:
                 self._begin(self._waiting.popleft())
             read = len(self._rows) - len(self._reader)
+            self._guess(self._rows[:read])
             found = [*self._advance(0, self._rows[:read]), *self._advance(read, self._reader)]
         require_arithmetic()
         for one in [one for one in self._rows if one.ended]:
@@ -232,24 +245,56 @@ class Engine:
         """Read what is unread of the rows from ``first`` on, or a piece of it; choose a token where all is read."""
         if not jobs:
             return []
-        news = [one.ids[one.read : one.read + self._piece] for one in jobs]
         try:
-            logits = self._logits(first, jobs, news)
+            logits = self._logits(first, jobs)
         except FloatingPointError as error:
-            if len(jobs) == 1:
+            if len(jobs) == 1 and not jobs[0].draft:
                 return [jobs[0].fail(error)]
+            for one in jobs:
+                one.draft = []  # of an id that would not be chosen
             return [written for i, one in enumerate(jobs) for written in self._advance(first + i, [one])]  # to find which it is
-        for one, new in zip(jobs, news, strict=True):
-            one.read += len(new)
-        return [one.next(row[0]) for one, row in zip(jobs, logits, strict=True) if not one.unread]
+        return [written for one, rows in zip(jobs, logits, strict=True) for written in self._choose(one, rows)]
 
-    def _logits(self, first: int, jobs: "list[_Job]", news: list[list[int]]) -> Float32:
-        """The logits (B, 1, V) after the new ids of the rows from ``first`` on, as many of each."""
-        self._hold(max(one.read + len(new) for one, new in zip(jobs, news, strict=True)))
+    def _logits(self, first: int, jobs: "list[_Job]") -> Float32:
+        """The logits (B, N, V) after the last of the new ids of the rows from ``first`` on and after each id of their drafts."""
+        news = [one.ids[one.read : one.read + self._piece] + one.draft for one in jobs]
+        width, count = max(map(len, news)), 1 + max(len(one.draft) for one in jobs)
+        self._hold(max(one.read for one in jobs) + width)
+        ids, at = np.zeros((len(jobs), width), np.int64), np.zeros((len(jobs), count), np.int64)
+        for row, (one, new) in enumerate(zip(jobs, news, strict=True)):
+            ids[row, : len(new)] = new
+            at[row] = np.minimum(np.arange(count) + len(new) - len(one.draft) - 1, width - 1)
         caches = [self._cache.rows(slice(start + first, start + first + len(jobs))) for start in self._starts]
         for cache in caches:
             cache.lengths = np.array([one.read for one in jobs], np.int64)
-        return self._model(news, caches, at=[len(new) - 1 for new in news]).data
+        return self._model(ids, caches, at=at).data
+
+    def _choose(self, one: "_Job", logits: Float32) -> Iterator[Written]:
+        """The next token of a request that is read to its end; and those after it, as long as they are the ones of its draft."""
+        one.read = min(one.read + self._piece, len(one.ids))
+        if one.unread:
+            return
+        accepted = 0
+        for row, guess in zip(logits, [*one.draft, None], strict=False):
+            yield one.next(row)
+            if one.ended or one.ids[-1] != guess:
+                break
+            accepted += 1
+        if one.draft:
+            one.trust = 2 * accepted if accepted == len(one.draft) else max(accepted, 1)
+            self.drafted, self.accepted, one.draft = self.drafted + len(one.draft), self.accepted + accepted, []
+
+    def _guess(self, jobs: "list[_Job]") -> None:
+        """Draft tokens of the texts that are read: of each as many as half of them have, as all take the time of the longest draft."""
+        if self._draft is None or not jobs:
+            return
+        most = min(_TOGETHER // len(jobs) - 1, self.context - max(len(one.ids) for one in jobs))
+        for one in jobs:
+            length = min(one.trust, most, one.most - len(one.ids) - 1)
+            one.draft = self._draft.draft(one.ids, length) if length > 0 else []
+        common = sorted(len(one.draft) for one in jobs)[(len(jobs) - 1) // 2]
+        for one in jobs:
+            one.draft = one.draft[:common]
 
     def _hold(self, tokens: int) -> None:
         """Let each row hold so many tokens: with twice the capacity, or more."""
@@ -275,7 +320,7 @@ class Engine:
         """Take a row away; the last row that is read gets its place, and the one that is being read is again the last."""
         place, last = self._rows.index(one), len(self._rows) - 1
         if one.failed:
-            for part in self._row(place).part(0, -(-(one.read + self._piece) // BLOCK) * BLOCK):
+            for part in self._row(place).part(0, -(-(one.read + self._piece + _TOGETHER) // BLOCK) * BLOCK):
                 part[...] = 0  # a NaN, even times 0, would be one in the rows to come
         else:
             self._keep(place, one)
@@ -313,6 +358,9 @@ class _Job:
     chain: Chain = field(default_factory=Chain)
     read: int = 0
     cached: int = 0
+    draft: list[int] = field(default_factory=list)
+    trust: int = _FIRST
+    """How many tokens are guessed next."""
     kept: bool = False
     ended: bool = False
     failed: bool = False
@@ -328,6 +376,7 @@ class _Job:
             token = request.sampling.choose(logits, request.stream, self.seen, self.sampled)
         except FloatingPointError as error:
             return self.fail(error)
+        self.read = len(self.ids)
         self.ids.append(token)
         self.sampled.append(token)
         self.seen.add(token)
