@@ -10,6 +10,7 @@ from tests.lm.requests import ARITHMETICS, MODEL
 
 from samebits.autograd import no_grad
 from samebits.core import numerics
+from samebits.lm import LanguageModel
 from samebits.lm.reader import Reader, common_beginning
 
 pytestmark = pytest.mark.once
@@ -35,12 +36,13 @@ def test_only_what_is_new_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samebits.lm.reader._CAPACITY", 8)
     monkeypatch.setattr("samebits.lm.reader._AT_ONCE", 3)
     widths: list[int] = []
-    call = type(MODEL).__call__
-    monkeypatch.setattr(
-        type(MODEL),
-        "__call__",
-        lambda self, ids, *rest, **more: (widths.append(np.shape(ids)[1]), call(self, ids, *rest, **more))[1],
-    )
+    call = LanguageModel.__call__
+
+    def counted(self: LanguageModel, ids: Any, *rest: Any, **more: Any) -> Any:
+        widths.append(np.shape(ids)[1])
+        return call(self, ids, *rest, **more)
+
+    monkeypatch.setattr(LanguageModel, "__call__", counted)
     reader = Reader(MODEL)
     for text in ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6], [1, 2, 7], [1, 2, 7]):
         reader.hold(len(text))
