@@ -408,7 +408,7 @@ def serve(session: nox.Session) -> None:
     session.run("samebits", "serve", *session.posargs)
 
 
-@nox.session(default=False, reuse_venv=True, requires=["build"], python="3.14")  # zstandard has no wheel for 3.15 yet
+@nox.session(default=False, reuse_venv=True, requires=["build"], python="3.13")  # LangChain uses what 3.14 deprecates
 def clients(session: nox.Session) -> None:
     """Serve a model to OpenAI's package, llm, LangChain, and the page in the machine's Chromium or Chrome; then to 64 clients at once."""
     install(session, f"numpy-{newest_numpy(session)}", "test", "cli", "chat", "serve", "clients", wheels=True)
@@ -613,7 +613,9 @@ def pythons_of_locks() -> dict[str, list[str]]:
     locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
     series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
     own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
-    own |= {"lock": ["3.12"], "openmpi": ["3.12"]} | {name: ["3.14"] for name in ("clients", "coverage", "mutate", "release")}
+    own |= {"lock": ["3.12"], "openmpi": ["3.12"], "clients": ["3.13"]} | {
+        name: ["3.14"] for name in ("coverage", "mutate", "release")
+    }
     own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
     return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
 
