@@ -1,5 +1,5 @@
 """Golden cases of samebits.lm: micro models of both architectures, their logits, gradients and ten steps of training, interrupted and not;
-the files of exported models; blocks of random bytes as float32.
+texts that are written side by side; the files of exported models; blocks of random bytes as float32.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes lm.json from it, on purpose only.
@@ -16,14 +16,18 @@ from typing import Any
 import numpy as np
 
 from samebits.autograd import no_grad
-from samebits.core import Stream
+from samebits.core import Mode, Stream, numerics
 from samebits.core.block_formats import FORMATS, dequantize
-from samebits.lm import LanguageModel, ModelConfig, TrainConfig, Trainer, checkpoint
+from samebits.lm import LanguageModel, ModelConfig, Sampling, TrainConfig, Trainer, checkpoint
+from samebits.lm.drafts import RepeatedDraft
+from samebits.lm.engine import Engine, Request
 from samebits.lm.export import WEIGHTS, export_gguf, export_hugging_face
+from samebits.lm.prefixes import PrefixCache
 from samebits.lm.pretrained import Pretrained, load_pretrained
 from samebits.text import Batches, CharacterTokenizer, evaluation_windows
 
 ARCHITECTURES = ("gpt2", "llama")
+MODES: tuple[Mode, ...] = ("exact", "int16")
 IDS = Stream(0).split("ids").integers(23, size=(3, 17))
 TOKENS = np.arange(2000, dtype=np.int64) ** 2 // 7 % 23
 
@@ -88,6 +92,21 @@ def exported(architecture: str, folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
 
+def written(architecture: str, mode: Mode) -> list[tuple[int, str]]:
+    """The digest chains of texts that are written side by side, with kept prefixes and drafts."""
+    one, letters = model(architecture, context=64).eval(), CharacterTokenizer("abcdefghijklmnopqrstu é")
+    with numerics(mode):
+        engine = Engine(one, letters, slots=3, prefixes=PrefixCache("", mode), draft=RepeatedDraft(), piece=16)
+    for i in range(6):
+        prompt = [*IDS[0], *IDS[1, : 5 * i], *IDS[0, : i % 3]]
+        sampling = Sampling(temperature=i / 4, top_p=0.9)
+        engine.add(Request(prompt=prompt, tokens=4 + 3 * i, stream=Stream(i), sampling=sampling, chained=True))
+    found = []
+    while engine.active:
+        found += [(one.number, one.token.chain) for one in engine.step() if one.token]
+    return sorted(found, key=lambda pair: pair[0])
+
+
 def digests() -> dict[str, str]:
     found = {}
     for architecture in ARCHITECTURES:
@@ -97,6 +116,9 @@ def digests() -> dict[str, str]:
         found[f"{architecture}: gradients with dropout, untied"] = checkpoint.digest(
             gradients(model(architecture, dropout=0.2, tied=False))
         )
+        for mode in MODES:
+            text = json.dumps(written(architecture, mode))
+            found[f"{architecture}: texts side by side, {mode}"] = hashlib.sha256(text.encode()).hexdigest()
         with tempfile.TemporaryDirectory() as folder:
             found |= {f"{architecture}: {name}": digest for name, digest in exported(architecture, Path(folder)).items()}
         with tempfile.TemporaryDirectory() as folder:
