@@ -3,12 +3,15 @@
 import json
 import logging
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -18,17 +21,24 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.cli.serving import HELLO, NOW, Serving, served, serving, until
 from tests.cli.small_model import pretrained
+from typer.testing import CliRunner, Result
 
+from samebits.cli import app as cli_app
+from samebits.cli import models
 from samebits.cli.chat_templates import model_template
-from samebits.cli.server import app, engine_thread, verifier
+from samebits.cli.server import app, command, engine_thread, log, verifier
 from samebits.cli.server.app import Access
 from samebits.cli.server.log import LOGGER
+from samebits.cli.terminal import message_of
 from samebits.core import Stream, numerics
 from samebits.lm import generate_batch, generate_tokens
 from samebits.lm.conversation import Conversation
+from samebits.lm.drafts import RepeatedDraft
 from samebits.lm.engine import Engine
 from samebits.lm.export import export_gguf
-from samebits.lm.receipts import TrainingReceipt, read_receipt
+from samebits.lm.pretrained import Pretrained
+from samebits.lm.receipts import Receipt, TrainingReceipt, read_receipt
+from samebits.text import BytePairTokenizer
 
 pytestmark = pytest.mark.once
 
@@ -172,6 +182,14 @@ def test_a_fingerprint_stands_for_the_model_and_the_arithmetic(server: Serving) 
     assert server.chat()["id"] != server.chat()["id"]
 
 
+def test_tokens_that_are_guessed_change_nothing(server: Serving) -> None:
+    fields: dict[str, Any] = {"prompt": "abcabcabcabcabc", "max_tokens": 60, "temperature": 0, "logprobs": 1}
+    with serving(draft=RepeatedDraft()) as one:
+        assert one.complete(**fields)["choices"] == server.complete(**fields)["choices"]
+        metrics = one.ask("/metrics").body.decode()
+        assert float(re.findall("samebits_accepted_tokens_total ([0-9.]+)", metrics)[0]) > 5
+
+
 def test_a_prompt_that_was_read_before_is_not_read_again_and_changes_nothing(server: Serving, tmp_path: Path) -> None:
     expected = server.chat(max_tokens=8, n=2)
     for cached in (0, 23):  # the second server finds what the first wrote
@@ -209,7 +227,12 @@ def test_a_receipt_of_an_answer_is_verified_and_a_changed_one_is_refused(server:
 
 def test_a_receipt_of_other_tokens_says_where_they_differ(server: Serving) -> None:
     receipt = read_receipt(json.dumps(server.complete("Hello", receipt=True)["receipt"]).encode())
-    assert receipt.texts[0].stream == [0] and receipt.source == "small" and receipt.sampling == SAMPLING
+    assert (
+        isinstance(receipt, Receipt)
+        and receipt.texts[0].stream == [0]
+        and receipt.source == "small"
+        and receipt.sampling == SAMPLING
+    )
     receipt.texts[0].tokens[3] ^= 1
     found = server.ask(VERIFY, {"receipt": json.loads(receipt.to_json())})
     assert found.status == 200 and found.json["ok"] is False
@@ -284,6 +307,14 @@ def test_metrics_count_requests_and_tokens(server: Serving) -> None:
     assert gained[f"samebits_requests_total {COMPLETE} 200"] == gained["samebits_requests_total other 404"] == 1
     assert gained["samebits_first_token_seconds_count"] == 1 and gained["samebits_token_seconds_count"] == 6
     assert after["samebits_running_texts"] == after["samebits_waiting_texts"] == 0
+
+
+def test_errors_are_logged_with_their_tracebacks() -> None:
+    error = MemoryError("no \x1b[2Jmemory")
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "the engine failed", (), (MemoryError, error, None))
+    assert "no \\x1b[2Jmemory" in log._Text().format(record)
+    found = json.loads(log._Json().format(record))
+    assert found["level"] == "error" and "MemoryError" in found["traceback"]
 
 
 def test_a_record_of_a_request_has_counts_and_no_text(server: Serving, caplog: pytest.LogCaptureFixture) -> None:
@@ -440,12 +471,59 @@ def test_other_hosts_and_origins_are_refused() -> None:
 # The command
 
 
+def run(monkeypatch: pytest.MonkeyPatch, *options: str) -> Result:
+    """`samebits serve` with a server that ends at once; its lines are in standard error."""
+    monkeypatch.setattr(models, "load_pretrained", lambda path: pretrained() if path.name == "small.gguf" else other())
+    monkeypatch.setattr(command.Server, "run", mock.Mock())
+    return CliRunner().invoke(cli_app.app, ["serve", "small.gguf", "--port", "0", *options])
+
+
+def other() -> Pretrained:
+    """A model with another tokenizer."""
+    return replace(pretrained(), tokenizer=BytePairTokenizer([], ["<e>", "<s>"]))
+
+
+def test_the_command_reports_where_it_serves_and_who_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(monkeypatch, "--log-format", "json")
+    first, last = (json.loads(line) for line in done.stderr.splitlines())
+    assert done.exit_code == 0 and last["message"] == "ended" and first["digest"] == pretrained().digest
+    assert re.fullmatch(r"http://127\.0\.0\.1:[0-9]+", first["url"]) and first["level"] == "info"
+    assert "everyone in the network may use this server" in run(monkeypatch, "--host", "0.0.0.0").stderr  # noqa: S104 - not a server
+    assert "everyone" not in run(monkeypatch, "--host", "0.0.0.0", "--api-key", "key").stderr  # noqa: S104 - not a server
+    assert re.match(r"\d\d:\d\d:\d\d serving url=http", run(monkeypatch, "--log-format", "text").stderr)
+    assert run(monkeypatch, "--numerics", "fast", "--draft", "small.gguf").exit_code == 0
+    assert run(monkeypatch, "--draft", "small.gguf", "--prefix-cache", "0").exit_code == 0
+
+
+def test_what_cannot_be_served_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = run(monkeypatch, "--draft", "other.gguf")
+    assert refused.exit_code == 2 and "--draft must be a model with the tokenizer of small, got other.gguf" in refused.stderr
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        used = run(monkeypatch, "--port", str(listener.getsockname()[1]))
+    assert used.exit_code == 2 and "error" in used.stderr
+
+
+def test_a_missing_extra_is_named() -> None:
+    for name in ("starlette", "uvicorn", "prometheus_client"):
+        assert 'pip install "samebits[serve]"' in str(message_of(ModuleNotFoundError(name=name)))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
 def test_sigterm_lets_answers_end_and_nothing_begin(tmp_path: Path) -> None:
     export_gguf(pretrained(), tmp_path / "small.gguf")
-    command = [sys.executable, "-m", "samebits.cli", "serve", str(tmp_path / "small.gguf"), "--port", "0", "--log-format", "json"]
+    arguments = [
+        sys.executable,
+        "-m",
+        "samebits.cli",
+        "serve",
+        str(tmp_path / "small.gguf"),
+        "--port",
+        "0",
+        "--log-format",
+        "json",
+    ]
     environment = {**os.environ, "SAMEBITS_API_KEY": "key"}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stderr is not None
         ready = json.loads(process.stderr.readline())
         assert ready["message"] == "serving" and ready["model"] == "small" and ready["url"].startswith("http://127.0.0.1:")

@@ -240,6 +240,7 @@ def test_a_model_without_a_template_continues_texts_only() -> None:
 
 def test_what_no_receipt_can_prove_is_refused() -> None:
     assert refused(chat, receipt=True, seed=2**53).param == "seed"
+    assert refused(chat, receipt=True, top_k=2**53).param == "top_k"
     error = refused(read_chat, {"messages": HELLO, "receipt": True}, served(arithmetic="fast"))
     assert error.param == "receipt" and "fast arithmetic" in str(error)
 

@@ -362,6 +362,11 @@ def serve(
         Path | None,
         typer.Option(metavar="FOLDER", help="Keep them in a folder too, for the next start.", show_default=False),
     ] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="A smaller model with the same tokenizer, to guess tokens with.", show_default=False),
+    ] = None,
+    speculate: Annotated[bool, typer.Option(help="Guess tokens from the text. It changes no bit.")] = True,
     log_format: Annotated[
         Literal["json", "text"] | None,
         typer.Option(help="The form of the log, by default text in a terminal and JSON elsewhere.", show_default=False),
@@ -388,6 +393,8 @@ def serve(
                 timeout=timeout,
                 prefixes=prefix_cache * 2**20,
                 folder=prefix_folder,
+                draft=draft,
+                speculate=speculate,
                 arithmetic=arithmetic,
                 log=log_format,
                 now=date or datetime.now(),  # noqa: DTZ005 -- the day is that of the place

@@ -15,18 +15,20 @@ from typing import Literal
 
 import uvicorn
 
+from samebits.cli.models import open_model
 from samebits.cli.server.app import Access, make_app
 from samebits.cli.server.engine_thread import EngineThread
 from samebits.cli.server.log import LOGGER, configure_log, write_record
 from samebits.cli.server.metrics import Metrics
 from samebits.cli.server.served import Served, open_served
 from samebits.core import Mode, numerics
+from samebits.lm.drafts import Draft, ModelDraft, RepeatedDraft
 from samebits.lm.engine import Engine
 from samebits.lm.prefixes import PrefixCache
 
 __all__ = ["Server", "make_thread", "serve_model"]
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Server(uvicorn.Server):
@@ -51,6 +53,8 @@ def serve_model(
     timeout: float,
     prefixes: int,
     folder: Path | None,
+    draft: Path | None,
+    speculate: bool,
     arithmetic: Mode | None,
     log: Literal["json", "text"] | None,
     now: datetime,
@@ -69,6 +73,8 @@ def serve_model(
         timeout: The largest number of seconds of an answer.
         prefixes: The largest number of bytes of the cache of beginnings of texts; 0 for none.
         folder: Where it is kept for later processes.
+        draft: A smaller model with the same tokenizer, to guess tokens with.
+        speculate: Whether to guess tokens from the text, if there is no such model.
         arithmetic: The arithmetic; by default that of `samebits.cli.models`.
         log: The form of the log, by default "text" in a terminal and "json" elsewhere.
         now: The date for chat templates that ask for it.
@@ -81,10 +87,16 @@ def serve_model(
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
         served, metrics = open_served(source, arithmetic=arithmetic, tokens=tokens, now=now), Metrics()
-        hosts = (*LOCAL[:2], "[::1]") if host in LOCAL else ()
+        hosts = LOCAL if host in {*LOCAL, "::1"} else ()
+        if not hosts and key is None:
+            LOGGER.warning("everyone in the network may use this server; --api-key asks for a key")
         access = Access(key=key, hosts=hosts, origins=origins)
-        limits = {"slots": slots, "queue": queue, "prefixes": prefixes if served.arithmetic != "fast" else 0}
-        with make_thread(served, metrics, **limits, timeout=timeout, folder=folder) as thread:
+        if served.arithmetic == "fast":  # whose bits depend on what is computed together
+            prefixes, draft, speculate = 0, None, False
+        guesses = _model_draft(draft, served) if draft else RepeatedDraft() if speculate else None
+        with make_thread(
+            served, metrics, slots=slots, queue=queue, timeout=timeout, prefixes=prefixes, folder=folder, draft=guesses
+        ) as thread:
             config = uvicorn.Config(
                 make_app(served, thread, metrics, access),
                 log_config=None,
@@ -103,8 +115,24 @@ def serve_model(
     return 0
 
 
+def _model_draft(source: Path, served: Served) -> Draft:
+    """Another model that guesses tokens."""
+    opened = open_model(source)
+    if opened.tokenizer.digest != served.tokenizer_digest:
+        raise ValueError(f"serve: --draft must be a model with the tokenizer of {served.id}, got {source}")
+    return ModelDraft(opened.model, opened.tokenizer)
+
+
 def make_thread(
-    served: Served, metrics: Metrics, *, slots: int, queue: int, timeout: float, prefixes: int = 0, folder: Path | None = None
+    served: Served,
+    metrics: Metrics,
+    *,
+    slots: int,
+    queue: int,
+    timeout: float,
+    prefixes: int = 0,
+    folder: Path | None = None,
+    draft: Draft | None = None,
 ) -> EngineThread:
     """The thread that computes the answers of a model.
 
@@ -116,6 +144,7 @@ def make_thread(
         timeout: The largest number of seconds of an answer.
         prefixes: The largest number of bytes of the cache of beginnings of texts; 0 for none.
         folder: Where it is kept for later processes.
+        draft: Guesses tokens.
     """
 
     @contextmanager
@@ -123,7 +152,7 @@ def make_thread(
         cache = PrefixCache(served.digest, served.arithmetic, limit=prefixes, folder=folder) if prefixes else None
         try:
             with numerics(served.arithmetic):
-                engine = Engine(served.opened.model, served.opened.tokenizer, slots=slots, prefixes=cache)
+                engine = Engine(served.opened.model, served.opened.tokenizer, slots=slots, prefixes=cache, draft=draft)
             yield engine
         finally:
             if cache:

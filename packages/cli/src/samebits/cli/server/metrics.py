@@ -1,13 +1,17 @@
 """Metrics: what the server counts and measures, as the text that Prometheus reads."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from samebits.lm.engine import Engine
 
 __all__ = ["Metrics"]
 
 
-class Metrics:
+class Metrics(Collector):
     """The metrics of one server.
 
     Example:
@@ -35,8 +39,8 @@ class Metrics:
         )
         self._prompt = Counter("samebits_prompt_tokens", "Tokens of prompts.", registry=registry)
         self._cached = Counter("samebits_cached_tokens", "Tokens of prompts that the cache had.", registry=registry)
-        self._running = Gauge("samebits_running_texts", "Texts in work.", registry=registry)
-        self._waiting = Gauge("samebits_waiting_texts", "Texts that wait for a slot.", registry=registry)
+        self._engine: Engine | None = None
+        registry.register(self)
 
     def read(self, tokens: int, cached: int) -> None:
         """Count the tokens of a prompt, of which the cache had some."""
@@ -44,9 +48,16 @@ class Metrics:
         self._cached.inc(cached)
 
     def watch(self, engine: Engine) -> None:
-        """Show the numbers of an engine."""
-        self._running.set_function(lambda: engine.running)
-        self._waiting.set_function(lambda: engine.waiting)
+        """Show the numbers of an engine, too."""
+        self._engine = engine
+
+    def collect(self) -> Iterator[Metric]:
+        """The numbers of the engine, for the registry."""
+        if engine := self._engine:
+            yield GaugeMetricFamily("samebits_running_texts", "Texts in work.", engine.running)
+            yield GaugeMetricFamily("samebits_waiting_texts", "Texts that wait for a slot.", engine.waiting)
+            yield CounterMetricFamily("samebits_drafted_tokens", "Tokens that were guessed.", engine.drafted)
+            yield CounterMetricFamily("samebits_accepted_tokens", "Guessed tokens that were chosen.", engine.accepted)
 
     def text(self) -> bytes:
         """All metrics, in the text format of Prometheus 0.0.4."""

@@ -207,9 +207,12 @@ def _shared(fields: Fields, served: Served) -> tuple[int, dict[str, Any]]:
         raise RequestError("receipt needs exact or int16 arithmetic, but this server has fast arithmetic", param="receipt")
     if receipt and seed > LARGEST_INTEGER:
         raise RequestError(f"seed must be at most {LARGEST_INTEGER} for a receipt, got {seed}", param="seed")
+    sampling = _sampling(fields, served)
+    if receipt and (sampling.top_k or 0) > LARGEST_INTEGER:
+        raise RequestError(f"top_k must be at most {LARGEST_INTEGER} for a receipt, got {sampling.top_k}", param="top_k")
     none: tuple[str, ...] = ()
     found = {
-        "sampling": _sampling(fields, served),
+        "sampling": sampling,
         "stop": fields.take("stop", _stop, none),
         "seed": seed,
         "stream": stream,
