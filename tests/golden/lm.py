@@ -1,5 +1,5 @@
 """Golden cases of samebits.lm: micro models of both architectures, their logits, gradients and ten steps of training, interrupted and not;
-texts that are written side by side; the files of exported models; blocks of random bytes as float32.
+texts that are written side by side; receipts; the files of exported models; blocks of random bytes as float32.
 
 Run as a script, it prints each case's digest as JSON: so the tests run it again under other CPU levels, BLAS kernels and
 thread counts. `nox -s update-digests` writes lm.json from it, on purpose only.
@@ -18,12 +18,13 @@ import numpy as np
 from samebits.autograd import no_grad
 from samebits.core import Mode, Stream, numerics
 from samebits.core.block_formats import FORMATS, dequantize
-from samebits.lm import LanguageModel, ModelConfig, Sampling, TrainConfig, Trainer, checkpoint
+from samebits.lm import LanguageModel, ModelConfig, Sampling, TrainConfig, Trainer, checkpoint, generate_tokens
 from samebits.lm.drafts import RepeatedDraft
 from samebits.lm.engine import Engine, Request
 from samebits.lm.export import WEIGHTS, export_gguf, export_hugging_face
 from samebits.lm.prefixes import PrefixCache
 from samebits.lm.pretrained import Pretrained, load_pretrained
+from samebits.lm.receipts import RECEIPT, Receipt, WrittenText, read_receipt
 from samebits.text import Batches, CharacterTokenizer, evaluation_windows
 
 ARCHITECTURES = ("gpt2", "llama")
@@ -107,6 +108,18 @@ def written(architecture: str, mode: Mode) -> list[tuple[int, str]]:
     return sorted(found, key=lambda pair: pair[0])
 
 
+def receipt(architecture: str, mode: Mode) -> Receipt:
+    """The receipt of a text that is longer than the context."""
+    one, letters = model(architecture).eval(), CharacterTokenizer("abcdefghijklmnopqrstu é")
+    sampling, prompt = Sampling(temperature=0.7, top_p=0.9, repetition_penalty=1.2), IDS[0, :5].tolist()
+    with numerics(mode):
+        found = list(generate_tokens(one, letters, prompt, tokens=40, stream=Stream(1), sampling=sampling, chained=True))
+    ids, chain = [token.id for token in found], [token.chain for token in found]
+    text = WrittenText(prompt=prompt, stream=[1], tokens=ids, chain=chain, text=letters.decode(ids))
+    weights = checkpoint.digest(one.state_dict())
+    return Receipt(model=weights, tokenizer=letters.digest, arithmetic=mode, sampling=sampling, texts=[text])  # type: ignore[arg-type]
+
+
 def digests() -> dict[str, str]:
     found = {}
     for architecture in ARCHITECTURES:
@@ -119,6 +132,7 @@ def digests() -> dict[str, str]:
         for mode in MODES:
             text = json.dumps(written(architecture, mode))
             found[f"{architecture}: texts side by side, {mode}"] = hashlib.sha256(text.encode()).hexdigest()
+            found[f"{architecture}: receipt of a text, {mode}"] = receipt(architecture, mode).digest
         with tempfile.TemporaryDirectory() as folder:
             found |= {f"{architecture}: {name}": digest for name, digest in exported(architecture, Path(folder)).items()}
         with tempfile.TemporaryDirectory() as folder:
@@ -131,6 +145,9 @@ def digests() -> dict[str, str]:
             found[f"{architecture}: ten steps, int16"] = checkpoint.digest(int16)
             found[f"{architecture}: ten steps"] = checkpoint.digest(whole)
             found[f"{architecture}: ten steps, cut and resumed"] = checkpoint.digest(resumed)
+            for name in ("int16", "whole", "cut"):
+                content = Path(folder, name, RECEIPT).read_bytes()
+                found[f"{architecture}: receipt of ten steps, {name}"] = read_receipt(content).digest
     for kind in WEIGHTS:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             found[f"qwen 3: logits of a file, {kind}"] = checkpoint.digest({"logits": loaded(kind, Path(folder))})
