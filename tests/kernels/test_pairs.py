@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from samebits import kernels, nn
 from samebits.autograd import Tensor
-from samebits.core import Stream, blocks, compiled, current, elementary, grid, indexing, linalg, mixing, reductions
+from samebits.autograd.ops import probabilities
+from samebits.core import Stream, blocks, compiled, current, elementary, grid, indexing, linalg, mixing, numerics, reductions
 from samebits.core.modes import EXACT
 from samebits.nn.scaled_dot_product import attend
 
@@ -231,6 +232,33 @@ def test_arrays_that_are_not_contiguous_are_copied_block_by_block(level: str, us
         expected = np.empty((700, 300), np.float32)
         blocks.evaluate_rows(FORMULAS["softmax"].numpy, [expected], [np.ascontiguousarray(x)])
     assert out.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("size", [1, 17, 300, 5000])
+def test_softmax_at_some_places_has_the_bits_of_every_order(size: int, level: str, using: Using) -> None:
+    rng, certain = np.random.Generator(np.random.PCG64(size)), 0
+    for spread in (0.01, 1, 10, 100):
+        x = (rng.standard_normal(size) * spread).astype(np.float32)
+        x[rng.random(size) < 0.1] = -np.inf
+        x[0] = 0
+        ids, order = rng.integers(0, size, 20), rng.permutation(size)
+        with using(None):
+            expected = np.zeros(size, np.float32)
+            expected[order] = np.asarray(probabilities.softmax(x[order]))  # type: ignore[arg-type]
+            assert probabilities.softmax_at(x, ids) is None
+        with using(level):
+            found = probabilities.softmax_at(x, ids)
+        certain += found is not None
+        assert found is None or found.tobytes() == expected[ids].tobytes()
+    assert certain >= 3
+
+
+def test_softmax_at_some_places_is_not_certain_of_long_or_infinite_rows(level: str, using: Using) -> None:
+    with using(level):
+        for x in (np.zeros(2**17 + 1, np.float32), np.full(3, -np.inf, np.float32), np.array([1, np.inf, 0], np.float32)):
+            assert probabilities.softmax_at(x, np.array([0])) is None
+        with numerics("fast"):
+            assert probabilities.softmax_at(np.zeros(3, np.float32), np.array([0])) is None
 
 
 @pytest.mark.parametrize("name", ["sum", "mean", "var", "std", "max", "min", "norm", "logsumexp", "cumsum"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from samebits.core import Stream
+from samebits.core import Stream, cumsum
 from samebits.lm.sampling import Sampling
 
 pytestmark = pytest.mark.once
@@ -43,6 +43,18 @@ def test_the_kept_tokens_are_those_of_the_definitions(logits, temperature, k, p)
         if not any(abs(s / sums[-1] - edge) < 1e-4 for s in sums for edge in near):
             assert abs(len(ids) - len(expected)) == 0 and ids.tolist() == expected[: len(ids)]
     assert len(ids) == len(weights) >= 1 and (weights > 0).any() and (np.diff(weights) <= 0).all()
+
+
+@pytest.mark.parametrize("spread", [0.5, 3.0, 30.0])
+@pytest.mark.parametrize("size", [2, 256, 257, 3000])
+def test_what_top_p_keeps_of_many_tokens_is_what_it_keeps_of_all_in_order(spread: float, size: int) -> None:
+    for seed in range(5):
+        logits = np.round(Stream(seed).normal(size=size) * spread, 1).astype(np.float32)
+        for p in (0.01, 0.9, 0.999):
+            every, weights = Sampling(top_k=size).distribution(logits)
+            kept = 1 + int((cumsum(weights)[:-1] < np.float32(p)).sum())
+            ids, found = Sampling(top_p=p).distribution(logits)
+            assert ids.tolist() == every[:kept].tolist() and found.tobytes() == weights[:kept].tobytes()
 
 
 def test_by_default_all_tokens_are_kept() -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from samebits import autograd
+from samebits.autograd.ops.probabilities import softmax_at
 from samebits.core import Stream, cumsum
 from samebits.core.arguments import integer
 from samebits.core.indexing import least
@@ -23,6 +24,7 @@ __all__ = ["Sampling"]
 Float32 = npt.NDArray[np.float32]
 
 _LEAST = 1e-6  # logits divided by it are finite in float32
+_FEW = 256  # tokens, of which top_p mostly keeps less
 
 
 def _factor(x: float) -> bool:
@@ -154,16 +156,28 @@ class Sampling:
         scaled = logits / np.float32(self.temperature)
         if self.top_k is None and self.top_p in {None, 1.0} and not self.min_p:
             return np.arange(len(logits), dtype=np.int64), np.asarray(autograd.softmax(scaled))  # type: ignore[arg-type]
-        ids = least(-scaled, self.top_k or len(logits))
-        weights: Float32 = np.asarray(autograd.softmax(scaled[ids]))  # type: ignore[arg-type]
-        if self.top_p is not None and self.top_p < 1:
-            # a token is kept while the ones before it have not reached top_p
-            kept = 1 + int(np.count_nonzero(cumsum(weights)[:-1] < np.float32(self.top_p)))
-            ids, weights = ids[:kept], weights[:kept]
+        ids, weights = self._likeliest(scaled)
         if self.min_p:
             kept = int(np.count_nonzero(weights >= np.float32(self.min_p) * weights[0]))
             ids, weights = ids[:kept], weights[:kept]
         return ids, weights
+
+    def _likeliest(self, scaled: Float32) -> tuple[npt.NDArray[np.int64], Float32]:
+        """What ``top_k`` and ``top_p`` keep: ids and weights, the likeliest first."""
+        if self.top_k is None and self.top_p is not None and self.top_p < 1:  # mostly a few tokens are enough, of all in order
+            ids = least(-scaled, _FEW)
+            weights = softmax_at(scaled, ids)
+            if weights is not None and (kept := _nucleus(weights, self.top_p)) < len(ids):
+                return ids[:kept], weights[:kept]
+        ids = least(-scaled, self.top_k or len(scaled))
+        weights = np.asarray(autograd.softmax(scaled[ids]))  # type: ignore[arg-type]
+        kept = len(ids) if self.top_p is None or self.top_p == 1 else _nucleus(weights, self.top_p)
+        return ids[:kept], weights[:kept]
+
+
+def _nucleus(weights: Float32, top_p: float) -> int:
+    """The number of tokens that are kept: each while the ones before it have not reached ``top_p``."""
+    return 1 + int(np.count_nonzero(cumsum(weights)[:-1] < np.float32(top_p)))
 
 
 def _bias(given: Any) -> dict[int, float]:

@@ -112,16 +112,25 @@ static double total_of(double *lanes) {
   return lanes[0];
 }
 
-/* Nonzero where the formula must decide. */
-static uint32_t softmax_quick(const struct row *row, float *restrict out, int64_t n) {
+/* The ends of an interval with 1 / sum(e^(x - shift)), as sums of the powers in any order give it. */
+static void shares(const struct row *row, int64_t n, double *less, double *more) {
   const double *restrict kept = row->kept;
   double lanes[LANES] = {0};
   int64_t whole = n / LANES * LANES;
-  uint32_t open = 0;
   for (int64_t i = 0; i < whole; i += LANES)
     for (int j = 0; j < LANES; j++) lanes[j] += kept[i + j];
   for (int64_t i = whole; i < n; i++) lanes[i - whole] += kept[i];
-  double share = 1.0 / total_of(lanes), less = share * (1.0 - sum_margin(n)), more = share * (1.0 + sum_margin(n));
+  double share = 1.0 / total_of(lanes);
+  *less = share * (1.0 - sum_margin(n));
+  *more = share * (1.0 + sum_margin(n));
+}
+
+/* Nonzero where the formula must decide. */
+static uint32_t softmax_quick(const struct row *row, float *restrict out, int64_t n) {
+  const double *restrict kept = row->kept;
+  double less, more;
+  uint32_t open = 0;
+  shares(row, n, &less, &more);
   for (int64_t i = 0; i < n; i++) open |= settle(&out[i], kept[i] * less, kept[i] * more);
   return open;
 }
@@ -142,6 +151,20 @@ int softmax(const struct job *job) {
     }
   }
   return 0;
+}
+
+/* out (count) = the softmax of x, one row, at places (count) int64, where it has the same bits for every order of x; sizes: count, int64.
+ * NumPy version: probabilities._softmax_at */
+int softmax_at(const struct job *job) {
+  float *restrict out = job->arrays[0];
+  const int64_t *restrict places = job->arrays[2], *sizes = job->arrays[3];
+  struct row row = open_row(job, 0, job->arrays[1], 0, 1);
+  double less, more;
+  uint32_t open = 0;
+  if (!row.kept || !(absolute(row.x[row.place]) < INFINITE)) return 2;
+  shares(&row, job->columns, &less, &more);
+  for (int64_t i = 0; i < sizes[0]; i++) open |= settle(&out[i], row.kept[places[i]] * less, row.kept[places[i]] * more);
+  return open ? 2 : 0;
 }
 
 /* out = x - shift - log(sum(e^(x - shift))), x. Each row's maximum must be finite. NumPy version: probabilities._log_softmax_formula */
