@@ -19,7 +19,6 @@ from samebits.autograd.ops.reductions import kept, over_rows
 from samebits.autograd.ops.reductions import sum as sum_
 from samebits.autograd.tensor import Axis, Tensor
 from samebits.core import Kernels, current, refuse_rows
-from samebits.core.arithmetic import Float32, Int64
 from samebits.core.compiled import integers, pair, run
 
 
@@ -52,7 +51,7 @@ def _softmax_formula(kernels: Kernels, out: Array, x: Array) -> None:
     np.divide(shifted, kernels.sum(shifted, -1)[:, None], out=out)
 
 
-def softmax_at(x: Float32, ids: Int64) -> Float32 | None:
+def softmax_at(x: Array, ids: Array) -> Array | None:
     """The softmax of float32 x (N,) at ``ids`` (K,), if it has the same bits for every order of x; None if that is not certain.
 
     It takes less time than the whole, and is certain in nearly all cases where there are kernels.
@@ -69,7 +68,7 @@ def softmax_at(x: Float32, ids: Int64) -> Float32 | None:
 
 
 @pair("softmax_at", "f f q q")
-def _softmax_at(out: Float32, x: Float32, ids: Int64, _: Int64) -> None:
+def _softmax_at(out: Array, x: Array, ids: Array, _: Array) -> None:
     out[...] = _softmax(x, -1)[ids]
 
 
