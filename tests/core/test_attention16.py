@@ -236,3 +236,16 @@ def test_a_cache_in_pieces_has_the_bits_of_the_whole() -> None:
         found = attention16.cached(q[:, :, start:stop], kept, before, stop)
         assert same(np.ascontiguousarray(found), np.ascontiguousarray(whole[:, :, start:stop]))
         start = stop
+
+
+def test_parts_and_sequences_of_a_cache_are_views() -> None:
+    k, v = heads(3, 2, 40, 6), heads(3, 2, 40, 6, seed=1)
+    kept, small = attention16.empty(3, 2, 48, 6), attention16.empty(1, 2, 32, 6)
+    attention16.append(kept, k, v, np.zeros(3, np.int64), np.full(3, 40))
+    attention16.append(small, k[1:2, :, :32], v[1:2, :, :32], np.zeros(1, np.int64), np.full(1, 32))
+    for start, stop in ((0, 32), (16, 32), (0, 16)):
+        pairs = zip(kept[1:2].part(start, stop), small.part(start, stop), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs)
+    for x in kept[1:2].part(16, 32):
+        x[...] = 0
+    assert not kept.key_scales[1, :, 16:32].any() and kept.key_scales[1, :, :16].all() and kept.key_scales[0].any()

@@ -104,3 +104,9 @@ def test_errors_name_the_first_place_that_is_not_finite() -> None:
         refuse_rows("f", "x", x, np.array([False, True]))
     with pytest.raises(FloatingPointError, match=r"f: row \[\] of x must have a finite maximum, got nan"):
         refuse_rows("f", "x", x[1])
+
+
+def test_a_part_of_a_context_is_a_view_of_its_places() -> None:
+    seen = EXACT.mixing.context(K, V)
+    for part, x in zip(seen.part(8, 24), seen.arrays, strict=True):
+        assert np.array_equal(part, x[:, :, 8:24]) and part.base is not None

@@ -361,6 +361,28 @@ def test_errors_name_the_argument() -> None:
         layer()(Tensor(normal(2, 3, 24)), counts=[1, 2])
 
 
+@pytest.mark.parametrize("mode", ["exact", "int16"])
+def test_rows_of_a_cache_share_its_memory_and_parts_can_be_copied(mode: Any) -> None:
+    attend, x = layer(), normal(3, 40, 24)
+    with numerics(mode), no_grad():
+        whole = attend.cache(3, 48)
+        expected = attend(Tensor(x), whole).numpy()
+        large, other = attend.cache(9, 48), attend.cache(2, 64)
+        for start in range(3):  # as of three layers, each with three sequences
+            rows = large.rows(slice(3 * start, 3 * start + 3))
+            assert attend(Tensor(x), rows).numpy().tobytes() == expected.tobytes() and rows.lengths.tolist() == [40] * 3
+        assert large.lengths.tolist() == [0] * 9
+        for part in ((0, 32), (32, 48)):
+            pairs = zip(other.part(*part), large.rows(slice(1, None, 3)).rows(slice(1, 3)).part(*part), strict=True)
+            for to, given in pairs:
+                to[...] = given
+        other.lengths = np.array([40, 33])
+        found = attend(Tensor(x[[1, 1], 33:34]), other).numpy()
+        second = large.rows(slice(4, 5))
+        second.lengths = np.array([33])
+        assert found[1].tobytes() == attend(Tensor(x[1:2, 33:34]), second).numpy().tobytes() == expected[1, 33:34].tobytes()
+
+
 def test_a_full_cache_refuses_tokens_and_does_not_change() -> None:
     attend = layer()
     cache = attend.cache(2, 8)
