@@ -2,7 +2,9 @@
 
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,6 +141,12 @@ def test_what_no_receipt_can_prove_is_refused_before_anything_is_written() -> No
     assert run("verify", "missing.json").exit_code == 2
 
 
+def test_several_workers_write_no_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "joined", lambda _: nullcontext(SimpleNamespace(rank=0, size=2)))
+    done = run("generate", "runs/small", "--receipt", "r.json")
+    assert done.exit_code == 2 and "generate: --receipt is written by one process; leave out --workers" in done.stderr
+
+
 def test_a_text_that_was_interrupted_has_a_receipt(monkeypatch: pytest.MonkeyPatch) -> None:
     run("train", "small.toml")
     written: list[str] = []
@@ -149,7 +157,7 @@ def test_a_text_that_was_interrupted_has_a_receipt(monkeypatch: pytest.MonkeyPat
             raise KeyboardInterrupt
 
     monkeypatch.setattr(generation, "write_text", write)
-    done = run("generate", "runs/small", "--tokens", "20", "--samples", "2", "--receipt", "r.json")
+    done = run("generate", "runs/small", "--tokens", "20", "--receipt", "r.json")
     assert done.exit_code == 130 and [len(text.tokens) for text in read().texts] == [6]
     assert run("verify", "r.json").exit_code == 0
 

@@ -266,3 +266,14 @@ def test_a_chained_token_has_the_value_of_the_chain_over_all_logits_so_far(monke
     chain = Chain()
     assert [one.chain for one in found] == [chain.add(logits, one.id) for logits, one in zip(seen, found, strict=True)]
     assert next(generate_tokens(MODELS["gpt2"], LETTERS, "abc", tokens=1, stream=Stream(4))).chain == ""
+
+
+def test_each_token_of_a_batch_has_the_chain_that_its_text_has_alone() -> None:
+    found: dict[int, list[tuple[int, str]]] = {0: [], 1: [], 2: []}
+    prompts, options = ["abc", "b", "abc"], {"tokens": 20, "stop": ["c"]}
+    generate_batch(
+        MODELS["gpt2"], LETTERS, prompts, stream=Stream(1), each=lambda number, *token: found[number].append(token), **options
+    )
+    for i, prompt in enumerate(prompts):
+        alone = generate_tokens(MODELS["gpt2"], LETTERS, prompt, stream=Stream(1).split(i), chained=True, **options)
+        assert found[i] == [(one.id, one.chain) for one in alone]

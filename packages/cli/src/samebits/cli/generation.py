@@ -10,7 +10,7 @@ from samebits.cli.mpi import joined
 from samebits.cli.receipts import require_provable, write_receipt
 from samebits.cli.terminal import write_text
 from samebits.core import Mode, Stream, current, numerics
-from samebits.lm import Token, generate, generate_batch, generate_tokens
+from samebits.lm import generate, generate_batch, generate_tokens
 from samebits.lm.receipts import Receipt, WrittenText
 from samebits.lm.workers import require_same, require_same_arithmetic
 from samebits.text.tokenizer import encode_special
@@ -34,9 +34,10 @@ def print_continuations(
     """Print each prompt and its continuation; returns the exit status.
 
     One text is printed as it is generated. Several are generated at once, and each is that of its prompt and ``Stream(seed).split(i)``.
-    With a receipt they are generated one after the other.
     """
     with joined(workers) as processes:
+        if receipt and processes.size > 1:
+            raise ValueError("generate: --receipt is written by one process; leave out --workers")
         opened = open_model(source)
         model, tokenizer = opened.model, opened.tokenizer
         sampling = replace(opened.sampling, **given)
@@ -47,8 +48,6 @@ def print_continuations(
         options |= {"tokens": tokens, "special": special}
         with numerics(arithmetic or opened.arithmetic):
             if receipt:
-                if processes.size > 1:
-                    raise ValueError("generate: --receipt is written by one process; leave out --workers")
                 ids = [one if opened.start else encode_special(tokenizer, one, special).tolist() for one in begun]
                 begin = _receipt(str(source), replace(opened, sampling=sampling), ids, seed)
                 return _print_with_receipt(receipt, begin, opened, prompts, options)
@@ -59,9 +58,7 @@ def print_continuations(
             require_same_arithmetic(processes)
             require_same(processes, ("the weights", opened.digest))
             texts = generate_batch(model, tokenizer, begun, stream=Stream(seed), workers=processes, **options)
-        if processes.rank == 0:
-            write_text("\n".join(f"{prompt}{text}\n" for prompt, text in zip(prompts, texts, strict=True)))
-    return 0
+        return _print_all(prompts, texts) if processes.rank == 0 else 0
 
 
 def _print_as_generated(prompt: str, pieces: Iterator[str]) -> int:
@@ -99,23 +96,30 @@ def _print_with_receipt(
     path: Path, receipt: Receipt, opened: OpenModel, prompts: Sequence[str], options: Mapping[str, Any]
 ) -> int:
     """Print each prompt and its continuation, and write the receipt of what was generated, also after Ctrl-C."""
-    texts: list[WrittenText] = []
-    status = 0
-    for prompt, begin in zip(prompts, receipt.texts, strict=True):
-        write_text(("\n" if texts else "") + prompt)
-        found: list[Token] = []
-        try:
-            for token in generate_tokens(
-                opened.model, opened.tokenizer, begin.prompt, stream=begin.opened(), chained=True, **options
-            ):
-                found.append(token)
-                write_text(token.text)
-        except KeyboardInterrupt:
-            status = 130
-        write_text("\n")
-        ids, chain = [one.id for one in found], [one.chain for one in found]
-        texts.append(replace(begin, tokens=ids, chain=chain, text=opened.tokenizer.decode(ids)))
-        if status:
-            break
-    write_receipt(path, replace(receipt, texts=texts))
+    found: list[tuple[list[int], list[str]]] = [([], []) for _ in prompts]
+
+    def note(number: int, token: int, chain: str) -> None:
+        found[number][0].append(token)
+        found[number][1].append(chain)
+
+    def pieces(ids: list[int], stream: Stream) -> Iterator[str]:
+        for token in generate_tokens(opened.model, opened.tokenizer, ids, stream=stream, chained=True, **options):
+            note(0, token.id, token.chain)
+            yield token.text
+
+    ids, streams = [one.prompt for one in receipt.texts], [one.opened() for one in receipt.texts]
+    if len(prompts) == 1:
+        status = _print_as_generated(prompts[0], pieces(ids[0], streams[0]))
+    else:
+        texts = generate_batch(opened.model, opened.tokenizer, ids, stream=streams, each=note, **options)
+        status = _print_all(prompts, texts)
+    decode = opened.tokenizer.decode
+    pairs = zip(receipt.texts, found, strict=True)
+    written = [replace(text, tokens=tokens, chain=chain, text=decode(tokens)) for text, (tokens, chain) in pairs]
+    write_receipt(path, replace(receipt, texts=written))
     return status
+
+
+def _print_all(prompts: Sequence[str], texts: Sequence[str]) -> int:
+    write_text("\n".join(f"{prompt}{text}\n" for prompt, text in zip(prompts, texts, strict=True)))
+    return 0

@@ -8,7 +8,7 @@ the same bits with and without a cache, and for a prompt alone and in a batch. E
 """
 
 import codecs
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -185,6 +185,7 @@ def generate_batch(
     stop_ids: Collection[int] = (),
     cached: bool = True,
     special: str = "refuse",
+    each: Callable[[int, int, str], object] | None = None,
     workers: Workers = ALONE,
 ) -> list[str]:
     """Continue several prompts at once; each text is the one that `generate` yields for its prompt and stream.
@@ -200,6 +201,8 @@ def generate_batch(
         cached: As in `generate`.
         special: As in `generate`.
         stream: One stream per prompt; or a single one, of which prompt i gets ``stream.split(i)``.
+        each: Called for each token, the one that ends a text too, with the number of the prompt, the token's id and the value of the
+            text's `Chain`; by each worker for its own texts.
         workers: The processes that generate, each some of the texts; all of them call this, with the same arguments, and get all texts.
 
     Raises:
@@ -223,8 +226,13 @@ def generate_batch(
         writer = _writer(
             "generate_batch", model, tokenizer, chosen, streams, tokens=tokens, sampling=sampling, cached=cached, special=special
         )
+        if each:
+            writer.chain()
         for step, piece in _pieces(writer, [StoppedText("generate_batch", tokenizer, stop, stop_ids) for _ in chosen], tokens):
-            texts[workers.rank + step.number * workers.size] += piece
+            number = workers.rank + step.number * workers.size
+            texts[number] += piece
+            if each:
+                each(number, step.id, step.chain)
     return ["".join(parts) for parts in zip(*workers.gather(texts), strict=True)]
 
 
