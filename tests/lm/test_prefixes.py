@@ -199,6 +199,18 @@ def test_a_file_that_is_damaged_while_it_is_in_use_counts_as_missing(tmp_path: P
     assert list(next(tmp_path.iterdir()).iterdir()) == []
 
 
+def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    text = SYSTEM[:16]
+    prefixes = PrefixCache("m", "exact", folder=tmp_path)
+    prefixes.store(text, cache_of(text))
+    prefixes.close()
+    path = next(next(tmp_path.iterdir()).iterdir())
+    left = path.with_name(f".{path.name}.abc.new")  # as of `replace_file`
+    left.write_bytes(b"a part")
+    assert PrefixCache("m", "exact", folder=tmp_path).load(text, cache_of([9])) == 16
+    assert path.exists() and not left.exists()
+
+
 def test_the_bound_holds_for_files_too(tmp_path: Path) -> None:
     texts = [[i] * 16 for i in range(4)]
     size = sum(x.nbytes for x in cache_of(texts[0]).part(0, 16))

@@ -209,6 +209,8 @@ class PrefixCache:
 
     def _open(self, folder: Path) -> None:
         """Link the blocks whose files are in the folder, and delete those that no longer follow any."""
+        for path in folder.glob(".*.new"):  # of a process that was killed while it wrote
+            path.unlink(missing_ok=True)
         found: list[_Block] = []
         children: dict[str, list[_Block]] = {}
         for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns):
