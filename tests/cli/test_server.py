@@ -34,7 +34,7 @@ from samebits.core import Stream, numerics
 from samebits.lm import generate_batch, generate_tokens
 from samebits.lm.conversation import Conversation
 from samebits.lm.drafts import RepeatedDraft
-from samebits.lm.engine import Engine
+from samebits.lm.engine import Engine, Written
 from samebits.lm.export import export_gguf
 from samebits.lm.pretrained import Pretrained
 from samebits.lm.receipts import Receipt, TrainingReceipt, read_receipt
@@ -428,6 +428,19 @@ def test_an_exception_of_the_engine_ends_its_requests_alone(
         assert answered.status == 500 and answered.json["error"]["type"] == "server_error" and one.thread.load == 0
         assert one.ask(COMPLETE, {"prompt": "Hello"}).status == 200
     assert "no memory" in caplog.text
+
+
+def test_logits_without_a_value_end_the_request_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Engine.step
+
+    def failed(self: Engine) -> Any:
+        return [Written(0, None, "error", "a logit is NaN") if one.number == 0 else one for one in step(self)]
+
+    monkeypatch.setattr(Engine, "step", failed)
+    with serving() as one:
+        answered = one.ask(COMPLETE, {"prompt": "Hello", "n": 3})
+        assert answered.status == 500 and answered.json["error"]["message"] == "a logit is NaN" and one.thread.load == 0
+        assert one.ask(COMPLETE, {"prompt": "Hello"}).status == 200
 
 
 def test_what_the_engine_refuses_is_the_clients_error(monkeypatch: pytest.MonkeyPatch) -> None:

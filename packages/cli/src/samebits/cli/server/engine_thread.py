@@ -233,14 +233,16 @@ class EngineThread:
                     self._begin(engine, what)
             pieces = []
             for number, token, finish, error, cached in engine.step():
+                if number not in self._places:  # its job has failed in this step
+                    continue
                 job, place = self._places[number]
                 if token is None:
                     self._leave(engine, job)
                     self._call(job.fail, RequestError(error, status=500))
-                else:
-                    pieces.append((job, Piece(place, token, finish), cached))
+                    continue
+                pieces.append((job, Piece(place, token, finish), cached))
                 if finish:
-                    self._places.pop(number, None)
+                    del self._places[number]
             if pieces:
                 self._call(_deliver, pieces)
 
