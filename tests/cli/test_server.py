@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -401,14 +402,20 @@ def test_a_body_that_is_too_long_is_refused(server: Serving, monkeypatch: pytest
     connection.close()
 
 
-def test_a_body_that_does_not_arrive_is_not_waited_for() -> None:
-    with serving(timeout=0.1) as one:
-        connection = one.connect()
-        connection.putrequest("POST", COMPLETE)
-        connection.putheader("Content-Length", "100")
-        connection.endheaders(b"{")
-        assert connection.getresponse().status == 408
-        connection.close()
+def test_a_body_that_does_not_arrive_is_not_waited_for(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "ARRIVAL", 0.1)
+    connection = server.connect()
+    begin_post(connection)
+    assert connection.getresponse().status == 408
+    connection.close()
+
+
+def begin_post(connection: HTTPConnection, **headers: str) -> None:
+    """Send the beginning of a request."""
+    connection.putrequest("POST", COMPLETE)
+    for name, value in {"Content-Length": "100", **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders(b"{")
 
 
 def test_an_exception_of_the_engine_ends_its_requests_alone(
@@ -521,34 +528,45 @@ def test_a_missing_extra_is_named() -> None:
         assert 'pip install "samebits[serve]"' in str(message_of(ModuleNotFoundError(name=name)))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
-def test_sigterm_lets_answers_end_and_nothing_begin(tmp_path: Path) -> None:
-    export_gguf(pretrained(), tmp_path / "small.gguf")
-    arguments = [
-        sys.executable,
-        "-m",
-        "samebits.cli",
-        "serve",
-        str(tmp_path / "small.gguf"),
-        "--port",
-        "0",
-        "--log-format",
-        "json",
-    ]
+@contextmanager
+def process(folder: Path) -> Iterator[tuple[subprocess.Popen[str], HTTPConnection]]:
+    """`samebits serve` in a process of its own, and a connection to it."""
+    export_gguf(pretrained(), folder / "small.gguf")
+    arguments = [sys.executable, "-m", "samebits.cli", "serve", str(folder / "small.gguf"), "--port", "0", "--log-format", "json"]
     environment = {**os.environ, "SAMEBITS_API_KEY": "key"}
-    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        assert process.stderr is not None
-        ready = json.loads(process.stderr.readline())
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=environment) as running:
+        assert running.stderr is not None
+        ready = json.loads(running.stderr.readline())
         assert ready["message"] == "serving" and ready["model"] == "small" and ready["url"].startswith("http://127.0.0.1:")
         connection = HTTPConnection(ready["url"].removeprefix("http://"), timeout=20)
+        try:
+            yield running, connection
+        finally:
+            connection.close()
+            running.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_sigterm_lets_answers_end_and_nothing_begin(tmp_path: Path) -> None:
+    with process(tmp_path) as (running, connection):
         body = json.dumps({"prompt": "Hello", "max_tokens": 190, "stream": True, "logit_bias": {"257": -100}})
         connection.request("POST", COMPLETE, body, {"Authorization": "Bearer key"})
         answer = connection.getresponse()
         assert answer.read(6) == b"data: "
-        process.send_signal(signal.SIGTERM)
-        text = answer.read().decode()
-        assert text.endswith("data: [DONE]\n\n")
-        connection.close()
-        records = [json.loads(line) for line in process.stderr]
-        assert process.wait(20) == 0
+        running.send_signal(signal.SIGTERM)
+        assert answer.read().endswith(b"data: [DONE]\n\n")
+        records = [json.loads(line) for line in running.stderr or ()]
+        assert running.wait(20) == 0
     assert [one["message"] for one in records] == ["request", "ended"] and records[0]["completion_tokens"] == 190
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+def test_a_second_sigterm_waits_for_no_answer(tmp_path: Path) -> None:
+    with process(tmp_path) as (running, connection):
+        begin_post(connection, Expect="100-continue", Authorization="Bearer key")
+        assert connection.sock.recv(100).startswith(b"HTTP/1.1 100")  # it waits for the rest
+        running.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(0.3)
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(5) == 0

@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 BODY = 2**22
 """The largest number of bytes of a request's body."""
+ARRIVAL = 30.0
+"""The largest number of seconds until the whole body of a request is there."""
 OPEN = {"/", "/health"}
 """The addresses that need no API key."""
 GONE = 499
@@ -123,7 +125,7 @@ class _Endpoints:
         return await self._texts(request, read_completion, chat=False)
 
     async def _texts(self, request: Request, read: Callable[[dict[str, Any], Served], Asked], *, chat: bool) -> Response:
-        body = await _body(request, self._thread.timeout)
+        body = await _body(request)
         asked = await asyncio.to_thread(lambda: read(parse_object(body), self._served))
         job = self._thread.submit(asked.requests(self._served.opened.stop_ids))
         answer, record = Answer(asked, self._served, chat=chat), request.scope["samebits.record"]
@@ -135,7 +137,7 @@ class _Endpoints:
             job.cancel()
 
     async def verify(self, request: Request) -> Response:
-        body = await _body(request, self._thread.timeout)
+        body = await _body(request)
         receipt, sample, seed = await asyncio.to_thread(lambda: read_verification(parse_object(body)))
         work = self._verifier.verify(receipt, sample=sample, seed=seed)
         found = await _while_connected(request.receive, work)
@@ -209,7 +211,7 @@ async def _while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait(tasks)
 
 
-async def _body(request: Request, seconds: float) -> bytes:
+async def _body(request: Request) -> bytes:
     """The body of a request.
 
     Raises:
@@ -218,13 +220,13 @@ async def _body(request: Request, seconds: float) -> bytes:
     """
     found = bytearray()
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(ARRIVAL):
             async for part in request.stream():
                 found += part
                 if len(found) > BODY:
                     raise RequestError(f"the body must have at most {BODY} bytes", status=413, code="body_too_large")
     except TimeoutError:
-        raise RequestError(f"the body must arrive within {seconds:g} seconds", status=408, code="timeout") from None
+        raise RequestError(f"the body must arrive within {ARRIVAL:g} seconds", status=408, code="timeout") from None
     return bytes(found)
 
 

@@ -3,6 +3,7 @@
 The first SIGTERM or Ctrl-C lets no more requests in and waits for the answers in work; the second ends at once.
 """
 
+import asyncio
 import math
 import socket
 import sys
@@ -34,10 +35,22 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 class Server(uvicorn.Server):
     """uvicorn, which ends with status 0 on a signal, and at once on the second."""
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn gives them
         """Obey a signal."""
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            self._loop.call_soon_threadsafe(self._abort)
         self.should_exit = True
+
+    def _abort(self) -> None:
+        """Close all connections, which uvicorn waits for even then."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def serve_model(
