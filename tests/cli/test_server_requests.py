@@ -1,6 +1,7 @@
 """Requests are read strictly: what is wrong is an error that names its field, and what is right becomes what the engine is asked for."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from samebits.cli.server.fields import RequestError, parse_object
 from samebits.cli.server.requests import Asked, read_chat, read_completion, read_verification
 from samebits.core import Stream
 from samebits.lm import Sampling
+from samebits.text import CharacterTokenizer
 
 pytestmark = pytest.mark.once
 
@@ -260,6 +262,12 @@ def test_what_no_receipt_can_prove_is_refused() -> None:
 )
 def test_wrong_verifications_are_refused_by_name(values: dict[str, Any], param: str) -> None:
     assert refused(read_verification, values).param == param
+
+
+def test_a_text_that_the_tokenizer_does_not_know_is_the_clients_error() -> None:
+    tokenizer = CharacterTokenizer("".join(chr(1000 + i) for i in range(258)))
+    strange = replace(SERVED, opened=replace(SERVED.opened, tokenizer=tokenizer))
+    assert refused(read_completion, {"prompt": ["\u03e8", "Hi"]}, strange).param == "prompt[1]"
 
 
 def test_a_template_that_refuses_the_messages_is_the_clients_error() -> None:

@@ -127,8 +127,8 @@ class _Endpoints:
     async def _texts(self, request: Request, read: Callable[[dict[str, Any], Served], Asked], *, chat: bool) -> Response:
         body = await _body(request)
         asked = await asyncio.to_thread(lambda: read(parse_object(body), self._served))
-        job = self._thread.submit(asked.requests(self._served.opened.stop_ids))
         answer, record = Answer(asked, self._served, chat=chat), request.scope["samebits.record"]
+        job = self._thread.submit(asked.requests(self._served.opened.stop_ids))
         if asked.stream:
             return _Events(job, answer, record)
         try:
@@ -252,9 +252,6 @@ class _Records:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         began, status = perf_counter(), 500
         scope["samebits.record"] = record = {"id": "req_" + secrets.token_hex(12)}
 
@@ -286,7 +283,7 @@ class _Guard:
         self._app, self._access = app, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        error = self._refused(scope) if scope["type"] == "http" else None
+        error = self._refused(scope)
         await (self._app if error is None else _response(error))(scope, receive, send)
 
     def _refused(self, scope: Scope) -> RequestError | None:

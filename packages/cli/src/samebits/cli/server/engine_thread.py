@@ -25,6 +25,7 @@ __all__ = ["EngineThread", "Job", "Piece"]
 
 
 _PAUSE = 0.1  # seconds before the next engine
+_FAILURE = "the server failed to compute this answer; its log has the error"
 
 
 class Piece(NamedTuple):
@@ -215,7 +216,7 @@ class EngineThread:
             jobs = {id(job): job for job, _ in self._places.values()}
             self._places = {}
             for job in jobs.values():
-                self._call(job.fail, RequestError("the server failed to compute this answer; its log has the error", status=500))
+                self._call(job.fail, RequestError(_FAILURE, status=500))
             return False
         return True
 
@@ -250,9 +251,12 @@ class EngineThread:
         try:
             for place, request in enumerate(job.requests):
                 self._places[engine.add(request)] = job, place
-        except ValueError as error:
+        except Exception as error:
             self._leave(engine, job)
-            self._call(job.fail, RequestError(str(error)))
+            refused = isinstance(error, ValueError)
+            self._call(job.fail, RequestError(str(error)) if refused else RequestError(_FAILURE, status=500))
+            if not refused:
+                raise
 
     def _leave(self, engine: Engine, job: Job) -> None:
         """Cancel what is left of a job."""
