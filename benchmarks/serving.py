@@ -4,7 +4,7 @@
 
 - throughput: the tokens of several texts in a second, beside those of one, by the best step of an engine. The last column is the same
   ratio of the processor time of a step.
-- first token: of a prompt of so many tokens, read anew and with its keys and values cached.
+- first token: of a prompt of so many tokens, read again and with its keys and values cached.
 - verification: of a receipt of so many tokens, beside writing them.
 - server: what a token takes by HTTP, streamed, beside the engine alone, with a model so small that it takes nearly no time.
 
@@ -98,8 +98,8 @@ def first_token(one: OpenModel) -> None:
     kept = answer(prefixes)
     while kept.active:  # then its keys and values are in the cache
         kept.step()
-    anew, cached = best(answer, lambda: answer(prefixes))
-    print(f"first token after {len(prompt)} tokens: read anew {anew * 1e3:.0f} ms, cached {cached * 1e3:.0f} ms\n", flush=True)
+    again, cached = best(answer, lambda: answer(prefixes))
+    print(f"first token after {len(prompt)} tokens: read again {again * 1e3:.0f} ms, cached {cached * 1e3:.0f} ms\n", flush=True)
 
 
 def verification(one: OpenModel, tokens: int) -> None:
