@@ -10,6 +10,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -109,7 +110,7 @@ class Tokenizer(ABC):
         """The tokens that are recognized in every text, and their ids."""
         return dict(self._added)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that determines the ids of a text, in 64 hexadecimal digits."""
         lines = [type(self).__name__, *(token.hex() for token in self._tokens)]
