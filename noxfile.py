@@ -613,9 +613,8 @@ def pythons_of_locks() -> dict[str, list[str]]:
     locks = sorted(path.stem for path in ROOT.glob("requirements/*.in"))
     series = {f"numpy-{numpy}": list(pythons) for numpy, pythons in SUPPORTED.items()}
     own = {"plot-3.11": PYTHONS[:1], "plot": [PYTHONS[1], PYTHONS[-1]], "parity": PYTHONS[:1], "vocabularies": PYTHONS[:1]}
-    own |= {"lock": ["3.12"], "openmpi": ["3.12"], "clients": ["3.13"]} | {
-        name: ["3.14"] for name in ("coverage", "mutate", "release")
-    }
+    own |= {"lock": ["3.12"], "openmpi": ["3.12"], "clients": ["3.13"]}
+    own |= {name: ["3.14"] for name in ("coverage", "mutate", "release")}
     own |= {name: [PYTHONS[0], "3.14"] for name in ("docs", "lint", "site")}  # PyYAML has no wheel for 3.15 yet
     return {name: [PYTHONS[0], PYTHONS[-1]] for name in locks} | series | own
 

@@ -137,10 +137,10 @@ class Load:
                 group.create_task(self.client(number))
 
 
-def test_every_answer_under_load_is_that_of_the_model_alone(folder: Path, alone: Alone) -> None:
+def test_every_answer_under_load_is_that_of_the_model_alone(folder: Path, alone: Alone, tmp_path: Path) -> None:
     expected = {Task(number): Task(number).alone(alone) for number in range(DISTINCT)}
     assert len(set(expected.values())) == DISTINCT
-    options = ("--slots", "8", "--queue", "40", "--log-format", "json")
+    options = ("--slots", "8", "--queue", "40", "--prefix-folder", str(tmp_path), "--log-format", "json")
     with SmallServer(folder, *options) as server:
         load = Load(server.port)
         asyncio.run(load.run(server))
@@ -149,3 +149,8 @@ def test_every_answer_under_load_is_that_of_the_model_alone(folder: Path, alone:
         assert len(load.answers) == ANSWERS
         assert {task for task, _ in load.answers} == set(expected)
         assert load.failed and load.refused and load.killed > 100  # the server was dead, busy, and left alone
+    with SmallServer(folder, *options) as server:  # what was read is still known after another start
+        task = Task(1)
+        answer = json.loads(server.post(task.path, task.body)[1])
+        assert digest(answer["choices"][0]["message"]["content"]) == expected[task]
+        assert answer["usage"]["prompt_tokens_details"]["cached_tokens"] > len(SYSTEM) // 2
