@@ -318,6 +318,12 @@ def test_errors_are_logged_with_their_tracebacks() -> None:
     assert found["level"] == "error" and "MemoryError" in found["traceback"]
 
 
+def test_a_path_is_in_one_line_of_the_log() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "request", (), None)
+    record.fields = {"path": "/a\n12:00:00 request path=/b"}
+    assert log._Text().format(record).endswith("request path=/a\\n12:00:00 request path=/b")
+
+
 def test_a_record_of_a_request_has_counts_and_no_text(server: Serving, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, LOGGER.name):
         answered = [
@@ -410,6 +416,15 @@ def test_a_body_that_does_not_arrive_is_not_waited_for(server: Serving, monkeypa
     connection.close()
 
 
+def test_bodies_beyond_some_that_arrive_are_told_to_come_back(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "READ", 1)
+    connection = server.connect()
+    begin_post(connection)
+    until(lambda: server.ask(COMPLETE, {"prompt": "Hello", "max_tokens": 1}).status == 429)
+    connection.close()
+    until(lambda: server.ask(COMPLETE, {"prompt": "Hello", "max_tokens": 1}).status == 200)
+
+
 def begin_post(connection: HTTPConnection, **headers: str) -> None:
     """Send the beginning of a request."""
     connection.putrequest("POST", COMPLETE)
@@ -475,14 +490,14 @@ def test_what_the_engine_refuses_is_the_clients_error(monkeypatch: pytest.Monkey
 
 
 def test_an_api_key_is_asked_for() -> None:
-    with serving(access=Access(key="sécret")) as one:
+    with serving(access=Access(key="sécretà")) as one:
         for path in ("/v1/models", "/metrics", "/nowhere"):
             answered = one.ask(path)
             assert answered.status == 401 and answered.headers["www-authenticate"] == "Bearer"
             assert answered.json["error"]["code"] == "invalid_api_key"
-        for wrong in ("Bearer", "Bearer ", "Basic sécret", "Bearer secret"):
+        for wrong in ("Bearer", "Bearer ", "Basic sécretà", "Bearer secret"):
             assert one.ask("/v1/models", Authorization=wrong).status == 401
-        sent = "sécret".encode().decode("latin-1")
+        sent = "sécretà".encode().decode("latin-1")  # whose last character is a space
         assert one.ask("/v1/models", Authorization=f"Bearer {sent}").status == 200
         assert one.ask("/").status == one.ask("/health").status == 200
 
@@ -500,6 +515,12 @@ def test_other_hosts_and_origins_are_refused() -> None:
         preflight = {"Origin": "https://friend.example", "Access_Control_Request_Method": "POST"}
         asked = one.ask(COMPLETE, method="OPTIONS", **preflight, Access_Control_Request_Headers="authorization,content-type")
         assert asked.status == 200 and "authorization" in asked.headers["access-control-allow-headers"].lower()
+
+
+def test_all_origins_may_be_allowed() -> None:
+    with serving(access=Access(origins=("*",))) as one:
+        answered = one.ask("/v1/models", Origin="https://other.example")
+        assert answered.status == 200 and answered.headers["access-control-allow-origin"] == "*"
 
 
 # The command
@@ -532,6 +553,13 @@ def test_the_command_reports_where_it_serves_and_who_may_use_it(monkeypatch: pyt
 def test_what_cannot_be_served_is_an_error_of_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = run(monkeypatch, "--draft", "other.gguf")
     assert refused.exit_code == 2 and "--draft must be a model with the tokenizer of small, got other.gguf" in refused.stderr
+    for wrong in ("https://a.example/", "a.example", "null"):
+        refused = run(monkeypatch, "--cors", wrong)
+        assert (
+            refused.exit_code == 2
+            and f"--cors must be an origin such as https://example.org, without a path, or *, got {wrong}" in refused.stderr
+        )
+    assert run(monkeypatch, "--cors", "*", "--cors", "http://localhost:3000").exit_code == 0
     with socket.create_server(("127.0.0.1", 0)) as listener:
         used = run(monkeypatch, "--port", str(listener.getsockname()[1]))
     assert used.exit_code == 2 and "error" in used.stderr

@@ -45,7 +45,7 @@ def message(**fields: Any) -> list[dict[str, Any]]:
     [
         ("messages", None, "is missing"),
         ("messages", "Hi", "must be an array, got 'Hi'"),
-        ("messages", [], "must have at least one value, got 0"),
+        ("messages", [], "must have from 1 to 200 values, got 0"),
         ("messages[0]", ["Hi"], "must be an object, got 'Hi'"),
         ("messages[1].role", message(role="robot"), "must be 'system' or 'developer' or 'user' or 'assistant', got 'robot'"),
         ("messages[1].role", message(role="tool"), "must be"),
@@ -60,6 +60,8 @@ def message(**fields: Any) -> list[dict[str, Any]]:
         ("messages[1].name", message(name="Ann"), "is not supported, got 'Ann'"),
         ("messages[1].tool_calls", message(tool_calls=[{}]), "is not supported except as [], got [{}]"),
         ("messages[1].mood", message(mood="bad"), "is not a field of this request"),
+        ("messages", HELLO * 201, "must have from 1 to 200 values, got 201"),
+        ("messages", message(content="x" * 10**6), "must have fewer tokens than the context of 200, got 1000005 characters"),
         ("messages", message(content="x" * 300), "must have fewer tokens than the context of 200"),
     ],
 )
@@ -77,7 +79,7 @@ def test_wrong_messages_are_refused_by_name(field: str, value: Any, words: str) 
         ("temperature", -1, "must be 0 or"),
         ("temperature", "1", "must be 0 or"),
         ("temperature", True, "must be 0 or"),
-        ("temperature", 10**400, "must be 0 or from 1e-6 to 1e6, got 1000"),
+        ("temperature", 10**400, "must be 0 or from 1e-6 to 1e6, got an integer of 1329 bits"),
         ("top_p", 0, "must be above 0 and at most 1"),
         ("top_p", INFINITY, "must be above 0"),
         ("min_p", 2, "must be from 0 to 1"),

@@ -18,6 +18,7 @@ from samebits.autograd.ops.probabilities import softmax_at
 from samebits.core import Stream, cumsum
 from samebits.core.arguments import integer
 from samebits.core.indexing import least
+from samebits.core.records import shown
 
 __all__ = ["Sampling"]
 
@@ -89,7 +90,7 @@ class Sampling:
             if value is None and one.default is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not allowed(value):
-                raise ValueError(f"Sampling: {one.name} must be {rule}, got {given!r}")
+                raise ValueError(f"Sampling: {one.name} must be {rule}, got {shown(given)}")
             object.__setattr__(self, one.name, value)
 
     def choose(self, logits: Float32, stream: Stream, seen: Collection[int] = (), sampled: Sequence[int] = ()) -> int:
@@ -183,10 +184,10 @@ def _nucleus(weights: Float32, top_p: float) -> int:
 def _bias(given: Any) -> dict[int, float]:
     """The bias of each token id, in the order of the ids."""
     if not isinstance(given, Mapping):
-        raise TypeError(f"Sampling: logit_bias must be a mapping from token ids to numbers, got {given!r}")
+        raise TypeError(f"Sampling: logit_bias must be a mapping from token ids to numbers, got {shown(given)}")
     found = {}
     for id_, bias in given.items():
         if isinstance(bias, bool) or not isinstance(bias, int | float | np.number) or not _summand(bias):
-            raise ValueError(f"Sampling: logit_bias[{id_!r}] must be from -100 to 100, got {bias!r}")
+            raise ValueError(f"Sampling: logit_bias[{id_!r}] must be from -100 to 100, got {shown(bias)}")
         found[integer("Sampling", "a token id of logit_bias", id_, 0)] = float(bias)
     return dict(sorted(found.items()))

@@ -46,6 +46,8 @@ BODY = 2**22
 """The largest number of bytes of a request's body."""
 ARRIVAL = 30.0
 """The largest number of seconds until the whole body of a request is there."""
+READ = 128
+"""The largest number of requests whose bodies arrive or are read at once."""
 OPEN = {"/", "/health"}
 """The addresses that need no API key."""
 GONE = 499
@@ -59,7 +61,7 @@ class Access:
     Args:
         key: The API key that requests must have.
         hosts: The names that the server is called by; any if there are none.
-        origins: The other origins whose pages may use it.
+        origins: The other origins whose pages may use it; with "*" all.
     """
 
     key: str | None = None
@@ -99,6 +101,7 @@ class _Endpoints:
     def __init__(self, served: Served, thread: EngineThread, metrics: Metrics) -> None:
         self._served, self._thread, self._metrics = served, thread, metrics
         self._verifier = Verifier(served, thread.timeout)
+        self._read = 0  # requests whose bodies arrive or are read
         self._page = (resources.files("samebits.cli") / "page.html").read_text("utf-8")
         self._policy = _content_policy(self._page)
 
@@ -125,8 +128,7 @@ class _Endpoints:
         return await self._texts(request, read_completion, chat=False)
 
     async def _texts(self, request: Request, read: Callable[[dict[str, Any], Served], Asked], *, chat: bool) -> Response:
-        body = await _body(request)
-        asked = await asyncio.to_thread(lambda: read(parse_object(body), self._served))
+        asked = await self._content(request, lambda values: read(values, self._served))
         answer, record = Answer(asked, self._served, chat=chat), request.scope["samebits.record"]
         job = self._thread.submit(asked.requests(self._served.opened.stop_ids))
         if asked.stream:
@@ -137,13 +139,29 @@ class _Endpoints:
             job.cancel()
 
     async def verify(self, request: Request) -> Response:
-        body = await _body(request)
-        receipt, sample, seed = await asyncio.to_thread(lambda: read_verification(parse_object(body)))
+        receipt, sample, seed = await self._content(request, read_verification)
         work = self._verifier.verify(receipt, sample=sample, seed=seed)
         found = await _while_connected(request.receive, work)
         difference = found.difference and found.difference._asdict()
         counts = {"checked": found.checked, "steps": found.steps}
         return JSONResponse({"ok": difference is None, "digest": receipt.digest, **counts, "difference": difference})
+
+    async def _content(self, request: Request, read: Callable[[dict[str, Any]], T]) -> T:
+        """What a request says; so many at once take memory and time that others are told to come back.
+
+        Raises:
+            RequestError: It is wrong, or too many others are read.
+            ClientDisconnect: The client went away.
+        """
+        if self._read >= READ:
+            message = "too many requests are read; try again in a moment"
+            raise RequestError(message, status=429, code="rate_limit_exceeded")
+        self._read += 1
+        try:
+            body = await _body(request)
+            return await asyncio.to_thread(lambda: read(parse_object(body)))
+        finally:
+            self._read -= 1
 
 
 async def _whole(job: Job, answer: Answer, record: dict[str, Any]) -> dict[str, Any]:
@@ -272,7 +290,7 @@ class _Records:
         finally:
             path = scope["path"]
             self._metrics.requests.labels(_endpoint(path), str(status)).inc()
-            fields = {"method": scope["method"], "path": path[:200], "status": status}
+            fields = {"method": scope["method"][:20], "path": path[:200], "status": status}
             write_record("request", **fields, seconds=round(perf_counter() - began, 4), **record)
 
 
@@ -289,12 +307,18 @@ class _Guard:
     def _refused(self, scope: Scope) -> RequestError | None:
         headers, key = Headers(scope=scope), self._access.key
         origin = headers.get("origin")
-        if origin is not None and origin not in self._access.origins and origin.partition("://")[2] != headers.get("host"):
+        origins = self._access.origins
+        if (
+            origin is not None
+            and "*" not in origins
+            and origin not in origins
+            and origin.partition("://")[2] != headers.get("host")
+        ):
             return RequestError("pages of other origins must not use this server", status=403, code="origin_not_allowed")
         if key is None or scope["path"] in OPEN:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), key.encode()):
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.encode("latin-1").strip(b" "), key.encode()):
             return None
         return RequestError("the API key is missing or wrong: Authorization: Bearer KEY", status=401, code="invalid_api_key")
 

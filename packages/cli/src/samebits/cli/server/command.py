@@ -5,6 +5,7 @@ The first SIGTERM or Ctrl-C lets no more requests in and waits for the answers i
 
 import asyncio
 import math
+import re
 import socket
 import sys
 from collections.abc import Iterator
@@ -96,6 +97,8 @@ def serve_model(
         ValueError: The model cannot be served.
         OSError: The model cannot be read, or the address is in use.
     """
+    if wrong := [one for one in origins if not re.fullmatch(r"\*|https?://[^/\s]+", one)]:
+        raise ValueError(f"serve: --cors must be an origin such as https://example.org, without a path, or *, got {wrong[0]}")
     configure_log(log or ("text" if sys.stderr.isatty() else "json"))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:

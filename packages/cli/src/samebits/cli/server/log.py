@@ -46,5 +46,6 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{name}={value}" for name, value in getattr(record, "fields", {}).items())
         line = f"{datetime.fromtimestamp(record.created, UTC).astimezone():%H:%M:%S} {record.getMessage()} {fields}".rstrip()
+        line = line.replace("\n", "\\n")  # a path must not look like another record
         error = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
         return printable(line + error)

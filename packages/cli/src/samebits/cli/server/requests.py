@@ -106,7 +106,8 @@ def read_chat(values: dict[str, Any], served: Served) -> Asked:
         raise RequestError(
             f"{served.id} has no chat template, so it was not trained to answer; /v1/completions continues texts", param="model"
         )
-    messages = fields.need("messages", array(_message))
+    messages = fields.need("messages", array(_message, most=served.context))
+    _require_length(sum(len(one["content"]) for one in messages), served, "messages")
     fields.allow("tools", [])
     fields.allow("tool_choice", "none", "auto")
     fields.allow("functions", [])
@@ -234,6 +235,16 @@ def _tokens(fields: Fields, served: Served, names: Sequence[str], default: int) 
     return found.pop() if found else default
 
 
+def _require_length(characters: int, served: Served, name: str) -> None:
+    """Refuse a text that cannot fit before it is encoded, which takes long; a token has a limited number of characters."""
+    if characters > served.longest:
+        raise RequestError(
+            f"{name} must have fewer tokens than the context of {served.context}, got {characters} characters",
+            param=name,
+            code="context_length_exceeded",
+        )
+
+
 def _require_fit(ids: Sequence[int], served: Served, name: str) -> None:
     if not ids:
         raise RequestError(f"{name} must have at least one token, got none", param=name)
@@ -280,6 +291,7 @@ def _prompts(fields: Fields, served: Served) -> list[tuple[list[int], str]]:
             written = opened.tokenizer.decode(ids)
         else:
             written = text(value, name)
+            _require_length(len(written), served, name)
             try:
                 ids = [*opened.start, *opened.tokenizer.encode_ordinary(written).tolist()]
             except ValueError as error:

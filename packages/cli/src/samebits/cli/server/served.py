@@ -50,6 +50,11 @@ class Served:
         return min(self.tokens, _ANSWER, self.context // 2)
 
     @cached_property
+    def longest(self) -> int:
+        """The largest number of characters of a prompt."""
+        return self.context * max(map(len, self.opened.tokenizer.tokens))
+
+    @cached_property
     def digest(self) -> str:
         """The digest of the model."""
         return self.opened.digest
