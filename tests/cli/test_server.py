@@ -560,6 +560,7 @@ def test_what_cannot_be_served_is_an_error_of_one_line(monkeypatch: pytest.Monke
             and f"--cors must be an origin such as https://example.org, without a path, or *, got {wrong}" in refused.stderr
         )
     assert run(monkeypatch, "--cors", "*", "--cors", "http://localhost:3000").exit_code == 0
+    assert "--timeout must be a finite number" in run(monkeypatch, "--timeout", "inf").stderr
     with socket.create_server(("127.0.0.1", 0)) as listener:
         used = run(monkeypatch, "--port", str(listener.getsockname()[1]))
     assert used.exit_code == 2 and "error" in used.stderr

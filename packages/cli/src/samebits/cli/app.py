@@ -346,7 +346,8 @@ def serve(
         typer.Option("--api-key", envvar="SAMEBITS_API_KEY", help="The key that requests must have, by default none."),
     ] = None,
     cors: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Another origin whose pages may use the server. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Another origin whose pages may use the server; * for all. May be repeated."),
     ] = None,
     slots: Annotated[int, typer.Option(min=1, help="How many texts are written at once.")] = 8,
     queue: Annotated[int, typer.Option(min=0, help="How many texts may wait.")] = 64,

@@ -94,11 +94,13 @@ def serve_model(
         now: The date for chat templates that ask for it.
 
     Raises:
-        ValueError: The model cannot be served.
+        ValueError: The model cannot be served, or an option is wrong.
         OSError: The model cannot be read, or the address is in use.
     """
     if wrong := [one for one in origins if not re.fullmatch(r"\*|https?://[^/\s]+", one)]:
         raise ValueError(f"serve: --cors must be an origin such as https://example.org, without a path, or *, got {wrong[0]}")
+    if timeout == math.inf:
+        raise ValueError(f"serve: --timeout must be a finite number of seconds, got {timeout}")
     configure_log(log or ("text" if sys.stderr.isatty() else "json"))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
