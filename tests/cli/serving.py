@@ -17,7 +17,7 @@ from tests.cli.small_model import TEMPLATE, pretrained
 
 from samebits.cli import models
 from samebits.cli.server.app import Access, make_app
-from samebits.cli.server.command import make_thread
+from samebits.cli.server.command import Connection, make_thread
 from samebits.cli.server.engine_thread import EngineThread
 from samebits.cli.server.metrics import Metrics
 from samebits.cli.server.served import Served, open_served
@@ -119,7 +119,9 @@ def serving(
         make_thread(model, metrics, slots=slots, queue=queue, timeout=timeout, **options) as engine,
     ):
         app = make_app(model, engine, metrics, access or Access())
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none"))
+        server = uvicorn.Server(
+            uvicorn.Config(app, http=Connection, log_config=None, access_log=False, lifespan="off", ws="none")
+        )
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         try:

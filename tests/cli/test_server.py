@@ -425,6 +425,46 @@ def test_bodies_beyond_some_that_arrive_are_told_to_come_back(server: Serving, m
     until(lambda: server.ask(COMPLETE, {"prompt": "Hello", "max_tokens": 1}).status == 200)
 
 
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /health HTTP/1.1\r\nHost: lo", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /he"]
+)
+def test_a_connection_without_a_whole_request_is_closed(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "QUIET", 0.2)
+    with serving() as one, socket.create_connection(("127.0.0.1", one.port), timeout=10) as connection:
+        connection.sendall(sent)
+        received = b"".join(iter(lambda: received_by(connection), b""))
+        assert received.count(b"200 OK") == sent.count(b"\r\n\r\n")
+
+
+def received_by(connection: socket.socket) -> bytes:
+    """Some bytes; none when the connection was closed."""
+    try:
+        return connection.recv(1000)
+    except ConnectionResetError:
+        return b""
+
+
+def test_a_client_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    made = command.Connection.connection_made
+
+    def small(self: command.Connection, transport: Any) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        made(self, transport)
+
+    monkeypatch.setattr(command.Connection, "connection_made", small)
+    monkeypatch.setattr(command, "QUIET", 0.2)
+    with serving(slots=8) as one, caplog.at_level(logging.INFO, LOGGER.name), socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", one.port))
+        fields = {"prompt": "Hello", "n": 12, "max_tokens": 190, "logprobs": 5, "stream": True, "logit_bias": {"257": -100}}
+        body = json.dumps(fields).encode()
+        connection.sendall(
+            b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        record_of(caplog, path=COMPLETE, end="disconnected")
+        one.settle()
+
+
 def begin_post(connection: HTTPConnection, **headers: str) -> None:
     """Send the beginning of a request."""
     connection.putrequest("POST", COMPLETE)

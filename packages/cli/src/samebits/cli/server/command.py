@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Literal
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from samebits.cli.models import open_model
 from samebits.cli.server.app import Access, make_app
@@ -28,9 +29,31 @@ from samebits.lm.drafts import Draft, ModelDraft, RepeatedDraft
 from samebits.lm.engine import Engine
 from samebits.lm.prefixes import PrefixCache
 
-__all__ = ["Server", "make_thread", "serve_model"]
+__all__ = ["Connection", "Server", "make_thread", "serve_model"]
 
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+
+QUIET = 30.0
+"""So many seconds a connection may stay without a whole request, or a client without reading; at most twice as many."""
+
+
+class Connection(H11Protocol):
+    """A connection of uvicorn that is closed when its client neither asks for anything nor reads."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look at it."""
+        super().connection_made(transport)
+        self._look(None)
+
+    def _look(self, before: object) -> None:
+        """Close it if nothing has happened since the look before, and look again."""
+        idle, unread = self.cycle is None or self.cycle.response_complete, self.transport.get_write_buffer_size()
+        now = id(self.cycle), idle, unread
+        if now == before and (idle or unread):
+            self.transport.abort()
+        if not self.transport.is_closing():
+            self.loop.call_later(QUIET, self._look, now)
 
 
 class Server(uvicorn.Server):
@@ -117,6 +140,7 @@ def serve_model(
         ) as thread:
             config = uvicorn.Config(
                 make_app(served, thread, metrics, access),
+                http=Connection,
                 log_config=None,
                 access_log=False,
                 server_header=False,
