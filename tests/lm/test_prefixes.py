@@ -1,6 +1,7 @@
 """Prefix cache: what was read before is not read again, and changes no bit."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,34 @@ def test_what_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
     left.write_bytes(b"a part")
     assert PrefixCache("m", "exact", folder=tmp_path).load(text, cache_of([9])) == 16
     assert path.exists() and not left.exists()
+
+
+def test_what_is_no_file_in_the_folder_is_not_used(tmp_path: Path) -> None:
+    text = SYSTEM[:16]
+    prefixes = PrefixCache("m", "exact", folder=tmp_path)
+    prefixes.store(text, cache_of(text))
+    prefixes.close()
+    folder = next(tmp_path.iterdir())
+    for name in ("a.safetensors", ".a.new"):
+        (folder / name).mkdir()
+    (folder / "b.safetensors").symlink_to("nothing")
+    (folder / "c.safetensors").symlink_to("c.safetensors")
+    assert PrefixCache("m", "exact", folder=tmp_path).load(text, cache_of([9])) == 16
+
+
+def test_blocks_that_wait_for_a_slow_disk_are_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [[i] * 16 for i in range(8)]
+    size, go_on = sum(x.nbytes for x in cache_of(texts[0]).part(0, 16)), threading.Event()
+    monkeypatch.setattr("samebits.lm.prefixes.save", lambda *_: go_on.wait())
+    prefixes = PrefixCache("m", "exact", limit=3 * size, folder=tmp_path)
+    for text in texts:
+        prefixes.store(text, cache_of(text))
+    assert prefixes._unwritten == 3 * size
+    go_on.set()
+    prefixes._files.submit(int).result()  # after those that wait
+    prefixes.store([9] * 16, cache_of([9] * 16))
+    assert prefixes._unwritten == size
+    prefixes.close()
 
 
 def test_the_bound_holds_for_files_too(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ each is in a file of this name too; it is read when it is first needed, and one 
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,8 @@ class PrefixCache:
         self._blocks: dict[_Block, None] = {}  # the one that was not used for the longest time is the first
         self._folder = None if folder is None else folder / root
         self._files = ThreadPoolExecutor(1)  # writes and deletes one after the other; what fails will be a block that is missing
+        self._writes: deque[tuple[Future[str], int]] = deque()  # and the bytes of each
+        self._unwritten = 0
         if self._folder is not None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._open(self._folder)
@@ -147,9 +151,16 @@ class PrefixCache:
         block = _Block(_key(parent.key, ids), ids, parent, sum(x.nbytes for x in arrays), arrays)
         self._link(block)
         if self._folder is not None:
-            metadata = {"parent": parent.key, "ids": json.dumps(ids)}
-            self._files.submit(save, self._path(block), {str(i): x for i, x in enumerate(arrays)}, metadata)
+            self._write(block, {str(i): x for i, x in enumerate(arrays)}, {"parent": parent.key, "ids": json.dumps(ids)})
         return block
+
+    def _write(self, block: _Block, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
+        """Write a block to its file; not if the disk is so slow that blocks beyond the bound wait for it."""
+        while self._writes and self._writes[0][0].done():
+            self._unwritten -= self._writes.popleft()[1]
+        if self._unwritten + block.size <= self._limit:
+            self._writes.append((self._files.submit(save, self._path(block), tensors, metadata), block.size))
+            self._unwritten += block.size
 
     def _link(self, block: _Block) -> None:
         if block.parent is not None:
@@ -167,7 +178,7 @@ class PrefixCache:
             del self._blocks[one]
             self.size -= one.size
             if self._folder is not None:
-                self._files.submit(self._path(one).unlink, missing_ok=True)
+                self._files.submit(_delete, self._path(one))
 
     def _touch(self, block: _Block) -> None:
         """Note the use of a block and of those before it."""
@@ -210,17 +221,17 @@ class PrefixCache:
     def _open(self, folder: Path) -> None:
         """Link the blocks whose files are in the folder, and delete those that no longer follow any."""
         for path in folder.glob(".*.new"):  # of a process that was killed while it wrote
-            path.unlink(missing_ok=True)
+            _delete(path)
         found: list[_Block] = []
         children: dict[str, list[_Block]] = {}
-        for path in sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime_ns):
+        for path in sorted(folder.glob("*.safetensors"), key=_modified):
             try:
                 entries, metadata = read_header(path)
                 ids = tuple(json.loads(metadata["ids"]))
                 if not 1 <= len(ids) <= _LENGTH or path.stem != _key(metadata["parent"], ids):
                     raise CheckpointError(f"{path}: must have the digest of its tokens as its name")
             except (ArithmeticError, KeyError, OSError, TypeError, ValueError):
-                path.unlink(missing_ok=True)
+                _delete(path)
                 continue
             found.append(_Block(path.stem, ids, self._root, sum(one.stop - one.start for one in entries.values()), None))
             children.setdefault(metadata["parent"], []).append(found[-1])
@@ -231,8 +242,22 @@ class PrefixCache:
                 self._link(block)
                 parents.append(block)
         for lost in (one for blocks in children.values() for one in blocks):
-            self._path(lost).unlink(missing_ok=True)
+            _delete(self._path(lost))
         self._blocks = {one: None for one in found if one in self._blocks}  # in the order in which they were written
+
+
+def _modified(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 if it is a link to none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _delete(path: Path) -> None:
+    """Delete a file; what cannot be deleted, such as a folder, is not used."""
+    with suppress(OSError):
+        path.unlink()
 
 
 def _key(parent: str, ids: Ids) -> str:
