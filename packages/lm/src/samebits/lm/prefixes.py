@@ -26,6 +26,7 @@ import numpy.typing as npt
 from samebits.core import Mode
 from samebits.core.arguments import integer
 from samebits.lm.checkpoint import CheckpointError, load, read_header, save
+from samebits.lm.reader import common_beginning
 from samebits.nn.cache import KeyValueCache
 
 __all__ = ["PrefixCache"]
@@ -52,7 +53,8 @@ class _Block:
         """The child that begins with the most of these ids, and how many."""
         if child := self.children.get(ids):
             return child, len(ids)
-        return max(((one, _common(one.ids, ids)) for one in self.children.values()), key=lambda pair: pair[1], default=(None, 0))
+        pairs = ((one, common_beginning(one.ids, ids)) for one in self.children.values())
+        return max(pairs, key=lambda pair: pair[1], default=(None, 0))
 
 
 class PrefixCache:
@@ -263,8 +265,3 @@ def _delete(path: Path) -> None:
 def _key(parent: str, ids: Ids) -> str:
     """The digest of a text, from that of its beginning."""
     return hashlib.sha256(bytes.fromhex(parent) + np.array(ids, "<i8").tobytes()).hexdigest()
-
-
-def _common(first: Ids, second: Ids) -> int:
-    """The length of the common beginning."""
-    return next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))

@@ -5,7 +5,7 @@
 In exact and int16 arithmetic, the logits have the bits that they have when everything is read from scratch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from samebits.lm.model import LanguageModel
 from samebits.nn.cache import KeyValueCache
 
 __all__ = ["Reader", "common_beginning"]
+
+Float32 = npt.NDArray[np.float32]
 
 _CAPACITY = 4096  # tokens that caches hold at first
 _AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
@@ -57,23 +59,30 @@ class Reader:
                 self._caches = [block.cache(1, self._capacity) for block in self._model.blocks]
             self.held = []
 
-    def logits(self, ids: Sequence[int]) -> npt.NDArray[np.float32]:
+    def logits(self, ids: Sequence[int]) -> Float32:
         """The logits (V,) of the id that follows; a beginning that was read before is not read again."""
-        restore_arithmetic()
-        del self.held[common_beginning(self.held, ids[:-1]) :]  # the last one is always read, for its logits
-        while (start := len(self.held)) < len(ids):
-            new = list(ids[start : start + _AT_ONCE])
+        return next(self.read(ids, [len(ids) - 1]))[1]
+
+    def read(self, ids: Sequence[int], places: Sequence[int]) -> Iterator[tuple[int, Float32]]:
+        """The logits (V,) of the id after each of some places, which ascend; what follows the last one is not read."""
+        if not places:
+            return
+        del self.held[min(common_beginning(self.held, ids), places[0]) :]  # what stands there is read, for its logits
+        while (start := len(self.held)) <= places[-1]:
+            new = list(ids[start : min(start + _AT_ONCE, places[-1] + 1)])
+            there = [place for place in places if start <= place < start + len(new)]
             for cache in self._caches:
                 cache.lengths = np.array([start], np.int64)
+            rows = [place - start for place in there] or [0]  # of no use where there are none
+            restore_arithmetic()
             with numerics(self.mode), no_grad():
-                last = self._model(np.array([new], np.int64), self._caches, at=[len(new) - 1])
-            logits: npt.NDArray[np.float32] = last.data[0, 0]
+                logits: Float32 = self._model(np.array([new], np.int64), self._caches, at=[rows]).data[0]
+            require_arithmetic()
             self.held += new
-        require_arithmetic()
-        return logits
+            yield from zip(there, logits, strict=False)
 
 
-def common_beginning(first: Sequence[int], second: Sequence[int]) -> int:
+def common_beginning(first: Sequence[object], second: Sequence[object]) -> int:
     """The length of the longest common beginning.
 
     Example:

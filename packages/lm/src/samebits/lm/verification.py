@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from samebits.autograd import no_grad
-from samebits.core import Mode, Stream, arguments, numerics, require_arithmetic, restore_arithmetic
+from samebits.core import Stream, arguments, numerics
 from samebits.core.records import shown
 from samebits.lm.chain import Chain
 from samebits.lm.model import LanguageModel
+from samebits.lm.reader import Reader, common_beginning
 from samebits.lm.receipts import Receipt, WrittenText
 from samebits.text.tokenizer import Tokenizer
 
@@ -28,8 +28,6 @@ Float32 = npt.NDArray[np.float32]
 
 Progress = Callable[[int, int], object]
 """Called with the number of steps that were checked and that of all to check."""
-
-_AT_ONCE = 256  # tokens that are read in one step: what is computed of them takes memory
 
 
 class Difference(NamedTuple):
@@ -112,8 +110,9 @@ def verify_text(
     chosen = sorted(Stream(seed).permutation(steps)[: math.ceil(sample * steps)].tolist())
     if found := _contradiction(receipt, model, tokenizer, model_digest):
         return Verification(0, steps, found)
-    capacity = max((len(text.prompt) + len(text.tokens) for text in receipt.texts), default=1)
-    reader = _Reader(model, receipt.arithmetic, min(capacity, model.config.context))
+    with numerics(receipt.arithmetic):
+        reader = Reader(model)
+    reader.hold(max((len(text.prompt) + len(text.tokens) for text in receipt.texts), default=1))
     checked = first = 0
     for place, text in enumerate(receipt.texts):
         wanted = [step - first for step in chosen if first <= step < first + len(text.tokens)]
@@ -145,26 +144,18 @@ def _contradiction(receipt: Receipt, model: LanguageModel, tokenizer: Tokenizer,
     return next((Difference(name, str(id_), f"a vocabulary of {size} tokens") for name, id_ in places if id_ >= size), None)
 
 
-def _common(first: Sequence[object], second: Sequence[object]) -> int:
-    """The length of the longest common beginning."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((place for place, (one, other) in pairs if one != other), min(len(first), len(second)))
-
-
 def _other_text(name: str, expected: str, got: str) -> Difference | None:
     """Where a text is not the one of its tokens."""
     if expected == got:
         return None
-    start = _common(expected, got)
+    start = common_beginning(expected, got)
     return Difference(name, *(f"{shown(one[start : start + 40])} from character {start} on" for one in (expected, got)))
 
 
 # Steps
 
 
-def _steps(
-    text: WrittenText, name: str, receipt: Receipt, reader: "_Reader", wanted: Sequence[int]
-) -> Iterator[Difference | None]:
+def _steps(text: WrittenText, name: str, receipt: Receipt, reader: Reader, wanted: Sequence[int]) -> Iterator[Difference | None]:
     """What differs in each of some steps of a text."""
     sampling, stream = receipt.sampling, text.opened()
     seen, counted, drawn = set(text.prompt), 0, 0
@@ -189,7 +180,7 @@ def _other_step(text: WrittenText, name: str, step: int, token: int, logits: Flo
     return None if expected == got else Difference(f"{name}.chain[{step}]", expected, got)
 
 
-def _logits(text: WrittenText, reader: "_Reader", wanted: Sequence[int]) -> Iterator[tuple[int, Float32]]:
+def _logits(text: WrittenText, reader: Reader, wanted: Sequence[int]) -> Iterator[tuple[int, Float32]]:
     """Some steps of a text, and the logits that each token was chosen from."""
     for ids, first, count in _windows(text.prompt, text.tokens, reader.context):
         shift = len(ids) - count - first  # from a step to the position of its logits
@@ -208,31 +199,3 @@ def _windows(prompt: list[int], tokens: list[int], context: int) -> Iterator[tup
         yield [*window, *tokens[first : first + count - 1]], first, count
         window = [*window, *tokens[first : first + count]][-half:]
         first += count
-
-
-class _Reader:
-    """A model that keeps the keys and values of the ids it has read, in one arithmetic."""
-
-    def __init__(self, model: LanguageModel, mode: Mode, capacity: int) -> None:
-        self._model, self._mode, self.context = model, mode, model.config.context
-        with numerics(mode):
-            self._caches = [block.cache(1, capacity) for block in model.blocks]
-        self._held: list[int] = []
-        restore_arithmetic()
-
-    def read(self, ids: list[int], chosen: Sequence[int]) -> Iterator[tuple[int, Float32]]:
-        """The logits (V,) at some positions, in order; a beginning that was read before is not read again."""
-        if not chosen:
-            return
-        del self._held[min(_common(self._held, ids), chosen[0]) :]
-        while (start := len(self._held)) <= chosen[-1]:
-            new = ids[start : min(start + _AT_ONCE, chosen[-1] + 1)]
-            places = [place for place in chosen if start <= place < start + len(new)]
-            for cache in self._caches:
-                cache.lengths = np.array([start], np.int64)
-            with numerics(self._mode), no_grad():
-                rows = [place - start for place in places] or [0]  # of no use where there are none
-                logits: Float32 = self._model(np.array([new], np.int64), self._caches, at=[rows]).data[0]
-            require_arithmetic()
-            self._held += new
-            yield from zip(places, logits, strict=False)
