@@ -235,7 +235,10 @@ def test_a_new_run_starts_from_the_weights_of_another(monkeypatch: pytest.Monkey
         (["train", "small.toml", "--preset", "tiny"], "CONFIG and --preset exclude each other"),
         (["train", "wrong.toml"], "wrong.toml: unknown setting 'stepps': did you mean 'steps'?"),
         (["train", "--resume", "--out", "nothing"], "--resume requires a run, but nothing has none"),
-        (["generate", "nothing"], "nothing does not exist"),
+        (
+            ["generate", "nothing"],
+            "nothing does not exist; give a GGUF file, a folder of Hugging Face, smollm2, or a training run",
+        ),
         (["generate", "text.txt"], "text.txt"),
         (["eval", "nothing"], "nothing does not exist"),
         (["info", "text.txt"], "text.txt"),

@@ -544,8 +544,10 @@ def test_an_api_key_is_asked_for() -> None:
 
 def test_other_hosts_and_origins_are_refused() -> None:
     with serving(access=Access(hosts=("127.0.0.1", "localhost"), origins=("https://friend.example",))) as one:
-        assert one.ask("/health", Host="evil.example").status == 400
-        assert one.ask("/health", Host="localhost:1234").status == 200
+        for host in ("evil.example", "localhost.evil.example:80", "", "[::1]"):
+            answered = one.ask("/health", Host=host)
+            assert answered.status == 400 and answered.json["error"]["code"] == "host_not_allowed"
+        assert one.ask("/health", Host="localhost:1234").status == one.ask("/health", Host="LOCALHOST").status == 200
         assert one.ask(COMPLETE, {"prompt": "Hi"}, Origin="https://evil.example").status == 403
         assert one.ask(COMPLETE, {"prompt": "Hi"}, Origin="null").status == 403
         same = one.ask(COMPLETE, {"prompt": "Hi"}, Origin=f"http://127.0.0.1:{one.port}")
@@ -601,9 +603,16 @@ def test_what_cannot_be_served_is_an_error_of_one_line(monkeypatch: pytest.Monke
         )
     assert run(monkeypatch, "--cors", "*", "--cors", "http://localhost:3000").exit_code == 0
     assert "--timeout must be a finite number" in run(monkeypatch, "--timeout", "inf").stderr
+    assert "--api-key must not be empty" in run(monkeypatch, "--api-key", "").stderr
+    assert "--prefix-folder needs a" in run(monkeypatch, "--prefix-folder", "kept", "--prefix-cache", "0").stderr
     with socket.create_server(("127.0.0.1", 0)) as listener:
         used = run(monkeypatch, "--port", str(listener.getsockname()[1]))
-    assert used.exit_code == 2 and "error" in used.stderr
+    assert used.exit_code == 2 and "; --host and --port name another address" in used.stderr
+
+
+def test_an_empty_variable_is_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMEBITS_API_KEY", "")
+    assert run(monkeypatch).exit_code == 0
 
 
 def test_a_missing_extra_is_named() -> None:

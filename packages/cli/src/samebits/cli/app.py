@@ -386,7 +386,7 @@ def serve(
                 model,
                 host=host,
                 port=port,
-                key=key or None,
+                key=key,
                 origins=tuple(cors or ()),
                 slots=slots,
                 queue=queue,

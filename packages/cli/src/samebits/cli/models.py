@@ -4,6 +4,7 @@ A model of others is a GGUF file, a folder of Hugging Face, or the name of one t
 read and never imported.
 """
 
+import os
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -60,6 +61,11 @@ def open_model(source: Path) -> OpenModel:
     """
     path = find_model(source)
     if path is None:
+        if not os.path.lexists(source):
+            names = " or ".join(PACKAGED)
+            raise FileNotFoundError(
+                f"{source} does not exist; give a GGUF file, a folder of Hugging Face, {names}, or a training run"
+            )
         with noted_warnings():
             run = open_run(source)
         return OpenModel(run.model, run.tokenizer, run.config, reproducible(run.config), Sampling(temperature=0.8))

@@ -1,6 +1,6 @@
 """The application: the addresses of the server, and what guards them.
 
-    Records -> TrustedHostMiddleware -> CORSMiddleware -> Guard -> routes
+    Records -> CORSMiddleware -> Guard -> routes
 
 An error is the object that OpenAI's interface has for it, with the name of the field that is wrong.
 """
@@ -23,7 +23,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -37,6 +36,7 @@ from samebits.cli.server.metrics import Metrics
 from samebits.cli.server.requests import Asked, read_chat, read_completion, read_verification
 from samebits.cli.server.served import Served
 from samebits.cli.server.verifier import Verifier
+from samebits.core.records import shown
 
 __all__ = ["Access", "make_app"]
 
@@ -73,8 +73,6 @@ def make_app(served: Served, thread: EngineThread, metrics: Metrics, access: Acc
     """The application that serves a model."""
     endpoints = _Endpoints(served, thread, metrics)
     middleware = [Middleware(_Records, metrics=metrics)]
-    if access.hosts:
-        middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=access.hosts, www_redirect=False))
     if access.origins:
         headers = ("authorization", "content-type")
         middleware.append(
@@ -295,7 +293,7 @@ class _Records:
 
 
 class _Guard:
-    """Refuses requests without the API key, and those of other origins' pages."""
+    """Refuses requests without the API key, those of other origins' pages, and those by another name of the server."""
 
     def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app, self._access = app, access
@@ -305,9 +303,10 @@ class _Guard:
         await (self._app if error is None else _response(error))(scope, receive, send)
 
     def _refused(self, scope: Scope) -> RequestError | None:
-        headers, key = Headers(scope=scope), self._access.key
-        origin = headers.get("origin")
-        origins = self._access.origins
+        headers, key, hosts, origins = Headers(scope=scope), self._access.key, self._access.hosts, self._access.origins
+        name, origin = re.sub(":[0-9]*$", "", headers.get("host", "")).lower(), headers.get("origin")
+        if hosts and name not in hosts:
+            return RequestError(f"this server must be called {' or '.join(hosts)}, got {shown(name)}", code="host_not_allowed")
         if (
             origin is not None
             and "*" not in origins
@@ -343,7 +342,11 @@ async def _refuse(_: Request, error: Exception) -> Response:
 
 async def _refuse_http(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    message = {404: "there is nothing at this address", 405: "this address does not have this method"}.get(status, str(error))
+    known = {
+        404: "there is nothing at this address; OpenAI's interface begins at /v1, such as /v1/chat/completions",
+        405: "this address does not have this method",
+    }
+    message = known.get(status, str(error))
     return JSONResponse(RequestError(message, status=status).body(), status, getattr(error, "headers", None))
 
 

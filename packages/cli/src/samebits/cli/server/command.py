@@ -120,13 +120,16 @@ def serve_model(
         ValueError: The model cannot be served, or an option is wrong.
         OSError: The model cannot be read, or the address is in use.
     """
+    if key == "":  # such as that of a variable that is not set
+        raise ValueError("serve: --api-key must not be empty; without it no key is asked for")
     if wrong := [one for one in origins if not re.fullmatch(r"\*|https?://[^/\s]+", one)]:
         raise ValueError(f"serve: --cors must be an origin such as https://example.org, without a path, or *, got {wrong[0]}")
+    if folder and not prefixes:
+        raise ValueError("serve: --prefix-folder needs a --prefix-cache above 0")
     if timeout == math.inf:
         raise ValueError(f"serve: --timeout must be a finite number of seconds, got {timeout}")
     configure_log(log or ("text" if sys.stderr.isatty() else "json"))
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, port), family=family) as listener:
+    with _listener(host, port) as listener:
         served, metrics = open_served(source, arithmetic=arithmetic, tokens=tokens, now=now), Metrics()
         hosts = LOCAL if host in {*LOCAL, "::1"} else ()
         if not hosts and key is None:
@@ -155,6 +158,14 @@ def serve_model(
             Server(config).run([listener])
     write_record("ended")
     return 0
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise OSError(f"serve: {error.strerror}; --host and --port name another address") from None
 
 
 def _model_draft(source: Path, served: Served) -> Draft:
