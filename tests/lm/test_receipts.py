@@ -116,7 +116,8 @@ def test_a_receipt_with_a_missing_or_unknown_field_is_refused(name: str) -> None
     ("path", "value", "message"),
     [
         (("texts", 0, "prompt"), [], r"texts\[0\].prompt must have at least one token"),
-        (("texts", 1, "stream"), [], r"texts\[1\].stream must begin with a seed"),
+        (("texts", 1, "stream"), [], r"texts\[1\].stream must have a seed and at most 15 parts, got 0 numbers"),
+        (("texts", 1, "stream"), [1] * 17, r"texts\[1\].stream must have a seed and at most 15 parts, got 17 numbers"),
         (("texts", 0, "chain"), ["a" * 64], r"texts\[0\].chain must have a value for each of the 3 tokens, got 1"),
         (("texts", 0, "tokens", 1), -1, r"texts\[0\].tokens\[1\] must be at least 0"),
         (("sampling", "temperature"), -1, "sampling.temperature must be 0 or from 1e-6 to 1e6, got -1"),

@@ -1,6 +1,7 @@
 """A training run has a receipt, the same however often it was interrupted, and any window of its steps can be trained again."""
 
 import json
+import os
 import shutil
 import signal
 from dataclasses import replace
@@ -265,6 +266,15 @@ def test_without_its_file_the_digest_of_a_checkpoint_is_named(run: Path) -> None
     forged(run, ("config",), read_run_receipt(run).config.replace("seed = 0", "seed = 1"))
     found = verify_training(run).difference
     assert found and found.field == "checkpoints[0].tensors" and len(found.got) == 64
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_receipt_that_is_no_file_is_not_waited_for(run: Path) -> None:
+    (run / "receipt.json").unlink()
+    os.mkfifo(run / "receipt.json")
+    for read in (lambda: verify_training(run), lambda: start(CONFIG, run)):
+        with pytest.raises(OSError, match=r"receipt\.json must be a file, but is a pipe"):
+            read()
 
 
 def test_the_receipt_of_a_text_is_not_that_of_a_run(run: Path) -> None:

@@ -33,6 +33,8 @@ FORMAT = "samebits.receipt/1"
 RECEIPT = "receipt.json"
 """The name of the receipt in a run's folder."""
 
+_STREAM = 16  # numbers of a stream: the time to open it grows with their square
+
 Digest = Annotated[str, Limits(pattern="[0-9a-f]{64}")]
 Number = Annotated[int, Limits(least=0, most=LARGEST_INTEGER)]
 Name = Annotated[str, Limits(controls=True)]
@@ -136,8 +138,10 @@ class Receipt(_Sealed):
         for number, text in enumerate(self.texts):
             if not text.prompt:
                 raise ReceiptError(f"texts[{number}].prompt must have at least one token, got none")
-            if not text.stream:
-                raise ReceiptError(f"texts[{number}].stream must begin with a seed, got nothing")
+            if not 1 <= len(text.stream) <= _STREAM:
+                raise ReceiptError(
+                    f"texts[{number}].stream must have a seed and at most {_STREAM - 1} parts, got {len(text.stream)} numbers"
+                )
             if len(text.chain) != len(text.tokens):
                 raise ReceiptError(
                     f"texts[{number}].chain must have a value for each of the {len(text.tokens)} tokens, got {len(text.chain)}"

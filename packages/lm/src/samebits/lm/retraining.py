@@ -11,6 +11,7 @@ from pathlib import Path
 
 from samebits import core
 from samebits.core import Stream
+from samebits.core.files import require_file
 from samebits.lm import checkpoint
 from samebits.lm.config import TrainConfig
 from samebits.lm.data import Data
@@ -34,6 +35,7 @@ def read_run_receipt(folder: Path) -> TrainingReceipt:
     path = folder / RECEIPT
     if not path.exists():
         raise FileNotFoundError(f"{folder} has no {RECEIPT}: runs in fast arithmetic and those of older versions have none")
+    require_file(path)
     found = read_receipt(path.read_bytes(), str(path))
     if not isinstance(found, TrainingReceipt):
         raise ReceiptError(f"{path}: kind must be 'training' for the receipt of a run, got 'text'")

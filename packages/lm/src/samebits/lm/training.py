@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from samebits import core
 from samebits.core import Stream, numerics, require_arithmetic, restore_arithmetic
-from samebits.core.files import replace_file
+from samebits.core.files import replace_file, require_file
 from samebits.core.records import shown
 from samebits.lm import checkpoint
 from samebits.lm.checkpoint import CheckpointError
@@ -341,6 +341,7 @@ class Trainer:
         """The checkpoints of this run that its receipt has."""
         if self.workers.rank or not path.exists():  # an older version of samebits wrote none
             return []
+        require_file(path)
         found = read_receipt(path.read_bytes(), str(path))
         own = self._metadata["data"], self._metadata["tokenizer"], self.initial
         if not isinstance(found, TrainingReceipt) or (found.data, found.tokenizer, found.initial) != own:

@@ -7,6 +7,7 @@ chain value before it and nothing else, so a random part of the steps can be che
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -115,7 +116,8 @@ def verify_text(
     reader.hold(max((len(text.prompt) + len(text.tokens) for text in receipt.texts), default=1))
     checked = first = 0
     for place, text in enumerate(receipt.texts):
-        wanted = [step - first for step in chosen if first <= step < first + len(text.tokens)]
+        start, stop = (bisect_left(chosen, step) for step in (first, first + len(text.tokens)))
+        wanted = [step - first for step in chosen[start:stop]]
         first += len(text.tokens)
         for found in _steps(text, f"texts[{place}]", receipt, reader, wanted):
             checked += 1
