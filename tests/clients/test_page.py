@@ -126,6 +126,15 @@ def test_the_answers_are_those_of_the_model_alone(opened: Opened, alone: Alone) 
     expect(opened.page.get_by_role("status")).to_have_text(f"Answer: {expected[1]}".strip())
 
 
+def test_a_model_that_was_not_trained_to_answer_says_so(opened: Opened) -> None:
+    trouble = opened.page.locator("#trouble")
+    expect(trouble).to_be_hidden()
+    models = {"data": [{"id": "small", "meta": {"chat": False}}]}
+    opened.page.route("**/v1/models", lambda route: route.fulfill(json=models))
+    opened.page.reload()
+    expect(trouble).to_contain_text("This model continues texts")
+
+
 def test_an_answer_is_seen_while_it_is_written(endless: Opened, alone: Alone) -> None:
     endless.page.evaluate("""() => {
       window.lengths = new Set();
