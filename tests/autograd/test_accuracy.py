@@ -13,7 +13,8 @@ import pytest
 
 from samebits import autograd
 from samebits.autograd import Tensor, ops
-from samebits.core import numerics
+from samebits.autograd.ops.probabilities import softmax_at
+from samebits.core import Mode, Stream, numerics
 
 mpmath.mp.dps = 60
 ULPS = 4 * 2.0**-24
@@ -111,6 +112,15 @@ def test_the_jacobian_of_log_softmax_is_accurate(row: list[float]) -> None:
 
 def test_log_softmax_of_a_confident_row_keeps_its_digits() -> None:
     assert autograd.log_softmax(Tensor([36.0, 0.0]))[0].item() == pytest.approx(-2.3195228302435696e-16, rel=1e-7)
+
+
+@pytest.mark.parametrize("mode", ["exact", "int16", "fast"])
+def test_softmax_at_some_places_is_that_of_the_whole(mode: Mode) -> None:
+    x, ids = Stream(0).normal(size=1000), np.array([3, 999, 3])
+    with numerics(mode):
+        found, whole = softmax_at(x, ids), np.asarray(autograd.softmax(Tensor(x)).data)
+    assert found is None or found.tobytes() == whole[ids].tobytes()
+    assert found is None or mode != "fast"
 
 
 def test_logsumexp_of_minus_infinity_has_the_gradient_zero() -> None:
