@@ -15,7 +15,7 @@
 
 enum { Q4_0, Q4_1, Q8_0, WIDE_BLOCKS, NARROW_BLOCKS }; /* as quantized._LAYOUTS */
 enum {
-  ROWS = 48,                /* rows of x whose integers are in the scratch at most */
+  ROWS = 96,                /* rows of x whose integers are in the scratch at most */
   EIGHT = 8,                /* rows of x, and outputs, that are worked on together */
   TOGETHER = PANEL / PARTS, /* outputs of which a vector of dot16.h has the sums */
   GROUP = 32                /* weights of a group at most */
@@ -322,8 +322,8 @@ static int multiply(struct product *p, const float *x, int64_t rows, int64_t sta
 }
 
 /* out (m, N) = x (m, K) float32 times blocks (N, bytes); sizes: m, K, N, the number of the layout, and whether rows are few, int64. If they
- * are, a row of the job is an output, best whole panels, and every call puts all rows on their grids; else it is a row of x, best whole
- * ROWS. NumPy version: quantized._multiply */
+ * are, a row of the job is an output, best whole panels, and every call puts all rows on their grids; else it is a row of x, best
+ * whole tiles. NumPy version: quantized._multiply */
 int multiply_quantized(const struct job *job) {
   const int64_t *sizes = job->arrays[3], length = sizes[1], outputs = sizes[2], is_few = sizes[4];
   int64_t row = is_few ? 0 : job->start, rows = is_few ? sizes[0] : job->stop - row;
