@@ -492,6 +492,21 @@ def test_an_exception_of_the_engine_ends_its_requests_alone(
     assert "no memory" in caplog.text
 
 
+def test_without_another_engine_requests_fail_and_the_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_thread, "_PAUSE", 0)
+    with serving() as one:
+        with monkeypatch.context() as patch:
+            patch.setattr(Engine, "step", mock.Mock(side_effect=MemoryError))
+            patch.setattr(command, "Engine", mock.Mock(side_effect=OSError("no folder")))
+            for _ in range(3):
+                assert one.ask(COMPLETE, {"prompt": "Hello"}).status == 500
+        until(lambda: one.ask(COMPLETE, {"prompt": "Hello"}).status == 200 and one.thread.load == 0)
+    with serving() as one:
+        monkeypatch.setattr(Engine, "step", mock.Mock(side_effect=MemoryError))
+        monkeypatch.setattr(command, "Engine", mock.Mock(side_effect=OSError("no folder")))
+        assert one.ask(COMPLETE, {"prompt": "Hello"}).status == 500
+
+
 def test_logits_without_a_value_end_the_request_that_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     step = Engine.step
 

@@ -206,6 +206,14 @@ class EngineThread:
                     ended = self._ends(engine)
             except Exception as error:  # noqa: BLE001 - the server goes on
                 self._failed(error)
+                ended = self._refuses()
+
+    def _refuses(self) -> bool:
+        """Fail the next job, as there is no engine; returns whether it was the end instead."""
+        what = self._sent.get()
+        if isinstance(what, Job):
+            self._call(what.fail, RequestError(_FAILURE, status=500))
+        return what is None
 
     def _ends(self, engine: Engine) -> bool:
         """Compute until the end or until an exception; returns whether it was the end."""
