@@ -664,7 +664,7 @@ def test_sigterm_lets_answers_end_and_nothing_begin(tmp_path: Path) -> None:
         assert answer.read().endswith(b"data: [DONE]\n\n")
         records = [json.loads(line) for line in running.stderr or ()]
         assert running.wait(20) == 0
-    assert [one["message"] for one in records] == ["request", "ended"] and records[0]["completion_tokens"] == 190
+    assert [one["message"] for one in records[-2:]] == ["request", "ended"] and records[-2]["completion_tokens"] == 190
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
@@ -677,3 +677,5 @@ def test_a_second_sigterm_waits_for_no_answer(tmp_path: Path) -> None:
             running.wait(0.3)
         running.send_signal(signal.SIGTERM)
         assert running.wait(5) == 0
+        ending, *_ = (json.loads(line) for line in running.stderr or ())
+    assert ending["message"].startswith("ending when all is answered") and ending["requests"] == 1

@@ -80,7 +80,7 @@ def test_wrong_messages_are_refused_by_name(field: str, value: Any, words: str) 
         ("temperature", "1", "must be 0 or"),
         ("temperature", True, "must be 0 or"),
         ("temperature", 10**400, "must be 0 or from 1e-6 to 1e6, got an integer of 1329 bits"),
-        ("top_p", 0, "must be above 0 and at most 1"),
+        ("top_p", 0, "must be above 0 and at most 1, got 0"),
         ("top_p", INFINITY, "must be above 0"),
         ("min_p", 2, "must be from 0 to 1"),
         ("top_k", 0, "must be an int of at least 1"),

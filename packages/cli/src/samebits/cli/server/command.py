@@ -64,6 +64,12 @@ class Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Wait for the answers in work, and say so."""
+        if self.server_state.tasks:
+            write_record("ending when all is answered, or at a second signal", requests=len(self.server_state.tasks))
+        await super().shutdown(sockets)
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn gives them
         """Obey a signal."""
         if self.should_exit:

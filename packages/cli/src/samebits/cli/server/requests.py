@@ -357,7 +357,8 @@ def _biased(sampling: Sampling, served: Served) -> Read[Sampling]:
 
 def _refused(error: ValueError, name: str) -> RequestError:
     """The error of an option of `Sampling`, to the client."""
-    return RequestError(str(error).removeprefix("Sampling: "), param=name, code="invalid_value")
+    message = str(error).removeprefix("Sampling: ").replace(", or None", "")  # null is the same as not given
+    return RequestError(message, param=name, code="invalid_value")
 
 
 def _optional(read: Read[T]) -> Read[T | None]:
