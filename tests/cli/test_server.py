@@ -336,6 +336,13 @@ def test_a_record_of_a_request_has_counts_and_no_text(server: Serving, caplog: p
     assert (stream["path"], stream["status"], stream["prompt_tokens"], stream["completion_tokens"]) == (COMPLETE, 200, 5, 4)
 
 
+def test_a_record_of_an_error_has_its_code(server: Serving, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, LOGGER.name):
+        refused = server.ask(CHAT, {"messages": HELLO, "seeed": 3})
+        record = record_of(caplog, id=refused.headers["x-request-id"])
+    assert (record["status"], record["code"]) == (400, "unknown_parameter")
+
+
 def record_of(caplog: pytest.LogCaptureFixture, **values: Any) -> dict[str, Any]:
     """The fields of the first record with some values, which may come after the answer."""
     found: list[dict[str, Any]] = []
@@ -603,7 +610,7 @@ def test_the_command_reports_where_it_serves_and_who_may_use_it(monkeypatch: pyt
     assert "everyone in the network may use this server" in run(monkeypatch, "--host", "0.0.0.0").stderr  # noqa: S104 - not a server
     assert "everyone" not in run(monkeypatch, "--host", "0.0.0.0", "--api-key", "key").stderr  # noqa: S104 - not a server
     assert re.match(r"\d\d:\d\d:\d\d serving url=http", run(monkeypatch, "--log-format", "text").stderr)
-    assert run(monkeypatch, "--numerics", "fast", "--draft", "small.gguf").exit_code == 0
+    assert run(monkeypatch, "--numerics", "fast").exit_code == 0
     assert run(monkeypatch, "--draft", "small.gguf", "--prefix-cache", "0").exit_code == 0
 
 
@@ -620,6 +627,10 @@ def test_what_cannot_be_served_is_an_error_of_one_line(monkeypatch: pytest.Monke
     assert "--timeout must be a finite number" in run(monkeypatch, "--timeout", "inf").stderr
     assert "--api-key must not be empty" in run(monkeypatch, "--api-key", "").stderr
     assert "--prefix-folder needs a" in run(monkeypatch, "--prefix-folder", "kept", "--prefix-cache", "0").stderr
+    assert "--no-speculate forbids" in run(monkeypatch, "--draft", "small.gguf", "--no-speculate").stderr
+    for option in ("--draft", "--prefix-folder"):
+        refused = run(monkeypatch, option, "kept", "--numerics", "fast")
+        assert refused.exit_code == 2 and "need exact or int16 arithmetic, got fast" in refused.stderr
     with socket.create_server(("127.0.0.1", 0)) as listener:
         used = run(monkeypatch, "--port", str(listener.getsockname()[1]))
     assert used.exit_code == 2 and "; --host and --port name another address" in used.stderr

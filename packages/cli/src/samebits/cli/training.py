@@ -112,6 +112,10 @@ def _conclude(run: Run, seconds: float) -> int:
         f"\n\n{seconds:,.0f} s; the run is in [bold]{escape(str(run.folder))}[/bold]{drawn}. To generate more:", soft_wrap=True
     )
     console.print(f'  {_this_command()} generate {escape(str(run.folder))} --prompt "First "', soft_wrap=True)
+    if run.config.numerics != "fast":  # which has no receipt
+        console.print(
+            f"To train its first steps again, and compare:\n  {_this_command()} verify {escape(str(run.folder))}", soft_wrap=True
+        )
     published = None if run.trainer.initial else presets.published(run.config)  # those are of runs from random weights
     return _compare(presets.digests(run.trainer.model, text), published)
 

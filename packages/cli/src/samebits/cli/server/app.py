@@ -300,7 +300,7 @@ class _Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = self._refused(scope)
-        await (self._app if error is None else _response(error))(scope, receive, send)
+        await (self._app if error is None else _response(error, scope))(scope, receive, send)
 
     def _refused(self, scope: Scope) -> RequestError | None:
         headers, key, hosts, origins = Headers(scope=scope), self._access.key, self._access.hosts, self._access.origins
@@ -332,12 +332,14 @@ def _endpoint(path: str) -> str:
 _HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}, 429: {"Retry-After": "1"}}
 
 
-def _response(error: RequestError) -> Response:
+def _response(error: RequestError, scope: Scope) -> Response:
+    if error.code:
+        scope["samebits.record"]["code"] = error.code
     return JSONResponse(error.body(), error.status, _HEADERS.get(error.status))
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
-    return _response(error) if isinstance(error, RequestError) else await _fail(_, error)
+async def _refuse(request: Request, error: Exception) -> Response:
+    return _response(error, request.scope) if isinstance(error, RequestError) else await _fail(request, error)
 
 
 async def _refuse_http(_: Request, error: Exception) -> Response:
@@ -350,5 +352,5 @@ async def _refuse_http(_: Request, error: Exception) -> Response:
     return JSONResponse(RequestError(message, status=status).body(), status, getattr(error, "headers", None))
 
 
-async def _fail(_: Request, _error: Exception) -> Response:
-    return _response(RequestError("the server failed; its log has the error", status=500))
+async def _fail(request: Request, _error: Exception) -> Response:
+    return _response(RequestError("the server failed; its log has the error", status=500), request.scope)

@@ -132,6 +132,8 @@ def serve_model(
         raise ValueError(f"serve: --cors must be an origin such as https://example.org, without a path, or *, got {wrong[0]}")
     if folder and not prefixes:
         raise ValueError("serve: --prefix-folder needs a --prefix-cache above 0")
+    if draft and not speculate:
+        raise ValueError("serve: --draft guesses tokens, which --no-speculate forbids; leave one of them out")
     if timeout == math.inf:
         raise ValueError(f"serve: --timeout must be a finite number of seconds, got {timeout}")
     configure_log(log or ("text" if sys.stderr.isatty() else "json"))
@@ -142,7 +144,9 @@ def serve_model(
             LOGGER.warning("everyone in the network may use this server; --api-key asks for a key")
         access = Access(key=key, hosts=hosts, origins=origins)
         if served.arithmetic == "fast":  # whose bits depend on what is computed together
-            prefixes, draft, speculate = 0, None, False
+            if draft or folder:
+                raise ValueError("serve: --draft and --prefix-folder need exact or int16 arithmetic, got fast")
+            prefixes, speculate = 0, False
         guesses = _model_draft(draft, served) if draft else RepeatedDraft() if speculate else None
         with make_thread(
             served, metrics, slots=slots, queue=queue, timeout=timeout, prefixes=prefixes, folder=folder, draft=guesses
