@@ -443,6 +443,15 @@ def test_a_connection_without_a_whole_request_is_closed(sent: bytes, monkeypatch
         assert received.count(b"200 OK") == sent.count(b"\r\n\r\n")
 
 
+def test_connections_beyond_the_largest_number_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "CONNECTIONS", 1)
+    with serving() as one, socket.create_connection(("127.0.0.1", one.port), timeout=10) as first:
+        with socket.create_connection(("127.0.0.1", one.port), timeout=10) as second:
+            assert received_by(second) == b""
+        first.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert received_by(first).startswith(b"HTTP/1.1 200 OK")
+
+
 def received_by(connection: socket.socket) -> bytes:
     """Some bytes; none when the connection was closed."""
     try:

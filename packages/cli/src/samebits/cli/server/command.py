@@ -38,12 +38,27 @@ QUIET = 30.0
 """So many seconds a connection may stay without a whole request, or a client without reading; at most twice as many."""
 
 
+def _largest() -> int:
+    """The largest number of connections: without files to open for more of them, the event loop would do nothing but report it."""
+    if sys.platform == "win32":
+        return 512
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 512 if soft == resource.RLIM_INFINITY else min(512, soft // 2)
+
+
+CONNECTIONS = _largest()
+
+
 class Connection(H11Protocol):
-    """A connection of uvicorn that is closed when its client neither asks for anything nor reads."""
+    """A connection of uvicorn that is closed when there are too many, or when its client neither asks for anything nor reads."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to look at it."""
         super().connection_made(transport)
+        if len(self.connections) > CONNECTIONS:
+            transport.abort()
         self._look(None)
 
     def _look(self, before: object) -> None:
@@ -154,6 +169,7 @@ def serve_model(
             config = uvicorn.Config(
                 make_app(served, thread, metrics, access),
                 http=Connection,
+                backlog=CONNECTIONS // 4,  # of which so many are accepted at once
                 log_config=None,
                 access_log=False,
                 server_header=False,
