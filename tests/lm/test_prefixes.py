@@ -225,11 +225,12 @@ def test_what_is_no_file_in_the_folder_is_not_used(tmp_path: Path) -> None:
     assert PrefixCache("m", "exact", folder=tmp_path).load(text, cache_of([9])) == 16
 
 
-def test_blocks_that_wait_for_a_slow_disk_are_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_that_wait_for_a_slow_disk_take_limited_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [[i] * 16 for i in range(8)]
     size, go_on = sum(x.nbytes for x in cache_of(texts[0]).part(0, 16)), threading.Event()
     monkeypatch.setattr("samebits.lm.prefixes.save", lambda *_: go_on.wait())
-    prefixes = PrefixCache("m", "exact", limit=3 * size, folder=tmp_path)
+    monkeypatch.setattr("samebits.lm.prefixes._UNWRITTEN", 3 * size)
+    prefixes = PrefixCache("m", "exact", folder=tmp_path)
     for text in texts:
         prefixes.store(text, cache_of(text))
     assert prefixes._unwritten == 3 * size

@@ -35,6 +35,7 @@ Array = npt.NDArray[Any]
 Ids = tuple[int, ...]
 
 _LENGTH = 16  # tokens of a block: the places that `KeyValueCache.part` takes begin at multiples of it
+_UNWRITTEN = 2**28  # bytes of blocks that wait to be written at most
 
 
 @dataclass(eq=False)
@@ -157,10 +158,10 @@ class PrefixCache:
         return block
 
     def _write(self, block: _Block, tensors: dict[str, Array], metadata: dict[str, str]) -> None:
-        """Write a block to its file; not if the disk is so slow that blocks beyond the bound wait for it."""
+        """Write a block to its file; not if the disk is so slow that too many wait for it."""
         while self._writes and self._writes[0][0].done():
             self._unwritten -= self._writes.popleft()[1]
-        if self._unwritten + block.size <= self._limit:
+        if self._unwritten + block.size <= _UNWRITTEN:
             self._writes.append((self._files.submit(save, self._path(block), tensors, metadata), block.size))
             self._unwritten += block.size
 
