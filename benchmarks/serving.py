@@ -8,18 +8,19 @@
 - verification: of a receipt of so many tokens, beside writing them.
 - server: what a token takes by HTTP, streamed, beside the engine alone, with a model so small that it takes nearly no time.
 
-The last three have one thread for kernels, take turns, and are the best processor times of all threads, the client's too: other
-processes disturb these least.
+The last three have one thread for kernels, take turns, and are the best processor times of all threads: other processes disturb these
+least. The client of the server is another process.
 """
 
 import argparse
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,13 @@ from samebits.text import ByteTokenizer
 
 STORY = "Once upon a time, in a village between two rivers, there lived a clockmaker who never slept. "
 ROUNDS = 3
+CLIENT = """import sys
+from http.client import HTTPConnection
+connection = HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=60)
+connection.request("POST", "/v1/completions", sys.argv[2])
+answer = connection.getresponse().read()
+sys.exit(0 if answer.endswith(b"data: [DONE]\\n\\n") else f"no whole answer: {answer[-200:]!r}")
+"""
 
 
 def best(*sides: Callable[[], Any]) -> list[float]:
@@ -143,13 +151,8 @@ def server(tokens: int = 1000) -> None:
                 engine.step()
 
     def by_http() -> None:
-        connection = HTTPConnection("127.0.0.1", port, timeout=60)
         asked = {"prompt": "Once", "max_tokens": tokens, "temperature": 1, "seed": 0, "stream": True}
-        connection.request("POST", "/v1/completions", json.dumps(asked))
-        answer = connection.getresponse().read()
-        connection.close()
-        if not answer.endswith(b"data: [DONE]\n\n"):
-            raise RuntimeError(f"no whole answer: {answer[-200:]!r}")
+        subprocess.run([sys.executable, "-c", CLIENT, str(port), json.dumps(asked)], check=True)
 
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
