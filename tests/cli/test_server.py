@@ -28,6 +28,7 @@ from samebits.cli import app as cli_app
 from samebits.cli import models
 from samebits.cli.chat_templates import model_template
 from samebits.cli.server import app, command, engine_thread, log, verifier
+from samebits.cli.server.answers import Answer
 from samebits.cli.server.app import Access
 from samebits.cli.server.log import LOGGER
 from samebits.cli.terminal import message_of
@@ -460,8 +461,19 @@ def received_by(connection: socket.socket) -> bytes:
         return b""
 
 
-def test_a_client_that_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    made = command.Connection.connection_made
+@pytest.mark.parametrize("busy", [0.0, 1.5])
+def test_a_client_that_does_not_read_is_not_waited_for(
+    busy: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made, chunks = command.Connection.connection_made, Answer.chunks
+
+    def late(self: Answer, pieces: Any) -> Any:  # then all the rest is sent at once
+        time.sleep(busy if self not in seen else 0)
+        seen.append(self)
+        return chunks(self, pieces)
+
+    seen: list[Answer] = []
+    monkeypatch.setattr(Answer, "chunks", late)
 
     def small(self: command.Connection, transport: Any) -> None:
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

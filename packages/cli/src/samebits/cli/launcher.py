@@ -32,6 +32,7 @@ _LAST_WORDS = (b"=   BAD TERMINATION", b"prterun ", b"MPI_ABORT was invoked", b"
 _ABORT = b"Abort("
 _MPICH = re.compile(r"PID \d+ RUNNING AT (?P<node>\S+).*\(signal (?P<signal>\d+)\)", re.DOTALL)
 _OPEN_MPI = re.compile(r"rank (?P<rank>\d+) with PID \d+ on\s+node\s+(?P<node>\S+)\s+exited\s+on\s+signal (?P<signal>\d+)")
+_MOMENT = 0.001  # seconds within which it is not known which of two workers ended first
 
 
 def run_workers(count: int | None, command: Sequence[str] = ()) -> int | None:
@@ -123,7 +124,7 @@ def _forward(source: IO[bytes], target: IO[bytes], said: list[bytes]) -> None:
 def _first_ended(folder: Path, count: int, process: "subprocess.Popen[bytes]") -> str:
     """Wait until a worker or mpiexec ends; return the worker's number, "" if that is not known.
 
-    MPICH kills the others as soon as one has ended, and does not say which was first.
+    MPICH kills the others as soon as one has ended, and does not say which was first: ends within a moment have no known order.
     """
     watched: dict[int, str] = {}
     if not hasattr(os, "pidfd_open"):  # Linux has it
@@ -134,8 +135,9 @@ def _first_ended(folder: Path, count: int, process: "subprocess.Popen[bytes]") -
                 if (rank := file.read_text("utf-8")) and rank not in watched.values():
                     watched[os.pidfd_open(int(file.name))] = rank
             ended = select.select(list(watched), [], [], 0.1)[0]
-            if ended:
-                return watched[ended[0]] if len(ended) == 1 else ""
+            if ended:  # others that end right after may have been killed, and that one may only have been slower to end
+                others = [one for one in watched if one != ended[0]]
+                return "" if select.select(others, [], [], _MOMENT)[0] else watched[ended[0]]
     except ProcessLookupError:  # it ended before it could be watched
         return rank
     finally:

@@ -200,8 +200,9 @@ class _Events(StreamingResponse):
             self._record["end"] = error.code or "error"
             yield event(error.body())
             return
-        del self._record["end"]
         yield b"".join(map(event, answer.end(job.cached))) + b"data: [DONE]\n\n"
+        await asyncio.sleep(0)  # which is never left if the client went away before all was sent
+        del self._record["end"]
 
 
 async def _while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
