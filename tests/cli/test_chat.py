@@ -9,6 +9,7 @@ import pytest
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
+from tests.cli import small_run
 from tests.cli.small_model import pretrained
 from typer.testing import CliRunner, Result
 
@@ -29,9 +30,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(lines: str | bytes, *options: str) -> Result:
-    done = CliRunner().invoke(app, ["chat", "small.gguf", "--tokens", "20", *options], input=lines)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
+    return small_run.run("chat", "small.gguf", "--tokens", "20", *options, lines=lines)
 
 
 def answers(done: Result) -> list[str]:

@@ -9,46 +9,17 @@ import time
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from tests.cli.small_run import CONFIG, prepare, run
 
-from samebits.cli import training
-from samebits.cli.app import app
 from samebits.lm import checkpoint, presets
 
 pytestmark = pytest.mark.once
 
-CONFIG = """
-data = "text.txt"
-steps = {steps}
-batch = 4
-warmup = 2
-learning_rate = 1e-2
-evaluate_every = 4
-evaluation_windows = 4
-checkpoint_every = 2
-[model]
-layers = 1
-heads = 2
-channels = 16
-context = 16
-"""
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(presets, "_TOKENS", 30)
-    monkeypatch.setattr(training, "_draw_curve", lambda *_: "")
-    monkeypatch.delenv("NOX_CURRENT_SESSION", raising=False)
-    Path("text.txt").write_text("so the quick brown fox jumps, and the lazy dog sleeps\n" * 30)
-    Path("small.toml").write_text(CONFIG.format(steps=8))
+    prepare(tmp_path, monkeypatch, steps=8)
     return tmp_path
-
-
-def run(*arguments: str) -> Result:
-    done = CliRunner().invoke(app, list(arguments))
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
 
 
 def test_train_prints_the_loss_the_curve_a_sample_and_the_verdict() -> None:

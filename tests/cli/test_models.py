@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 from tests.cli.small_model import pretrained
-from typer.testing import CliRunner, Result
+from tests.cli.small_run import run
 
 from samebits.cli import generation, models
-from samebits.cli.app import app
 from samebits.cli.models import find_model
 
 pytestmark = pytest.mark.once
@@ -48,12 +47,6 @@ def test_the_model_of_a_package_is_found_without_importing_it(monkeypatch: pytes
 
     monkeypatch.setattr(metadata, "files", lambda _: [File("a/__init__.py"), File("a/model.gguf")])
     assert find_model("smollm2") == Path("/site/a/model.gguf")
-
-
-def run(*arguments: str) -> Result:
-    done = CliRunner().invoke(app, list(arguments))
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
 
 
 @pytest.fixture

@@ -9,47 +9,21 @@ from typing import Any
 
 import pytest
 from tests.cli.small_model import pretrained
+from tests.cli.small_run import CONFIG, prepare, run
 from tests.lm.test_receipts import sealed
-from typer.testing import CliRunner, Result
 
-from samebits.cli import chat, generation, models, receipts, training
-from samebits.cli.app import app
-from samebits.lm import presets
+from samebits.cli import chat, generation, models, receipts
 from samebits.lm.receipts import Receipt, read_receipt
 
 pytestmark = pytest.mark.once
 
-CONFIG = """
-data = "text.txt"
-steps = 4
-batch = 4
-warmup = 2
-learning_rate = 1e-2
-checkpoint_every = 2
-[model]
-layers = 1
-heads = 2
-channels = 16
-context = 16
-"""
-
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(presets, "_TOKENS", 30)
-    monkeypatch.setattr(training, "_draw_curve", lambda *_: "")
-    Path("text.txt").write_text("so the quick brown fox jumps, and the lazy dog sleeps\n" * 30)
-    Path("small.toml").write_text(CONFIG)
+    prepare(tmp_path, monkeypatch, steps=4)
     one = pretrained()
     for module in (chat, models):
         monkeypatch.setattr(module, "load_pretrained", lambda _: one)
-
-
-def run(*arguments: str, lines: str = "") -> Result:
-    done = CliRunner().invoke(app, list(arguments), input=lines)
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-    return done
 
 
 def read(name: str = "r.json") -> Receipt:
@@ -114,7 +88,7 @@ def test_a_changed_receipt_is_refused_and_a_forged_one_differs() -> None:
 
 def test_another_model_differs_and_a_missing_one_is_asked_for() -> None:
     run("train", "small.toml")
-    Path("other.toml").write_text(CONFIG.replace("1e-2", "2e-2"))
+    Path("other.toml").write_text(CONFIG.format(steps=4).replace("1e-2", "2e-2"))
     run("train", "other.toml")
     run("generate", "runs/small", "--tokens", "20", "--receipt", "r.json")
     done = run("verify", "r.json", "--model", "runs/other")
