@@ -26,7 +26,7 @@ from samebits.lm.chain import Chain
 from samebits.lm.drafts import Draft
 from samebits.lm.generation import StoppedText, Token, logged_token
 from samebits.lm.model import LanguageModel
-from samebits.lm.prefixes import PrefixCache
+from samebits.lm.prefixes import BLOCK, PrefixCache
 from samebits.lm.sampling import Sampling
 from samebits.nn.cache import KeyValueCache
 from samebits.text.tokenizer import Tokenizer
@@ -38,7 +38,6 @@ Float32 = npt.NDArray[np.float32]
 _CAPACITY = 1024  # tokens that a row of the caches holds at first
 _TOGETHER = 16  # ids of texts and drafts in a step, which take about as long as half of them
 _FIRST = 4  # tokens of the first draft of a text
-BLOCK = 16  # a part of a cache begins and ends at multiples of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -307,7 +306,7 @@ class Engine:
     def _new_cache(self, tokens: int) -> KeyValueCache:
         """A cache of all layers: of each, ``slots`` rows. Memory is taken when it is first written."""
         with numerics(self._mode):
-            return self._model.blocks[0].cache(len(self._model.blocks) * self.slots, -(-tokens // BLOCK) * BLOCK)
+            return self._model.blocks[0].cache(len(self._model.blocks) * self.slots, _whole(tokens))
 
     def _layers(self, row: int) -> slice:
         """A row of all layers."""
@@ -320,7 +319,7 @@ class Engine:
         """Take a row away; the last row that is read gets its place, and the one that is being read is again the last."""
         place, last = self._rows.index(one), len(self._rows) - 1
         if one.failed:
-            for part in self._row(place).part(0, -(-(one.read + self._piece + _TOGETHER) // BLOCK) * BLOCK):
+            for part in self._row(place).part(0, _whole(one.read + self._piece + _TOGETHER)):
                 part[...] = 0  # a NaN, even times 0, would be one in the rows to come
         else:
             self._keep(place, one)
@@ -336,10 +335,14 @@ class Engine:
         _copy(self._row(old), self._row(new), self._rows[new].read)
 
 
+def _whole(tokens: int) -> int:
+    """So many tokens in whole blocks."""
+    return -(-tokens // BLOCK) * BLOCK
+
+
 def _copy(old: KeyValueCache, new: KeyValueCache, tokens: int) -> None:
     """Copy the first tokens of all sequences."""
-    stop = -(-tokens // BLOCK) * BLOCK
-    for to, x in zip(new.part(0, stop), old.part(0, stop), strict=True):
+    for to, x in zip(new.part(0, _whole(tokens)), old.part(0, _whole(tokens)), strict=True):
         to[...] = x
 
 

@@ -29,12 +29,13 @@ from samebits.lm.checkpoint import CheckpointError, load, read_header, save
 from samebits.lm.reader import common_beginning
 from samebits.nn.cache import KeyValueCache
 
-__all__ = ["PrefixCache"]
+__all__ = ["BLOCK", "PrefixCache"]
 
 Array = npt.NDArray[Any]
 Ids = tuple[int, ...]
 
-_LENGTH = 16  # tokens of a block: the places that `KeyValueCache.part` takes begin at multiples of it
+BLOCK = 16
+"""Tokens of a block: the places that `KeyValueCache.part` takes begin and end at multiples of it."""
 _UNWRITTEN = 2**28  # bytes of blocks that wait to be written at most
 
 
@@ -115,10 +116,10 @@ class PrefixCache:
         Returns:
             Of how many ids, from the first on, the cache has now the keys and values.
         """
-        block, found, count = self._root, 0, _LENGTH
-        while count == _LENGTH and found < len(ids):
-            child, count = block.nearest(tuple(ids[found : found + _LENGTH]))
-            if child is None or not count or not self._copy(child, cache.part(found, found + _LENGTH)):
+        block, found, count = self._root, 0, BLOCK
+        while count == BLOCK and found < len(ids):
+            child, count = block.nearest(tuple(ids[found : found + BLOCK]))
+            if child is None or not count or not self._copy(child, cache.part(found, found + BLOCK)):
                 break
             found, block = found + count, child
         self._touch(block)
@@ -132,11 +133,11 @@ class PrefixCache:
             cache: As in `load`.
         """
         block = self._root
-        for start in range(0, len(ids), _LENGTH):
-            new = tuple(ids[start : start + _LENGTH])
+        for start in range(0, len(ids), BLOCK):
+            new = tuple(ids[start : start + BLOCK])
             child, count = block.nearest(new)
             if child is None or count < len(new):
-                child = self._add(block, new, [x.copy() for x in cache.part(start, start + _LENGTH)])
+                child = self._add(block, new, [x.copy() for x in cache.part(start, start + BLOCK)])
             block = child
         self._touch(block)
         self._shrink()
@@ -231,7 +232,7 @@ class PrefixCache:
             try:
                 entries, metadata = read_header(path)
                 ids = tuple(json.loads(metadata["ids"]))
-                if not 1 <= len(ids) <= _LENGTH or path.stem != _key(metadata["parent"], ids):
+                if not 1 <= len(ids) <= BLOCK or path.stem != _key(metadata["parent"], ids):
                     raise CheckpointError(f"{path}: must have the digest of its tokens as its name")
             except (ArithmeticError, KeyError, OSError, TypeError, ValueError):
                 _delete(path)

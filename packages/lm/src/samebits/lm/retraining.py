@@ -6,7 +6,7 @@ Step 0 is where a run starts: its weights are made again from the seed, or read 
 checkpoint: the last one of the run, or one that was kept.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from samebits import core
@@ -76,17 +76,20 @@ def verify_training(folder: Path, *, first: int = 0, last: int | None = None, pr
     except ValueError as error:
         raise ReceiptError(f"{folder / RECEIPT}: config: {error}") from None
     data = Data.open(folder)
-    if found := _contradiction(receipt, config, data) or next(_of_files(folder, receipt, first, last), None):
+    if found := _contradiction(receipt, config, data):
+        return Verification(0, total, found)
+    files = _files(folder)
+    if found := next(_of_files(files, receipt, first, last), None):
         return Verification(0, total, found)
     trainer = _trainer(folder, receipt, config, data)
     if isinstance(trainer, Difference):
         return Verification(0, total, trainer)
     if first:
-        trainer.restore(dict(_files(folder))[first])
+        trainer.restore(dict(files)[first])
     if progress:
         trainer.callbacks.append(lambda one, _: progress(one.step - first, last - first))
     for place, one in enumerate(receipt.checkpoints):
-        if first < one.step <= last and (found := _trained(trainer, f"checkpoints[{place}]", one, dict(_files(folder)))):
+        if first < one.step <= last and (found := _trained(trainer, f"checkpoints[{place}]", one, dict(files))):
             return Verification(trainer.step - first, total, found)
     return Verification(last - first, total, None)
 
@@ -155,9 +158,9 @@ def _files(folder: Path) -> list[tuple[int, Path]]:
     return [(saved_step(checkpoint.read_header(path)[1], TrainConfig()), path) for path in paths if path.exists()]
 
 
-def _of_files(folder: Path, receipt: TrainingReceipt, first: int, last: int) -> Iterator[Difference]:
+def _of_files(files: Sequence[tuple[int, Path]], receipt: TrainingReceipt, first: int, last: int) -> Iterator[Difference]:
     """Where checkpoints in the folder, those from one step to another and the last one, are not those of the receipt."""
-    for step, path in _files(folder):
+    for step, path in files:
         for place, one in enumerate(receipt.checkpoints):
             if one.step == step and (first <= step <= last or path.name == CHECKPOINT):
                 tensors = checkpoint.load(path, digest_required=True).tensors
